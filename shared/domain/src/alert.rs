@@ -1,0 +1,311 @@
+//! Alerts: what happened to a mailbox, why, and what to do about it. One open alert per mailbox, delivery and kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    cause::{Cause, DeliveryError},
+    delivery::Delivery,
+    evidence::Evidence,
+    id::{MailboxId, ProfileId},
+    mailbox::Mailbox,
+    profile::EmailServerProfile,
+    retry::{Outcome, RetryPolicy},
+};
+
+/// What an alert is about. The kind decides text and resolution; repeats of a kind raise a count, not a new alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertKind {
+    /// The server's name leads nowhere.
+    MailboxLocationNotDetermined,
+    /// No connection to the server.
+    ServerNotReachable,
+    /// The connection could not be secured.
+    SecureConnectionFailed,
+    /// The server does not speak what we need.
+    ServerNotSupported,
+    /// The server says it is not available or busy.
+    ServerUnavailable,
+    /// The server offers no way to sign in that the profile allows.
+    AuthenticationNotOffered,
+    /// There are no usable credentials.
+    CredentialsMissing,
+    /// Credentials are incorrect or have insufficient permissions.
+    CredentialsIncorrect,
+    /// Sign-in failed for a reason that the server kept to itself.
+    SignInFailed,
+    /// Somebody else holds the mailbox.
+    MailboxInUse,
+    /// The mailbox is not there.
+    MailboxNotFound,
+    /// The mailbox is over its quota.
+    OverQuota,
+    /// The account may not send as the mailbox's address.
+    SenderRefused,
+    /// The server takes no mail from the mailbox now.
+    SendingDeferred,
+    /// Email waits in Pending Send, because the mailbox may not send.
+    EmailPendingSend,
+    /// An error that is in no list.
+    UnknownError,
+}
+
+/// How serious an alert is (source system: 1 Information, 2 Warning, 3 Error).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// For your information.
+    Information,
+    /// Transient: it is being tried again.
+    Warning,
+    /// Something stopped, and somebody has to act.
+    Error,
+}
+
+/// Whether the cause still stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertStatus {
+    /// It does, as far as we know.
+    Open,
+    /// It worked since, or somebody enabled the delivery again.
+    Closed,
+}
+
+/// A change of the alerts of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertChange {
+    /// Open an alert of this kind, or raise the count of the open one.
+    Raise(AlertKind),
+    /// Close the open alert of this kind.
+    Close(AlertKind),
+}
+
+/// An alert as it is stored and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// How serious it is.
+    pub level: Level,
+    /// Open or closed.
+    pub status: AlertStatus,
+    /// The mailbox it concerns.
+    pub mailbox_id: MailboxId,
+    /// The profile of that mailbox.
+    pub profile_id: ProfileId,
+    /// The delivery it concerns.
+    pub delivery: Delivery,
+    /// What happened, as a sentence.
+    pub text: String,
+    /// What to do, step by step.
+    pub resolution: Vec<String>,
+    /// The cause, where a server's failure raised it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The server's own words, with stage and codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// How often it has happened since it was opened.
+    pub count: u64,
+    /// When it was opened.
+    pub first_seen: Timestamp,
+    /// When it last happened.
+    pub last_seen: Timestamp,
+}
+
+/// Days that a closed alert is kept (source system's default).
+pub const CLOSED_ALERT_DAYS: u16 = 30;
+
+impl Alert {
+    /// The alert that a failed attempt raises. `outcome` is what the retry policy made of `error`.
+    #[must_use]
+    pub fn of_failure(
+        mailbox: &Mailbox,
+        profile: &EmailServerProfile,
+        delivery: Delivery,
+        error: &DeliveryError,
+        outcome: &Outcome,
+        policy: RetryPolicy,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let kind = outcome.verdict?.alert;
+        let consequence = if outcome.disabled {
+            format!(
+                "The mailbox has been disabled for {} and the owner of the email server profile {} has been notified.",
+                delivery.purpose(),
+                profile.name
+            )
+        } else {
+            format!(
+                "It will be tried again in {} seconds; this was failure {} of {} in a row.",
+                outcome.retry_in_seconds.unwrap_or(policy.gap_seconds),
+                outcome.state.transient_failure_count,
+                policy.failures_max
+            )
+        };
+        let mut steps = resolution(kind, profile);
+        if outcome.disabled {
+            steps.push("Enable the delivery again.".to_owned());
+        }
+        let what = undone(delivery, &mailbox.name);
+        Some(Self {
+            kind,
+            level: if outcome.disabled { Level::Error } else { Level::Warning },
+            status: AlertStatus::Open,
+            mailbox_id: mailbox.id.clone(),
+            profile_id: profile.id.clone(),
+            delivery,
+            text: format!("{what} because {}. {consequence}", reason(kind, error, profile)),
+            resolution: steps,
+            cause: Some(error.cause),
+            evidence: Some(error.evidence.clone()),
+            count: 1,
+            first_seen: now,
+            last_seen: now,
+        })
+    }
+
+    /// The alert of an email that cannot leave, because its mailbox may not send; `why` is the gate's reason.
+    #[must_use]
+    pub fn of_pending_send(mailbox: &Mailbox, why: &str, now: Timestamp) -> Self {
+        let kind = AlertKind::EmailPendingSend;
+        Self {
+            kind,
+            level: Level::Warning,
+            status: AlertStatus::Open,
+            mailbox_id: mailbox.id.clone(),
+            profile_id: mailbox.profile_id.clone(),
+            delivery: Delivery::OutgoingEmail,
+            text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", mailbox.name),
+            resolution: vec![
+                "Open the mailbox and check that its synchronization method for outgoing email is server-side \
+                 synchronization."
+                    .to_owned(),
+                "Read the mailbox's other alerts, mend what they name, and enable outgoing email again. The waiting \
+                 email is then sent by itself."
+                    .to_owned(),
+            ],
+            cause: None,
+            evidence: None,
+            count: 1,
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+}
+
+fn undone(delivery: Delivery, name: &str) -> String {
+    match delivery {
+        Delivery::IncomingEmail => format!("Email cannot be received for the mailbox {name}"),
+        Delivery::OutgoingEmail => format!("Email cannot be sent for the mailbox {name}"),
+        Delivery::AppointmentsContactsTasks => {
+            format!("Appointments, contacts, and tasks can't be synchronized for the mailbox {name}")
+        }
+    }
+}
+
+fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) -> String {
+    match kind {
+        AlertKind::MailboxLocationNotDetermined => "the location of the email server could not be determined".into(),
+        AlertKind::ServerNotReachable => {
+            format!("the email server could not be reached (while {})", error.evidence.stage.doing())
+        }
+        AlertKind::SecureConnectionFailed => {
+            "an error occurred while establishing a secure connection to the email server".into()
+        }
+        AlertKind::ServerNotSupported => "the email server did not answer as its protocol requires".into(),
+        AlertKind::ServerUnavailable => "the email server says that it is not available at present".into(),
+        AlertKind::AuthenticationNotOffered => {
+            "the email server offers no way to sign in that the email server profile allows".into()
+        }
+        AlertKind::CredentialsMissing => format!("no usable credentials are stored in {}", profile.credential_holder()),
+        AlertKind::CredentialsIncorrect => format!(
+            "the credentials specified in {} are incorrect or have insufficient permissions",
+            profile.credential_holder()
+        ),
+        AlertKind::SignInFailed => "the email server refused the sign-in without saying why".into(),
+        AlertKind::MailboxInUse => "another program holds the mailbox on the email server".into(),
+        AlertKind::MailboxNotFound => "the mailbox does not exist on the email server".into(),
+        AlertKind::OverQuota => "the mailbox is over its quota on the email server".into(),
+        AlertKind::SenderRefused => "the email server does not let this account send as the mailbox's address".into(),
+        AlertKind::SendingDeferred => "the email server takes no email from this mailbox at present".into(),
+        AlertKind::EmailPendingSend => "it may not send".into(),
+        AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
+    }
+}
+
+fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
+    let holder = profile.credential_holder();
+    let name = &profile.name;
+    match kind {
+        AlertKind::MailboxLocationNotDetermined => {
+            vec![format!("Check the server names in the email server profile {name} for a typing error, and that they resolve to a public address.")]
+        }
+        AlertKind::ServerNotReachable => vec![
+            format!("Check server name and port in the email server profile {name} (IMAP 993 or 143, POP3 995 or 110, SMTP 465 or 587)."),
+            "Check that the email server is up and that no firewall stands between.".to_owned(),
+        ],
+        AlertKind::SecureConnectionFailed => vec![
+            "Check that the server's certificate has not expired, names the server as the profile does, and is signed by an authority that this deployment trusts.".to_owned(),
+            "Check that port and security of the profile go together: TLS from the start (993, 995, 465) or STARTTLS (143, 110, 587).".to_owned(),
+        ],
+        AlertKind::ServerNotSupported => vec![
+            format!("Check that protocol and port in the email server profile {name} are those of the server."),
+            "If they are, the server lacks what synchronization needs; the server's own words say what.".to_owned(),
+        ],
+        AlertKind::ServerUnavailable | AlertKind::SendingDeferred => {
+            vec!["Nothing, if it passes by itself. Otherwise ask the email server's administrator about its limits and its state.".to_owned()]
+        }
+        AlertKind::AuthenticationNotOffered => {
+            vec![format!("Set the authentication of the email server profile {name} to one that the server offers (password, or XOAUTH2).")]
+        }
+        AlertKind::CredentialsMissing => vec![format!("Enter user name and password in {holder}.")],
+        AlertKind::CredentialsIncorrect => vec![
+            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
+            "Check that the account may use the mailbox, and that the provider allows this way of signing in (some want an app password or OAuth 2.0).".to_owned(),
+        ],
+        AlertKind::SignInFailed => {
+            vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]
+        }
+        AlertKind::MailboxInUse => vec!["Stop other programs that read this mailbox over POP3, or give it a mailbox of its own.".to_owned()],
+        AlertKind::MailboxNotFound => vec!["Check the user name, and that the mailbox exists and has an inbox.".to_owned()],
+        AlertKind::OverQuota => vec!["Free space in the mailbox, or raise its quota.".to_owned()],
+        AlertKind::SenderRefused => {
+            vec!["Give the account the right to send as the mailbox's address, or use the account that owns it.".to_owned()]
+        }
+        AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
+        AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cause::CredentialSource,
+        evidence::Stage,
+        retry::{Attempt, settle},
+    };
+
+    #[test]
+    fn every_failure_has_a_text_that_says_what_happened_and_a_resolution() {
+        let (profile, mailbox) = crate::profile::sample();
+        let policy = RetryPolicy::default();
+        let now = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        let mut texts = String::new();
+        for cause in Cause::ALL {
+            let error = DeliveryError::new(cause, Evidence::new(Stage::SignIn, "the server's words"));
+            let state = mailbox.initial_state(Delivery::IncomingEmail);
+            let outcome = settle(policy, &state, Attempt::Failed(&error, CredentialSource::Mailbox), now, now);
+            let delivery = Delivery::IncomingEmail;
+            let alert = Alert::of_failure(&mailbox, &profile, delivery, &error, &outcome, policy, now).unwrap();
+            texts.push_str(&format!("{cause:?} [{:?}]\n  {}\n", alert.level, alert.text));
+            for step in alert.resolution {
+                texts.push_str(&format!("  - {step}\n"));
+            }
+        }
+        insta::assert_snapshot!(texts);
+    }
+}

@@ -1,0 +1,199 @@
+//! Which failures are permanent and which transient, whose they are, and which alert they raise.
+//!
+//! The source page classifies errors on two axes: permanent (such as 401 Unauthorized) or transient (such as a network
+//! issue), and server (such as invalid profile credentials) or mailbox (such as invalid mailbox credentials). Here that
+//! is one exhaustive `match` per question. Without evidence the answer is transient.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    alert::AlertKind,
+    cause::{Cause, CredentialSource},
+};
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Permanence {
+    /// Somebody has to change something first: disabled at once.
+    Permanent,
+    /// It may pass by itself: tried again.
+    Transient,
+}
+
+/// Whose error it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// The server's or the profile's: other mailboxes of the profile will meet it too.
+    Server,
+    /// This mailbox's alone.
+    Mailbox,
+}
+
+/// What a cause means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether trying again can help.
+    pub permanence: Permanence,
+    /// Whose error it is.
+    pub scope: Scope,
+    /// The alert that tells of it.
+    pub alert: AlertKind,
+}
+
+/// The verdict on a cause, given whose credentials the attempt used.
+#[must_use]
+pub const fn classify(cause: Cause, credentials: CredentialSource) -> Verdict {
+    Verdict { permanence: permanence(cause), scope: scope(cause, credentials), alert: alert(cause) }
+}
+
+const fn permanence(cause: Cause) -> Permanence {
+    match cause {
+        Cause::HostNotAllowed
+        | Cause::CertificateRefused
+        | Cause::TlsNotOffered
+        | Cause::CapabilityMissing
+        | Cause::AuthenticationNotOffered
+        | Cause::CredentialsMissing
+        | Cause::CredentialsUnreadable
+        | Cause::CredentialsRefused
+        | Cause::CredentialsExpired
+        | Cause::AccessDenied
+        | Cause::MailboxNotFound
+        | Cause::SenderRefused => Permanence::Permanent,
+        Cause::HostNotFound
+        | Cause::ConnectionRefused
+        | Cause::TimedOut
+        | Cause::ConnectionLost
+        | Cause::HandshakeFailed
+        | Cause::ProtocolViolation
+        | Cause::ServerUnavailable
+        | Cause::ServerBusy
+        | Cause::SignInFailed
+        | Cause::MailboxInUse
+        | Cause::OverQuota
+        | Cause::SenderDeferred
+        | Cause::Unknown => Permanence::Transient,
+    }
+}
+
+const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
+    match cause {
+        Cause::HostNotFound
+        | Cause::HostNotAllowed
+        | Cause::ConnectionRefused
+        | Cause::TimedOut
+        | Cause::ConnectionLost
+        | Cause::CertificateRefused
+        | Cause::HandshakeFailed
+        | Cause::TlsNotOffered
+        | Cause::ProtocolViolation
+        | Cause::ServerUnavailable
+        | Cause::ServerBusy
+        | Cause::CapabilityMissing
+        | Cause::AuthenticationNotOffered => Scope::Server,
+        Cause::CredentialsMissing
+        | Cause::CredentialsUnreadable
+        | Cause::CredentialsRefused
+        | Cause::CredentialsExpired
+        | Cause::SignInFailed => match credentials {
+            CredentialSource::Profile => Scope::Server,
+            CredentialSource::Mailbox => Scope::Mailbox,
+        },
+        Cause::AccessDenied
+        | Cause::MailboxInUse
+        | Cause::MailboxNotFound
+        | Cause::OverQuota
+        | Cause::SenderRefused
+        | Cause::SenderDeferred
+        | Cause::Unknown => Scope::Mailbox,
+    }
+}
+
+const fn alert(cause: Cause) -> AlertKind {
+    match cause {
+        Cause::HostNotFound | Cause::HostNotAllowed => AlertKind::MailboxLocationNotDetermined,
+        Cause::ConnectionRefused | Cause::TimedOut | Cause::ConnectionLost => AlertKind::ServerNotReachable,
+        Cause::CertificateRefused | Cause::HandshakeFailed | Cause::TlsNotOffered => AlertKind::SecureConnectionFailed,
+        Cause::ProtocolViolation | Cause::CapabilityMissing => AlertKind::ServerNotSupported,
+        Cause::ServerUnavailable | Cause::ServerBusy => AlertKind::ServerUnavailable,
+        Cause::AuthenticationNotOffered => AlertKind::AuthenticationNotOffered,
+        Cause::CredentialsMissing | Cause::CredentialsUnreadable => AlertKind::CredentialsMissing,
+        Cause::CredentialsRefused | Cause::CredentialsExpired | Cause::AccessDenied => AlertKind::CredentialsIncorrect,
+        Cause::SignInFailed => AlertKind::SignInFailed,
+        Cause::MailboxInUse => AlertKind::MailboxInUse,
+        Cause::MailboxNotFound => AlertKind::MailboxNotFound,
+        Cause::OverQuota => AlertKind::OverQuota,
+        Cause::SenderRefused => AlertKind::SenderRefused,
+        Cause::SenderDeferred => AlertKind::SendingDeferred,
+        Cause::Unknown => AlertKind::UnknownError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AlertKind as A;
+    use Permanence::{Permanent, Transient};
+    use Scope::{Mailbox, Server};
+
+    /// One assertion per row: the verdict with mailbox credentials, and the scope with profile credentials.
+    macro_rules! rows {
+        ($($test:ident: $cause:ident => $permanence:ident, $scope:ident / $scope_profile:ident, $alert:ident;)*) => {
+            $(#[test]
+            fn $test() {
+                let own = classify(Cause::$cause, CredentialSource::Mailbox);
+                assert_eq!(own, Verdict { permanence: $permanence, scope: $scope, alert: A::$alert });
+                let shared = classify(Cause::$cause, CredentialSource::Profile);
+                assert_eq!(shared, Verdict { scope: $scope_profile, ..own });
+            })*
+
+            #[test]
+            fn every_cause_has_its_row() {
+                assert_eq!(Cause::ALL.to_vec(), [$(Cause::$cause),*]);
+            }
+        };
+    }
+
+    rows! {
+        an_unknown_host_is_tried_again: HostNotFound => Transient, Server / Server, MailboxLocationNotDetermined;
+        an_internal_host_is_refused: HostNotAllowed => Permanent, Server / Server, MailboxLocationNotDetermined;
+        a_refused_connection_is_not_an_authorization_error: ConnectionRefused => Transient, Server / Server, ServerNotReachable;
+        a_silent_server_is_tried_again: TimedOut => Transient, Server / Server, ServerNotReachable;
+        a_cut_connection_is_tried_again: ConnectionLost => Transient, Server / Server, ServerNotReachable;
+        a_refused_certificate_is_permanent: CertificateRefused => Permanent, Server / Server, SecureConnectionFailed;
+        a_handshake_cut_off_is_transient: HandshakeFailed => Transient, Server / Server, SecureConnectionFailed;
+        no_tls_is_permanent: TlsNotOffered => Permanent, Server / Server, SecureConnectionFailed;
+        a_garbled_reply_is_transient: ProtocolViolation => Transient, Server / Server, ServerNotSupported;
+        unavailable_is_not_a_bad_password: ServerUnavailable => Transient, Server / Server, ServerUnavailable;
+        busy_is_not_a_bad_password: ServerBusy => Transient, Server / Server, ServerUnavailable;
+        a_missing_capability_is_permanent: CapabilityMissing => Permanent, Server / Server, ServerNotSupported;
+        no_common_mechanism_is_permanent: AuthenticationNotOffered => Permanent, Server / Server, AuthenticationNotOffered;
+        no_credentials_is_permanent: CredentialsMissing => Permanent, Mailbox / Server, CredentialsMissing;
+        unreadable_credentials_are_permanent: CredentialsUnreadable => Permanent, Mailbox / Server, CredentialsMissing;
+        a_wrong_password_is_permanent: CredentialsRefused => Permanent, Mailbox / Server, CredentialsIncorrect;
+        an_expired_password_is_permanent: CredentialsExpired => Permanent, Mailbox / Server, CredentialsIncorrect;
+        a_missing_right_is_the_mailboxs: AccessDenied => Permanent, Mailbox / Mailbox, CredentialsIncorrect;
+        an_unexplained_sign_in_failure_is_transient: SignInFailed => Transient, Mailbox / Server, SignInFailed;
+        a_locked_maildrop_is_transient: MailboxInUse => Transient, Mailbox / Mailbox, MailboxInUse;
+        a_missing_mailbox_is_permanent: MailboxNotFound => Permanent, Mailbox / Mailbox, MailboxNotFound;
+        over_quota_is_not_bad_credentials: OverQuota => Transient, Mailbox / Mailbox, OverQuota;
+        a_refused_sender_is_permanent: SenderRefused => Permanent, Mailbox / Mailbox, SenderRefused;
+        a_deferred_sender_is_transient: SenderDeferred => Transient, Mailbox / Mailbox, SendingDeferred;
+        an_unknown_error_is_transient_and_called_unknown: Unknown => Transient, Mailbox / Mailbox, UnknownError;
+    }
+
+    #[test]
+    fn the_whole_table() {
+        let mut table = String::new();
+        for cause in Cause::ALL {
+            for credentials in [CredentialSource::Mailbox, CredentialSource::Profile] {
+                let Verdict { permanence, scope, alert } = classify(cause, credentials);
+                let row = format!("{cause:?} with {credentials:?} credentials: {permanence:?}, {scope:?}, {alert:?}\n");
+                table.push_str(&row);
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+}

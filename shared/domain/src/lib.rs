@@ -1,0 +1,43 @@
+//! The rules of mailbox synchronization, as synchronous functions of their arguments.
+//!
+//! Nothing here reads a clock, a socket or the environment, so nothing here can fail for a reason outside its
+//! arguments: what an error means, when to retry, when to disable a delivery, which alert to raise, what a position in
+//! a mailbox says about new messages. The words are those of Dynamics 365 server-side synchronization.
+//!
+//! The data types are serializable because the rows of the table are these types; `store` pins that stored form with
+//! snapshot tests, so a change of a field here is a deliberate change of the table.
+
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+pub mod address;
+pub mod alert;
+pub mod cause;
+pub mod classification;
+pub mod delivery;
+pub mod email;
+pub mod evidence;
+pub mod gate;
+pub mod id;
+pub mod identity;
+pub mod invalid;
+pub mod mailbox;
+pub mod notice;
+pub mod organization;
+pub mod position;
+pub mod profile;
+pub mod quarantine;
+pub mod retry;
+pub mod schedule;
+
+/// A moment, always in UTC. Passed in as `now` wherever a rule depends on it.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// `at` moved by a number of seconds, saturating at the ends of the calendar instead of panicking on foreign values.
+#[must_use]
+pub fn seconds_after(at: Timestamp, seconds: i64) -> Timestamp {
+    chrono::TimeDelta::try_seconds(seconds).and_then(|delta| at.checked_add_signed(delta)).unwrap_or(if seconds < 0 {
+        Timestamp::MIN_UTC
+    } else {
+        Timestamp::MAX_UTC
+    })
+}

@@ -1,0 +1,124 @@
+//! Mailboxes: an address, the profile that says where it lives, and a method for each delivery.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    address::EmailAddress,
+    delivery::{Delivery, DeliveryState, SynchronizationMethod},
+    id::{MailboxId, ProfileId},
+    invalid::Invalid,
+    profile::{EmailServerProfile, validate_name},
+};
+
+/// A mailbox as an administrator configures it. What happens to it is in [`DeliveryState`], one per delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// Its identifier.
+    pub id: MailboxId,
+    /// Its name, as alerts and notices give it.
+    pub name: String,
+    /// Its address; one mailbox of the organization per address.
+    pub address: EmailAddress,
+    /// The profile that says where it lives.
+    pub profile_id: ProfileId,
+    /// User name, where it is not the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Earlier messages are left alone; the later of this and the profile's counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_emails_received_after: Option<Timestamp>,
+    /// Who moves incoming email.
+    pub incoming_email: SynchronizationMethod,
+    /// Who moves outgoing email.
+    pub outgoing_email: SynchronizationMethod,
+    /// Who moves appointments, contacts and tasks.
+    #[serde(default)]
+    pub appointments_contacts_tasks: SynchronizationMethod,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Mailbox {
+    /// Checks the mailbox alone and against its profile, and names the first field that cannot be used.
+    pub fn validate(&self, profile: &EmailServerProfile) -> Result<(), Invalid> {
+        validate_name(&self.name)?;
+        let synchronized = SynchronizationMethod::ServerSideSynchronization;
+        if self.incoming_email == synchronized && profile.incoming.is_none() {
+            return Err(Invalid::new(
+                "incoming_email",
+                format!("the email server profile {} has no incoming server", profile.name),
+                "Give the profile an incoming server, or set incoming_email to none",
+            ));
+        }
+        if self.outgoing_email == synchronized && profile.outgoing.is_none() {
+            return Err(Invalid::new(
+                "outgoing_email",
+                format!("the email server profile {} has no outgoing server", profile.name),
+                "Give the profile an outgoing server, or set outgoing_email to none",
+            ));
+        }
+        if self.appointments_contacts_tasks == synchronized {
+            return Err(Invalid::new(
+                "appointments_contacts_tasks",
+                "appointments, contacts, and tasks cannot be synchronized over POP3, IMAP and SMTP",
+                "Set appointments_contacts_tasks to none",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The method of a delivery.
+    #[must_use]
+    pub const fn method(&self, delivery: Delivery) -> SynchronizationMethod {
+        match delivery {
+            Delivery::IncomingEmail => self.incoming_email,
+            Delivery::OutgoingEmail => self.outgoing_email,
+            Delivery::AppointmentsContactsTasks => self.appointments_contacts_tasks,
+        }
+    }
+
+    /// The state in which a delivery begins.
+    #[must_use]
+    pub fn initial_state(&self, delivery: Delivery) -> DeliveryState {
+        DeliveryState::configured(self.method(delivery))
+    }
+
+    /// The user name to sign in with, where the mailbox's own credentials are used.
+    #[must_use]
+    pub fn sign_in_name(&self) -> &str {
+        self.username.as_deref().unwrap_or(self.address.as_str())
+    }
+
+    /// Messages received before this are left alone: the later of the profile's date and the mailbox's.
+    #[must_use]
+    pub fn start_date(&self, profile: &EmailServerProfile) -> Option<Timestamp> {
+        self.process_emails_received_after.max(profile.process_emails_received_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_start_date_counts() {
+        let (mut profile, mut mailbox) = crate::profile::sample();
+        let early = Timestamp::from_timestamp(1_000, 0);
+        let late = Timestamp::from_timestamp(2_000, 0);
+        assert_eq!(mailbox.start_date(&profile), None);
+        profile.process_emails_received_after = late;
+        assert_eq!(mailbox.start_date(&profile), late);
+        mailbox.process_emails_received_after = early;
+        assert_eq!(mailbox.start_date(&profile), late);
+        profile.process_emails_received_after = None;
+        assert_eq!(mailbox.start_date(&profile), early);
+    }
+
+    #[test]
+    fn a_method_without_its_server_is_refused() {
+        let (mut profile, mailbox) = crate::profile::sample();
+        profile.outgoing = None;
+        assert_eq!(mailbox.validate(&profile).unwrap_err().field, "outgoing_email");
+    }
+}

@@ -1,0 +1,294 @@
+//! Email server profiles: where the servers of many mailboxes are and how they are to be used.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    address::EmailAddress,
+    cause::CredentialSource,
+    id::ProfileId,
+    invalid::{Invalid, excerpt},
+};
+
+/// Longest name of a profile or mailbox, in characters (source system: 100).
+pub const NAME_CHARS_MAX: usize = 100;
+/// Longest server name, in bytes (RFC 1035 section 2.3.4).
+pub const HOST_BYTES_MAX: usize = 253;
+/// Most connections that one profile may be given (source system: 1 to 300).
+pub const CONNECTIONS_MAX: u16 = 300;
+/// Connections of a profile that says nothing about them (source system: 10).
+pub const CONNECTIONS_DEFAULT: u16 = 10;
+/// Longest polling interval, in minutes (source system: 1440).
+pub const POLLING_MINUTES_MAX: u16 = 1440;
+/// Longest wait for a server, in seconds (source system: hard cap of 100 s).
+pub const TIMEOUT_SECONDS_MAX: u16 = 100;
+/// Wait for a server of a profile that says nothing about it, in seconds.
+pub const TIMEOUT_SECONDS_DEFAULT: u16 = 30;
+
+/// How incoming email is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IncomingProtocol {
+    /// IMAP4rev1, RFC 3501.
+    Imap,
+    /// POP3, RFC 1939.
+    Pop3,
+}
+
+/// How a connection is secured. There is no third way: credentials never cross a network in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Security {
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// Plain until STARTTLS or STLS, before anything else is said.
+    Starttls,
+}
+
+/// How to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// User name and password: SASL PLAIN, LOGIN, or the protocol's own command, whichever the server offers.
+    #[default]
+    Password,
+    /// An OAuth 2.0 access token by SASL XOAUTH2; the token is stored where the password would be.
+    Xoauth2,
+}
+
+/// What to do with an email of which nobody can say whether the server took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownOutcome {
+    /// Mark it Failed and leave it to a person: never sent twice.
+    #[default]
+    Hold,
+    /// Send it again: never lost.
+    SendAgain,
+}
+
+/// One server: name, port and security.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerLocation {
+    /// DNS name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the connection is secured.
+    pub security: Security,
+}
+
+impl ServerLocation {
+    /// Checks host and port.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let is_label = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        };
+        let is_name = self.host.trim_end_matches('.').split('.').all(is_label);
+        let is_ip = self.host.parse::<std::net::IpAddr>().is_ok();
+        if self.host.len() > HOST_BYTES_MAX || !(is_name || is_ip) {
+            return Err(Invalid::new(
+                "host",
+                format!("\"{}\" is not a server name", excerpt(&self.host)),
+                "Give a DNS name such as imap.example.com, without protocol, port or path",
+            ));
+        }
+        if self.port == 0 {
+            return Err(Invalid::new("port", "0 is not a port", "Give a port from 1 to 65535"));
+        }
+        Ok(())
+    }
+}
+
+/// The server that incoming email is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncomingServer {
+    /// How it is read.
+    pub protocol: IncomingProtocol,
+    /// Where it is.
+    #[serde(flatten)]
+    pub location: ServerLocation,
+}
+
+/// Settings shared by many mailboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmailServerProfile {
+    /// Its identifier.
+    pub id: ProfileId,
+    /// Its name, as alerts and notices give it.
+    pub name: String,
+    /// Who is told when a mailbox is disabled.
+    pub owner_address: EmailAddress,
+    /// Where incoming email is read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incoming: Option<IncomingServer>,
+    /// Where outgoing email is handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outgoing: Option<ServerLocation>,
+    /// Whose credentials are used.
+    pub credentials: CredentialSource,
+    /// User name, where the profile's own credentials are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// How to sign in.
+    #[serde(default)]
+    pub authentication: Authentication,
+    /// Earlier messages are left alone ("Process emails from").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_emails_received_after: Option<Timestamp>,
+    /// Least minutes between two looks into a mailbox; 0 leaves it to the deployment.
+    pub minimum_polling_interval_minutes: u16,
+    /// Most connections at once, all mailboxes of the profile together.
+    pub maximum_concurrent_connections: u16,
+    /// Whether messages are deleted from the server once they are stored.
+    pub delete_after_processing: bool,
+    /// Longest wait for a connection or a reply.
+    pub connection_timeout_seconds: u16,
+    /// What to do with an email whose fate is unknown.
+    #[serde(default)]
+    pub unknown_outcome: UnknownOutcome,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl EmailServerProfile {
+    /// Checks every field and names the first that cannot be used.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        validate_name(&self.name)?;
+        if let Some(incoming) = &self.incoming {
+            incoming.location.validate().map_err(|e| e.within("incoming"))?;
+        }
+        if let Some(outgoing) = &self.outgoing {
+            outgoing.validate().map_err(|e| e.within("outgoing"))?;
+        }
+        if self.incoming.is_none() && self.outgoing.is_none() {
+            return Err(Invalid::new(
+                "incoming",
+                "the profile has neither an incoming nor an outgoing server",
+                "Give at least one of incoming and outgoing",
+            ));
+        }
+        if self.credentials == CredentialSource::Profile && self.username.is_none() {
+            return Err(Invalid::new(
+                "username",
+                "the profile's own credentials are to be used and there is no user name",
+                "Give username and password, or set credentials to mailbox",
+            ));
+        }
+        validate_range(
+            "minimum_polling_interval_minutes",
+            self.minimum_polling_interval_minutes,
+            0,
+            POLLING_MINUTES_MAX,
+        )?;
+        validate_range("maximum_concurrent_connections", self.maximum_concurrent_connections, 1, CONNECTIONS_MAX)?;
+        validate_range("connection_timeout_seconds", self.connection_timeout_seconds, 1, TIMEOUT_SECONDS_MAX)
+    }
+
+    /// Where credentials are entered, for a sentence.
+    #[must_use]
+    pub fn credential_holder(&self) -> String {
+        match self.credentials {
+            CredentialSource::Mailbox => "the mailbox".to_owned(),
+            CredentialSource::Profile => format!("the email server profile {}", self.name),
+        }
+    }
+}
+
+/// Checks a name that people read: present, bounded, on one line.
+pub fn validate_name(name: &str) -> Result<(), Invalid> {
+    let fits = !name.trim().is_empty() && name.chars().count() <= NAME_CHARS_MAX && !name.chars().any(char::is_control);
+    if fits {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "name",
+        format!("\"{}\" is not a name", excerpt(name)),
+        format!("Give 1 to {NAME_CHARS_MAX} characters on one line"),
+    ))
+}
+
+fn validate_range(field: &str, value: u16, least: u16, most: u16) -> Result<(), Invalid> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Invalid::new(field, format!("{value} is out of range"), format!("Give {least} to {most}")))
+}
+
+/// A profile and one of its mailboxes, for the tests of this crate.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
+    use crate::{delivery::SynchronizationMethod, id::MailboxId, mailbox::Mailbox};
+    let created_at = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+    let location = ServerLocation { host: "mail.example.org".into(), port: 993, security: Security::Tls };
+    let profile = EmailServerProfile {
+        id: ProfileId::parse("p1").unwrap(),
+        name: "Example IMAP".into(),
+        owner_address: EmailAddress::parse("owner@example.org").unwrap(),
+        incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
+        outgoing: Some(ServerLocation { port: 465, ..location }),
+        credentials: CredentialSource::Mailbox,
+        username: None,
+        authentication: Authentication::Password,
+        process_emails_received_after: None,
+        minimum_polling_interval_minutes: 0,
+        maximum_concurrent_connections: CONNECTIONS_DEFAULT,
+        delete_after_processing: false,
+        connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
+        unknown_outcome: UnknownOutcome::Hold,
+        created_at,
+    };
+    let mailbox = Mailbox {
+        id: MailboxId::parse("m1").unwrap(),
+        name: "Sales".into(),
+        address: EmailAddress::parse("sales@example.org").unwrap(),
+        profile_id: profile.id.clone(),
+        username: None,
+        process_emails_received_after: None,
+        incoming_email: SynchronizationMethod::ServerSideSynchronization,
+        outgoing_email: SynchronizationMethod::ServerSideSynchronization,
+        appointments_contacts_tasks: SynchronizationMethod::None,
+        created_at,
+    };
+    (profile, mailbox)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused_field(change: impl FnOnce(&mut EmailServerProfile)) -> String {
+        let (mut profile, _) = sample();
+        change(&mut profile);
+        profile.validate().unwrap_err().field
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        assert!(sample().0.validate().is_ok());
+        assert_eq!(refused_field(|p| p.name = " ".into()), "name");
+        assert_eq!(refused_field(|p| p.name = "x\ny".into()), "name");
+        assert_eq!(refused_field(|p| p.maximum_concurrent_connections = 0), "maximum_concurrent_connections");
+        assert_eq!(refused_field(|p| p.maximum_concurrent_connections = 301), "maximum_concurrent_connections");
+        assert_eq!(refused_field(|p| p.minimum_polling_interval_minutes = 1441), "minimum_polling_interval_minutes");
+        assert_eq!(refused_field(|p| p.connection_timeout_seconds = 0), "connection_timeout_seconds");
+        assert_eq!(refused_field(|p| p.outgoing.as_mut().unwrap().port = 0), "outgoing.port");
+        assert_eq!(refused_field(|p| p.credentials = CredentialSource::Profile), "username");
+        for host in ["", "imap.example.com:993", "https://x", "a b", "-.", "x..y", &"x".repeat(254)] {
+            let field = refused_field(|p| p.incoming.as_mut().unwrap().location.host = host.to_owned());
+            assert_eq!(field, "incoming.host", "{host}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_servers_may_be_given_as_numbers() {
+        for host in ["127.0.0.1", "::1", "imap.example.com.", "mail_1.internal"] {
+            let location = ServerLocation { host: host.into(), port: 1, security: Security::Tls };
+            assert!(location.validate().is_ok(), "{host}");
+        }
+    }
+}

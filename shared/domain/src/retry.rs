@@ -1,0 +1,239 @@
+//! The retry policy as a state machine: ten failures in a row, five minutes apart, then disabled; permanent at once.
+//!
+//! Source page, "Mailbox deliveries regularly disabled". [`settle`] is the only place that counts a failure or disables
+//! a delivery.
+
+use crate::{
+    Timestamp,
+    alert::AlertChange,
+    cause::{CredentialSource, DeliveryError},
+    classification::{Permanence, Verdict, classify},
+    delivery::{DeliveryState, TestStatus},
+    seconds_after,
+};
+
+/// Failures in a row at which a transient error counts as permanent (source page: 10).
+pub const FAILURES_MAX: u32 = 10;
+/// Gap between two tries, in seconds (source page: 5 minutes).
+pub const GAP_SECONDS: u32 = 300;
+/// Shortest gap that a deployment accepts, in seconds; only the local stack may go below.
+pub const GAP_SECONDS_MIN: u32 = 60;
+/// Longest wait that a server can impose on us, in seconds: one day.
+pub const SERVER_WAIT_SECONDS_MAX: u32 = 86_400;
+
+/// How failures are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Failures in a row that are too many.
+    pub failures_max: u32,
+    /// Least gap between two tries, in seconds.
+    pub gap_seconds: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { failures_max: FAILURES_MAX, gap_seconds: GAP_SECONDS }
+    }
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt<'a> {
+    /// It went through.
+    Succeeded,
+    /// It failed, with these credentials.
+    Failed(&'a DeliveryError, CredentialSource),
+}
+
+/// What follows from an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The delivery's state from now on.
+    pub state: DeliveryState,
+    /// Alerts to raise and to close.
+    pub alerts: Vec<AlertChange>,
+    /// Seconds after which to try again, where another try follows.
+    pub retry_in_seconds: Option<u32>,
+    /// Whether this attempt disabled the delivery, so that the profile's owner must be told.
+    pub disabled: bool,
+    /// What the failure was taken for.
+    pub verdict: Option<Verdict>,
+}
+
+/// The outcome of an attempt that began at `started` and ended at `now`.
+#[must_use]
+pub fn settle(
+    policy: RetryPolicy,
+    before: &DeliveryState,
+    attempt: Attempt<'_>,
+    started: Timestamp,
+    now: Timestamp,
+) -> Outcome {
+    match attempt {
+        Attempt::Succeeded => succeeded(before, started, now),
+        Attempt::Failed(error, credentials) => failed(policy, before, error, credentials, started, now),
+    }
+}
+
+fn succeeded(before: &DeliveryState, started: Timestamp, now: Timestamp) -> Outcome {
+    let alerts = before.open_alerts.iter().map(|kind| AlertChange::Close(*kind)).collect();
+    let state = DeliveryState {
+        status: TestStatus::Success,
+        transient_failure_count: 0,
+        failing_since: None,
+        postponed_until: None,
+        last_run: Some(started),
+        last_success: Some(now),
+        open_alerts: Vec::new(),
+        ..before.clone()
+    };
+    Outcome { state, alerts, retry_in_seconds: None, disabled: false, verdict: None }
+}
+
+fn failed(
+    policy: RetryPolicy,
+    before: &DeliveryState,
+    error: &DeliveryError,
+    credentials: CredentialSource,
+    started: Timestamp,
+    now: Timestamp,
+) -> Outcome {
+    let verdict = classify(error.cause, credentials);
+    // A server that names its own waiting time has answered: the wait is kept, and it spends none of the ten tries.
+    let server_wait = match verdict.permanence {
+        Permanence::Transient => error.retry_after_seconds.map(|asked| asked.min(SERVER_WAIT_SECONDS_MAX)),
+        Permanence::Permanent => None,
+    };
+    let count = match (verdict.permanence, server_wait) {
+        (Permanence::Permanent, _) | (Permanence::Transient, Some(_)) => before.transient_failure_count,
+        (Permanence::Transient, None) => before.transient_failure_count.saturating_add(1),
+    };
+    let disabled = verdict.permanence == Permanence::Permanent || count >= policy.failures_max;
+    let wait = policy.gap_seconds.max(server_wait.unwrap_or(0));
+    let mut open_alerts = before.open_alerts.clone();
+    if !open_alerts.contains(&verdict.alert) {
+        open_alerts.push(verdict.alert);
+    }
+    let state = DeliveryState {
+        enabled: !disabled,
+        status: TestStatus::Failure,
+        transient_failure_count: count,
+        failing_since: Some(before.failing_since.unwrap_or(now)),
+        postponed_until: (!disabled).then(|| seconds_after(now, i64::from(wait))),
+        last_run: Some(started),
+        open_alerts,
+        times_disabled: before.times_disabled + u32::from(disabled),
+        ..before.clone()
+    };
+    Outcome {
+        alerts: vec![AlertChange::Raise(verdict.alert)],
+        retry_in_seconds: (!disabled).then_some(wait),
+        disabled,
+        verdict: Some(verdict),
+        state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        alert::AlertKind,
+        cause::Cause,
+        delivery::SynchronizationMethod,
+        evidence::{Evidence, Stage},
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    fn error(cause: Cause) -> DeliveryError {
+        DeliveryError::new(cause, Evidence::new(Stage::Connect, "words"))
+    }
+
+    fn fresh() -> DeliveryState {
+        DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
+    }
+
+    fn fail(state: &DeliveryState, cause: Cause, now: Timestamp) -> Outcome {
+        let attempt = error(cause);
+        settle(RetryPolicy::default(), state, Attempt::Failed(&attempt, CredentialSource::Mailbox), now, now)
+    }
+
+    #[test]
+    fn the_tenth_transient_failure_in_a_row_disables_and_the_ninth_does_not() {
+        let mut state = fresh();
+        for n in 1..=9 {
+            let outcome = fail(&state, Cause::TimedOut, at(n * 300));
+            assert_eq!((outcome.disabled, outcome.retry_in_seconds), (false, Some(GAP_SECONDS)), "failure {n}");
+            state = outcome.state;
+        }
+        let tenth = fail(&state, Cause::TimedOut, at(3000));
+        assert!(tenth.disabled && !tenth.state.enabled);
+        assert_eq!((tenth.retry_in_seconds, tenth.state.times_disabled), (None, 1));
+        assert_eq!(tenth.state.failing_since, Some(at(300)));
+    }
+
+    #[test]
+    fn a_permanent_failure_disables_at_once() {
+        let outcome = fail(&fresh(), Cause::CredentialsRefused, at(0));
+        assert!(outcome.disabled && !outcome.state.enabled);
+        assert_eq!(outcome.state.transient_failure_count, 0);
+    }
+
+    #[test]
+    fn a_success_resets_the_count_and_closes_what_is_open() {
+        let failed = fail(&fresh(), Cause::TimedOut, at(0)).state;
+        let outcome = settle(RetryPolicy::default(), &failed, Attempt::Succeeded, at(300), at(301));
+        assert_eq!((outcome.state.transient_failure_count, outcome.state.failing_since), (0, None));
+        assert_eq!(outcome.alerts, [AlertChange::Close(AlertKind::ServerNotReachable)]);
+        assert_eq!(outcome.state.last_success, Some(at(301)));
+    }
+
+    #[test]
+    fn a_wait_that_the_server_asked_for_is_kept_clamped_and_spends_no_try() {
+        let mut asked = error(Cause::ServerBusy);
+        asked.retry_after_seconds = Some(u32::MAX);
+        let attempt = Attempt::Failed(&asked, CredentialSource::Mailbox);
+        let outcome = settle(RetryPolicy::default(), &fresh(), attempt, at(0), at(0));
+        assert_eq!(outcome.retry_in_seconds, Some(SERVER_WAIT_SECONDS_MAX));
+        assert_eq!(outcome.state.transient_failure_count, 0);
+    }
+
+    fn any_cause() -> impl Strategy<Value = Option<Cause>> {
+        prop_oneof![Just(None), prop::sample::select(Cause::ALL.to_vec()).prop_map(Some)]
+    }
+
+    proptest! {
+        #[test]
+        fn the_machine_keeps_its_rules(history in prop::collection::vec(any_cause(), 0..60)) {
+            let mut state = fresh();
+            let mut failures_in_a_row = 0;
+            for (step, event) in (0_i64..).zip(history) {
+                if !state.enabled {
+                    break;
+                }
+                let now = at(step * 300);
+                let outcome = match event {
+                    None => settle(RetryPolicy::default(), &state, Attempt::Succeeded, now, now),
+                    Some(cause) => fail(&state, cause, now),
+                };
+                let permanent = event
+                    .is_some_and(|c| classify(c, CredentialSource::Mailbox).permanence == Permanence::Permanent);
+                failures_in_a_row = match event { None => 0, Some(_) if permanent => failures_in_a_row, Some(_) => failures_in_a_row + 1 };
+                // Disabled exactly when permanent or at the tenth in a row, never otherwise.
+                prop_assert_eq!(outcome.disabled, permanent || failures_in_a_row >= FAILURES_MAX);
+                prop_assert_eq!(outcome.disabled, !outcome.state.enabled);
+                // A retry exactly when it failed and still runs, never sooner than the gap.
+                prop_assert_eq!(outcome.retry_in_seconds.is_some(), event.is_some() && !outcome.disabled);
+                prop_assert!(outcome.state.postponed_until.is_none_or(|until| until >= seconds_after(now, i64::from(GAP_SECONDS))));
+                prop_assert_eq!(outcome.state.transient_failure_count, failures_in_a_row.min(FAILURES_MAX));
+                prop_assert_eq!(outcome.state.open_alerts.is_empty(), event.is_none());
+                state = outcome.state;
+            }
+        }
+    }
+}
