@@ -1,1 +1,87 @@
-//! Placeholder.
+//! The use cases of Mailrail and the ports that they need.
+//!
+//! This is the only asynchronous orchestration: `domain` decides, the adapters behind the ports act. A mailbox's
+//! failure is a [`mailrail_domain::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. The two never mix:
+//! `Result<Result<_, DeliveryError>, Outage>` makes it a type error to disable a mailbox because a table was away.
+
+pub mod access;
+pub mod batch;
+pub mod enqueue;
+pub mod limits;
+pub mod mime;
+pub mod notify;
+pub mod outage;
+pub mod ports;
+pub mod receive;
+pub mod send;
+pub mod settle;
+
+use std::time::Duration;
+
+use mailrail_domain::{Timestamp, retry::RetryPolicy};
+
+/// Settings of a deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How failures are counted.
+    pub retry: RetryPolicy,
+    /// Minutes between two looks into a mailbox, unless its profile asks for more.
+    pub polling_interval_minutes: u16,
+    /// How many invocations of one function may run at once; a profile's connections are shared among them.
+    pub invocations_max: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { retry: RetryPolicy::default(), polling_interval_minutes: 5, invocations_max: 10 }
+    }
+}
+
+/// The use cases over one set of ports.
+#[derive(Debug)]
+pub struct Engine<P> {
+    /// The outside world.
+    pub ports: P,
+    /// The deployment's settings.
+    pub settings: Settings,
+    /// What time it is. A function, so that tests can turn it.
+    pub clock: fn() -> Timestamp,
+    /// Bytes of message content that may be in memory at once.
+    pub memory: ports::MemoryBudget,
+}
+
+impl<P: ports::Ports> Engine<P> {
+    /// An engine over `ports`.
+    #[must_use]
+    pub fn new(ports: P, settings: Settings, clock: fn() -> Timestamp) -> Self {
+        Self { ports, settings, clock, memory: ports::MemoryBudget::new() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// When an invocation has to have ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(std::time::Instant);
+
+impl Deadline {
+    /// A deadline `left` from now.
+    #[must_use]
+    pub fn after(left: Duration) -> Self {
+        Self(std::time::Instant::now() + left)
+    }
+
+    /// Whether less than `margin` is left.
+    #[must_use]
+    pub fn is_within(self, margin: Duration) -> bool {
+        self.left() < margin
+    }
+
+    /// What is left.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(std::time::Instant::now())
+    }
+}

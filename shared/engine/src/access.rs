@@ -1,0 +1,64 @@
+//! What a connection needs: where, as whom, and with which secret.
+
+use std::time::Duration;
+
+use mailrail_domain::{
+    cause::{Cause, CredentialSource, DeliveryError},
+    evidence::{Evidence, Stage},
+    mailbox::Mailbox,
+    profile::ServerLocation,
+};
+
+use crate::{
+    Engine,
+    outage::Outage,
+    ports::{Access, Ports, Sealed, StoredProfile, Vault},
+};
+
+/// Whom a mailbox's secret is sealed for.
+#[must_use]
+pub fn mailbox_owner(id: &mailrail_domain::id::MailboxId) -> String {
+    format!("mailbox/{id}")
+}
+
+/// Whom a profile's secret is sealed for.
+#[must_use]
+pub fn profile_owner(id: &mailrail_domain::id::ProfileId) -> String {
+    format!("profile/{id}")
+}
+
+impl<P: Ports> Engine<P> {
+    /// The access of `mailbox` to `location`, with the credentials that the profile says are used.
+    pub(crate) async fn access(
+        &self,
+        mailbox: &Mailbox,
+        credentials: Option<&Sealed>,
+        stored: &StoredProfile,
+        location: &ServerLocation,
+    ) -> Result<Result<Access, DeliveryError>, Outage> {
+        let profile = &stored.profile;
+        let (owner, username, sealed) = match profile.credentials {
+            CredentialSource::Mailbox => (mailbox_owner(&mailbox.id), Some(mailbox.sign_in_name()), credentials),
+            CredentialSource::Profile => {
+                (profile_owner(&profile.id), profile.username.as_deref(), stored.credentials.as_ref())
+            }
+        };
+        let (Some(username), Some(sealed)) = (username, sealed) else {
+            return Ok(Err(missing(Cause::CredentialsMissing, "no password is stored")));
+        };
+        let Some(secret) = self.ports.vault().open(&owner, sealed).await? else {
+            return Ok(Err(missing(Cause::CredentialsUnreadable, "the stored password cannot be decrypted")));
+        };
+        Ok(Ok(Access {
+            location: location.clone(),
+            username: username.to_owned(),
+            secret,
+            authentication: profile.authentication,
+            timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
+        }))
+    }
+}
+
+fn missing(cause: Cause, words: &str) -> DeliveryError {
+    DeliveryError::new(cause, Evidence::new(Stage::Prepare, words))
+}

@@ -1,0 +1,61 @@
+//! Putting every delivery that is due on its queue.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mailrail_domain::{delivery::Delivery, schedule::Slot};
+
+use crate::{
+    Deadline, Engine,
+    limits::{DEADLINE_MARGIN, DUE_PAGES_MAX, QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE},
+    outage::Outage,
+    ports::{MailboxQueue, MailboxStore, Ports, Wake},
+};
+
+/// What one tick did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Enqueued {
+    /// Deliveries that were put on their queues.
+    pub wakes: usize,
+    /// Whether the tick ended before all of them were.
+    pub cut_short: bool,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Enqueues the deliveries of every slot that is due in this minute. Reads the schedule and no mailbox.
+    pub async fn enqueue_due(&self, deadline: Deadline) -> Result<Enqueued, Outage> {
+        let now = self.now();
+        let mut enqueued = Enqueued::default();
+        for interval in self.ports.mailboxes().intervals().await? {
+            let slot = Slot::due(interval, now);
+            let mut cursor = None;
+            for _ in 0..DUE_PAGES_MAX {
+                if deadline.is_within(DEADLINE_MARGIN) {
+                    // The rest of this minute's deliveries run in the next round of their slot.
+                    tracing::error!(interval, "the tick ended before everything due was enqueued");
+                    enqueued.cut_short = true;
+                    return Ok(enqueued);
+                }
+                let page = self.ports.mailboxes().due(slot, cursor).await?;
+                enqueued.wakes += page.wakes.len();
+                self.enqueue(page.wakes).await?;
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(enqueued)
+    }
+
+    async fn enqueue(&self, wakes: Vec<Wake>) -> Result<(), Outage> {
+        let mut batches = Vec::new();
+        for delivery in Delivery::ALL {
+            let of_delivery: Vec<Wake> = wakes.iter().filter(|w| w.delivery == delivery).cloned().collect();
+            batches.extend(of_delivery.chunks(QUEUE_BATCH).map(|batch| (delivery, batch.to_vec())));
+        }
+        stream::iter(batches)
+            .map(|(delivery, batch)| async move { self.ports.queue().send(delivery, &batch, 0).await })
+            .buffer_unordered(QUEUE_BATCHES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+}

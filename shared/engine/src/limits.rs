@@ -1,0 +1,47 @@
+//! The bounds of every loop, page, batch, wait and buffer of the use cases, each with its reason.
+
+use std::time::Duration;
+
+/// Mailboxes of one batch that run side by side. A batch from SQS has ten.
+pub const MAILBOXES_AT_ONCE: usize = 10;
+/// Messages of one mailbox that are being stored at once: hides the latency of table and bucket behind the server's.
+pub const STORES_AT_ONCE: usize = 8;
+/// Messages after which a mailbox's position is written, so that a crash repeats at most this many.
+pub const PAGE_MESSAGES: usize = 100;
+/// Messages of one mailbox in one run; what is left is fetched by the next run, so that one mailbox's first
+/// synchronization cannot hold a batch for long.
+pub const RUN_MESSAGES_MAX: usize = 2_000;
+/// Emails of one mailbox that are sent in one run (source system: 10 per user).
+pub const SENDS_PER_RUN: usize = 10;
+/// Notices that one run of `notify-owners` sends.
+pub const NOTICES_PER_RUN: usize = 100;
+/// Entries of the schedule that are read in one page.
+pub const DUE_PAGE: usize = 1_000;
+/// Pages of one slot of the schedule in one tick: a million deliveries.
+pub const DUE_PAGES_MAX: usize = 1_000;
+/// Messages in one batch to the queue (SQS: 10).
+pub const QUEUE_BATCH: usize = 10;
+/// Batches to the queue that are under way at once.
+pub const QUEUE_BATCHES_AT_ONCE: usize = 16;
+/// Longest delay of a queue message, in seconds (SQS: 900). Longer waits live in the row alone.
+pub const QUEUE_DELAY_SECONDS_MAX: u32 = 900;
+/// No mailbox is begun, and no further page fetched, when less than this is left of the invocation.
+pub const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
+/// A lease outlives the invocation by this much, so that it never ends under a run that is still alive.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// Largest message that is read into memory whole, so that its parts can be taken out.
+pub const WHOLE_MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Largest message that becomes a record (source system: 150 MB). Larger ones go to quarantine, streamed.
+pub const MESSAGE_BYTES_MAX: u64 = 150 * 1024 * 1024;
+/// Content in memory at once over all mailboxes of a function: one largest message and some ordinary ones.
+pub const MEMORY_BUDGET_BYTES: u64 = WHOLE_MESSAGE_BYTES_MAX + 8 * 1024 * 1024;
+/// Messages up to this size are not counted against the budget; their number is bounded otherwise.
+pub const UNCOUNTED_BYTES: u64 = 64 * 1024;
+/// Size of the pieces of a message that is streamed (S3: at least 5 MiB for a part that is not the last).
+pub const CHUNK_BYTES: usize = 5 * 1024 * 1024;
+/// HTML that is looked at for a preview.
+pub const HTML_INPUT_BYTES_MAX: usize = 65_536;
+/// Largest object that is read back whole: an outgoing message.
+pub const OUTGOING_BYTES_MAX: u64 = 35 * 1024 * 1024;
+/// Largest set of seen UIDLs, in bytes: a million messages.
+pub const SEEN_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,114 @@
+//! Composing an outgoing message with our own Message-ID.
+
+use mail_builder::{MessageBuilder, headers::address::Address, headers::message_id::MessageId};
+use mailrail_domain::{Timestamp, address::EmailAddress};
+
+/// What an outgoing message is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Composition<'a> {
+    /// Display name and address of the sender.
+    pub from: Option<(&'a str, &'a EmailAddress)>,
+    /// To.
+    pub to: &'a [EmailAddress],
+    /// Cc. There is no Bcc: those recipients are in the envelope alone.
+    pub cc: &'a [EmailAddress],
+    /// Subject.
+    pub subject: &'a str,
+    /// Text.
+    pub text: &'a str,
+    /// HTML, where there is any besides the text.
+    pub html: Option<&'a str>,
+    /// Our own Message-ID, without angle brackets.
+    pub message_id: &'a str,
+    /// Message-IDs of the email that it answers and of those before, oldest first.
+    pub references: &'a [String],
+}
+
+/// The message, complete but for its Date, which [`dated`] adds when it is sent.
+#[must_use]
+pub fn compose(parts: &Composition<'_>) -> Vec<u8> {
+    let addresses = |list: &[EmailAddress]| {
+        Address::new_list(list.iter().map(|a| Address::new_address(None::<&str>, a.as_str().to_owned())).collect())
+    };
+    let mut message = MessageBuilder::new()
+        .message_id(parts.message_id.to_owned())
+        .subject(parts.subject.to_owned())
+        .text_body(parts.text.to_owned());
+    if let Some((name, address)) = parts.from {
+        message = message.from(Address::new_address(Some(name.to_owned()), address.as_str().to_owned()));
+    }
+    if !parts.to.is_empty() {
+        message = message.to(addresses(parts.to));
+    }
+    if !parts.cc.is_empty() {
+        message = message.cc(addresses(parts.cc));
+    }
+    if let Some(html) = parts.html {
+        message = message.html_body(html.to_owned());
+    }
+    if let Some(answered) = parts.references.last() {
+        message = message
+            .in_reply_to(MessageId::new(answered.clone()))
+            .references(MessageId::new_list(parts.references.iter().cloned()));
+    }
+    let mut raw = Vec::new();
+    // Writing to memory does not fail; the builder's signature is that of any writer.
+    if let Err(error) = message.write_to(&mut raw) {
+        tracing::error!(%error, "a message could not be composed");
+    }
+    without_date(raw)
+}
+
+/// The builder dates every message by the system's clock; ours are dated when they are sent.
+fn without_date(raw: Vec<u8>) -> Vec<u8> {
+    let is_date = |line: &[u8]| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"Date:"));
+    let mut kept = Vec::with_capacity(raw.len());
+    let mut in_header = true;
+    for line in raw.split_inclusive(|byte| *byte == b'\n') {
+        if in_header && is_date(line) {
+            continue;
+        }
+        in_header &= !matches!(line, b"\r\n" | b"\n");
+        kept.extend_from_slice(line);
+    }
+    kept
+}
+
+/// The message with its Date (RFC 5322 section 3.6.1).
+#[must_use]
+pub fn dated(raw: &[u8], now: Timestamp) -> Vec<u8> {
+    let mut message = format!("Date: {}\r\n", now.to_rfc2822()).into_bytes();
+    message.extend_from_slice(raw);
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_composed_message_reads_back_as_it_was_meant() {
+        let from = EmailAddress::parse("me@example.org").unwrap();
+        let to = [EmailAddress::parse("you@example.org").unwrap()];
+        let references = ["a@x".to_owned(), "b@x".to_owned()];
+        let raw = compose(&Composition {
+            from: Some(("Jürgen\r\nBcc: evil@example.org", &from)),
+            to: &to,
+            subject: "Grüße\r\nBcc: evil@example.org",
+            text: "Date: in the body stays",
+            html: Some("<p>x</p>"),
+            message_id: "own@example.org",
+            references: &references,
+            ..Composition::default()
+        });
+        let now = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        let raw = dated(&raw, now);
+        let message = mail_parser::MessageParser::default().parse(&raw).unwrap();
+        assert_eq!(message.message_id(), Some("own@example.org"));
+        assert_eq!(message.in_reply_to().as_text_list().unwrap().last().unwrap(), "b@x");
+        assert_eq!(message.date().unwrap().to_timestamp(), now.timestamp());
+        assert!(message.bcc().is_none(), "a line end in a value adds no header");
+        assert!(message.body_text(0).unwrap().contains("Date: in the body stays"));
+        assert_eq!(raw.split(|b| *b == b'\n').filter(|l| l.starts_with(b"Date:")).count(), 1);
+    }
+}

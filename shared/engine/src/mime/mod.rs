@@ -1,0 +1,9 @@
+//! Messages as records: reading what arrived, cleaning its HTML, composing what is sent.
+
+mod clean;
+mod compose;
+mod read;
+
+pub use clean::clean_html;
+pub use compose::{Composition, compose, dated};
+pub use read::{ReadMessage, Unreadable, read};

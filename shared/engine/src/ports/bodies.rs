@@ -1,0 +1,67 @@
+//! Objects that are too large for a row: raw messages, attachments, sets of seen UIDLs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{limits, outage::Outage};
+
+/// Where objects are kept. Writing the same key twice leaves the second content.
+pub trait BodyStore: Send + Sync {
+    /// A large object that is being written piece by piece.
+    type Upload: Send;
+
+    /// Writes a whole object.
+    fn put(&self, key: &str, content: Bytes, media_type: &str) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Reads a whole object of at most `bytes_max`; `None` if there is none. A larger one is an outage.
+    fn get(&self, key: &str, bytes_max: u64) -> impl Future<Output = Result<Option<Bytes>, Outage>> + Send;
+
+    /// Deletes an object; one that is not there is no error.
+    fn delete(&self, key: &str) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Begins a large object. Nothing is visible under `key` until [`BodyStore::finish`].
+    fn begin(&self, key: &str, media_type: &str) -> impl Future<Output = Result<Self::Upload, Outage>> + Send;
+
+    /// Adds a piece; all but the last must be at least [`limits::CHUNK_BYTES`].
+    fn append(&self, upload: &mut Self::Upload, piece: Bytes) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Makes the object visible.
+    fn finish(&self, upload: Self::Upload) -> impl Future<Output = Result<(), Outage>> + Send;
+}
+
+/// The bytes of message content that a function may hold, shared by all mailboxes of its batch.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget(Arc<Semaphore>);
+
+/// A share of the budget, given back when dropped.
+#[derive(Debug)]
+pub struct Reserved(#[allow(dead_code)] Option<OwnedSemaphorePermit>); // held for its drop
+
+/// The budget is counted in these, because a semaphore counts in 32 bits.
+const UNIT_BYTES: u64 = 1024;
+
+impl MemoryBudget {
+    /// The whole budget.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(usize::try_from(limits::MEMORY_BUDGET_BYTES / UNIT_BYTES).unwrap_or(usize::MAX))))
+    }
+
+    /// Waits until `bytes` may be held. Small contents pass at once; none may exceed the largest whole message.
+    pub async fn reserve(&self, bytes: u64) -> Reserved {
+        if bytes <= limits::UNCOUNTED_BYTES {
+            return Reserved(None);
+        }
+        let units = bytes.min(limits::WHOLE_MESSAGE_BYTES_MAX).div_ceil(UNIT_BYTES);
+        let permit = Arc::clone(&self.0).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await;
+        Reserved(permit.ok())
+    }
+}
+
+impl Default for MemoryBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}

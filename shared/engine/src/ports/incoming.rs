@@ -1,0 +1,151 @@
+//! Servers of incoming email, as a session that is asked what is new and then read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mailrail_domain::{
+    Timestamp,
+    cause::DeliveryError,
+    position::{Position, SeenUidls},
+    profile::{Authentication, IncomingProtocol, ServerLocation},
+};
+
+use super::{
+    bodies::{MemoryBudget, Reserved},
+    vault::Secret,
+};
+
+/// Everything that a connection needs.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Where the server is.
+    pub location: ServerLocation,
+    /// User name.
+    pub username: String,
+    /// Password or token.
+    pub secret: Secret,
+    /// How to sign in.
+    pub authentication: Authentication,
+    /// Longest wait for a connection or a reply.
+    pub timeout: Duration,
+}
+
+/// A message's name on its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteId {
+    /// In an IMAP folder.
+    Imap {
+        /// UIDVALIDITY.
+        uid_validity: u32,
+        /// UID.
+        uid: u32,
+    },
+    /// In a POP3 maildrop.
+    Pop3 {
+        /// UIDL.
+        uidl: String,
+        /// Message number in this session.
+        number: u32,
+    },
+}
+
+impl std::fmt::Display for RemoteId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Imap { uid_validity, uid } => write!(f, "imap-{uid_validity}-{uid}"),
+            Self::Pop3 { uidl, .. } => write!(f, "pop3-{uidl}"),
+        }
+    }
+}
+
+/// The answer to "anything new?".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing; the position to keep.
+    Nothing(Position),
+    /// There may be; read on.
+    Something,
+}
+
+/// What there is of a message.
+#[derive(Debug)]
+pub enum Content {
+    /// All of it, with its share of the memory budget.
+    Whole(Bytes, Reserved),
+    /// Too large to hold: read it with [`IncomingSession::read`] to its end before the next message.
+    Pieces,
+    /// Received before the start date; to be passed over.
+    BeforeStart,
+    /// The server lists it and handed out nothing; with what was seen.
+    Missing(String),
+}
+
+/// A message that the server handed out.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name on the server.
+    pub remote: RemoteId,
+    /// When the server received it, where the protocol says so.
+    pub received_at: Option<Timestamp>,
+    /// Its size, as the server says.
+    pub size: u64,
+    /// What there is of it.
+    pub content: Content,
+}
+
+/// A signed-in session.
+pub trait IncomingSession: Send {
+    /// Asks whether anything came since `position`. Changes nothing.
+    fn look(&mut self, position: Option<&Position>) -> impl Future<Output = Result<Look, DeliveryError>> + Send;
+
+    /// Prepares to read what is new, oldest first; `seen` is what a POP3 maildrop has had read. Returns how many
+    /// messages wait.
+    fn begin(
+        &mut self,
+        position: Option<&Position>,
+        seen: SeenUidls,
+        start_date: Option<Timestamp>,
+    ) -> impl Future<Output = Result<usize, DeliveryError>> + Send;
+
+    /// The next message; `None` when everything was handed out.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Arrival>, DeliveryError>> + Send;
+
+    /// The next piece of a message handed out as [`Content::Pieces`]; `None` at its end.
+    fn read(&mut self) -> impl Future<Output = Result<Option<Bytes>, DeliveryError>> + Send;
+
+    /// The position at which everything up to and including `last` is done; with `last` being `None`, everything that
+    /// [`IncomingSession::begin`] found. `seen` and its key belong to a POP3 maildrop.
+    fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position;
+
+    /// The listing that `seen` may be pruned by, for a POP3 maildrop.
+    fn prune(&self, seen: &mut SeenUidls);
+
+    /// Deletes messages from the server, because the profile says so.
+    fn delete(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// Ends the session politely, without waiting long for the answer. POP3 deletes only here.
+    fn close(self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
+/// Servers of incoming email.
+pub trait IncomingServers: Send + Sync {
+    /// A session with one.
+    type Session: IncomingSession;
+
+    /// Connects, secures the connection and signs in.
+    fn open(
+        &self,
+        protocol: IncomingProtocol,
+        access: &Access,
+        memory: &MemoryBudget,
+    ) -> impl Future<Output = Result<Self::Session, DeliveryError>> + Send;
+
+    /// Whether the Sent folder has a message with this Message-ID; `None` where the protocol has no folders or the
+    /// account no Sent folder.
+    fn sent_folder_has(
+        &self,
+        protocol: IncomingProtocol,
+        access: &Access,
+        message_id: &str,
+    ) -> impl Future<Output = Result<Option<bool>, DeliveryError>> + Send;
+}

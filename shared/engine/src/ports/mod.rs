@@ -1,0 +1,55 @@
+//! What the use cases need from outside, as traits. Each has a fake in `test-support` that passes the same
+//! conformance suite as the real one.
+
+mod bodies;
+mod directory;
+mod incoming;
+mod mailboxes;
+mod outgoing;
+mod queue;
+mod records;
+mod vault;
+
+pub use bodies::{BodyStore, MemoryBudget, Reserved};
+pub use directory::{
+    AlertFilter, Created, Directory, MailboxDetails, NoticeStore, Page, PageRequest, StoredMailbox, StoredProfile,
+};
+pub use incoming::{Access, Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
+pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
+pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
+pub use queue::{MailboxQueue, ReceivedWake, Wake};
+pub use records::{Inserted, RecordStore, StoredEmail};
+pub use vault::{Sealed, Secret, Vault};
+
+/// One set of everything outside: the real one in `boot`, the fakes in `test-support`.
+pub trait Ports: Send + Sync {
+    /// State of mailboxes.
+    type Mailboxes: MailboxStore + Directory + NoticeStore;
+    /// Email records.
+    type Records: RecordStore;
+    /// Message bodies.
+    type Bodies: BodyStore;
+    /// Credentials.
+    type Vault: Vault;
+    /// Queues of wakes.
+    type Queue: MailboxQueue;
+    /// Servers of incoming email.
+    type Incoming: IncomingServers;
+    /// Servers of outgoing email.
+    type Outgoing: OutgoingServers;
+
+    /// State of mailboxes.
+    fn mailboxes(&self) -> &Self::Mailboxes;
+    /// Email records.
+    fn records(&self) -> &Self::Records;
+    /// Message bodies.
+    fn bodies(&self) -> &Self::Bodies;
+    /// Credentials.
+    fn vault(&self) -> &Self::Vault;
+    /// Queues of wakes.
+    fn queue(&self) -> &Self::Queue;
+    /// Servers of incoming email.
+    fn incoming(&self) -> &Self::Incoming;
+    /// Servers of outgoing email.
+    fn outgoing(&self) -> &Self::Outgoing;
+}

@@ -1,0 +1,48 @@
+//! Servers of outgoing email, one hand-over in two steps: the envelope, then the content.
+
+use mailrail_domain::{
+    address::EmailAddress,
+    cause::DeliveryError,
+    email::{ContentReply, RecipientReply},
+    evidence::Evidence,
+};
+
+use super::incoming::Access;
+
+/// The server's answer to an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvelopeReply {
+    /// One answer per recipient, in order.
+    Recipients(Vec<(EmailAddress, RecipientReply)>),
+    /// The server will not take this email, whoever it is for; others of the mailbox it may.
+    EmailRefused(Evidence),
+}
+
+/// A signed-in session.
+pub trait OutgoingSession: Send {
+    /// Names sender and recipients. An error is the mailbox's or the server's; nothing was sent.
+    fn envelope(
+        &mut self,
+        from: &EmailAddress,
+        recipients: &[EmailAddress],
+        size: usize,
+    ) -> impl Future<Output = Result<EnvelopeReply, DeliveryError>> + Send;
+
+    /// Hands over the content for the recipients that were accepted.
+    fn content(&mut self, message: &[u8]) -> impl Future<Output = ContentReply> + Send;
+
+    /// Forgets the envelope.
+    fn reset(&mut self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// Ends the session politely.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Servers of outgoing email.
+pub trait OutgoingServers: Send + Sync {
+    /// A session with one.
+    type Session: OutgoingSession;
+
+    /// Connects, secures the connection and signs in.
+    fn open(&self, access: &Access) -> impl Future<Output = Result<Self::Session, DeliveryError>> + Send;
+}

@@ -1,0 +1,85 @@
+//! Email records and the quarantine.
+
+use mailrail_domain::{
+    Timestamp,
+    email::Email,
+    id::{EmailId, MailboxId},
+    quarantine::Quarantined,
+};
+
+use super::directory::{Page, PageRequest};
+use crate::outage::Outage;
+
+/// An email record with the revision that a change of it is conditional on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEmail {
+    /// The record.
+    pub email: Email,
+    /// How often it has been written.
+    pub revision: u64,
+}
+
+/// Whether a received message was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is a new record.
+    New,
+    /// The record was there already, from an earlier run or another mailbox.
+    AlreadyThere,
+}
+
+/// Email records.
+pub trait RecordStore: Send + Sync {
+    /// Writes the record of a received message unless it is there, and lists it under `mailbox`. Doing it again
+    /// changes nothing. Its objects are written before.
+    fn insert_received(
+        &self,
+        email: &Email,
+        mailbox: &MailboxId,
+    ) -> impl Future<Output = Result<Inserted, Outage>> + Send;
+
+    /// Writes a new outgoing email as Draft. `false` if its id is taken.
+    fn insert_draft(&self, email: &Email) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Writes a changed outgoing email, on condition of the revision; entering Pending Send puts it into its
+    /// mailbox's outbox, and leaving Pending Send and Sending takes it out, in one transaction. `None` if somebody
+    /// else wrote since.
+    fn update_outgoing(
+        &self,
+        email: &Email,
+        revision: u64,
+    ) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;
+
+    /// The oldest emails of a mailbox's outbox: Pending Send, or Sending.
+    fn outbox(
+        &self,
+        mailbox: &MailboxId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<StoredEmail>, Outage>> + Send;
+
+    /// Reads a record.
+    fn email(&self, id: &EmailId) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;
+
+    /// Lists a mailbox's records, the newest first.
+    fn emails(
+        &self,
+        mailbox: &MailboxId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<Email>, Outage>> + Send;
+
+    /// The records with this Message-ID: the email that a reply answers.
+    fn with_message_id(&self, message_id: &str) -> impl Future<Output = Result<Vec<Email>, Outage>> + Send;
+
+    /// The ids of the records that answer this Message-ID, whichever came first.
+    fn replies(&self, message_id: &str) -> impl Future<Output = Result<Vec<EmailId>, Outage>> + Send;
+
+    /// Puts a message into quarantine; the same message twice is one entry.
+    fn quarantine(&self, message: &Quarantined, until: Timestamp) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Lists a mailbox's quarantine.
+    fn quarantined(
+        &self,
+        mailbox: &MailboxId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<Quarantined>, Outage>> + Send;
+}

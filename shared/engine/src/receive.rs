@@ -1,0 +1,446 @@
+//! Incoming email of one mailbox: look, read page by page, store each message, remember how far.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use mailrail_domain::{
+    Timestamp,
+    cause::DeliveryError,
+    delivery::Delivery,
+    gate::{Gate, gate},
+    id::MailboxId,
+    position::{Position, SeenUidls, hex},
+    profile::{IncomingProtocol, IncomingServer},
+    quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    seconds_after,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Deadline, Engine,
+    batch::{ProfileInUse, Profiles},
+    limits::{
+        DEADLINE_MARGIN, LEASE_MARGIN, MESSAGE_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX,
+        STORES_AT_ONCE,
+    },
+    mime::{ReadMessage, Unreadable, read},
+    outage::Outage,
+    ports::{
+        Arrival, BodyStore, Claim, Content, DeliveryRow, IncomingServers, IncomingSession, Look, MailboxStore, Ports,
+        RecordStore, RemoteId, Wake,
+    },
+    settle::Ended,
+};
+
+/// Media type of a raw message (RFC 822 in the registry's name for it).
+const MESSAGE_TYPE: &str = "message/rfc822";
+/// Media type of what has none.
+const BYTES_TYPE: &str = "application/octet-stream";
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// One run over one mailbox.
+struct Run<'a> {
+    row: &'a DeliveryRow,
+    claim: Claim,
+    lease_until: Timestamp,
+    leased: bool,
+    start_date: Option<Timestamp>,
+    delete_after_processing: bool,
+    deadline: Deadline,
+    /// How far we are; written at every page and at the end.
+    position: Option<Position>,
+    /// Messages that are done in this run.
+    done: usize,
+}
+
+/// How reading ended when no server failed.
+enum ReadEnd {
+    /// Nothing was new, or everything was read.
+    AtEnd,
+    /// There is more, for the next run.
+    More,
+    /// Somebody else runs this delivery.
+    Elsewhere,
+}
+
+impl<P: Ports> Engine<P> {
+    /// Receives the email of a wake's mailbox. An error of the mailbox or its server ends in its row; what is returned
+    /// is ours alone.
+    pub(crate) async fn receive(&self, wake: &Wake, profiles: &Profiles, deadline: Deadline) -> Result<(), Outage> {
+        let Some(row) = self.ports.mailboxes().load(&wake.mailbox, Delivery::IncomingEmail).await? else {
+            tracing::info!(mailbox = %wake.mailbox, "the mailbox is gone");
+            return Ok(());
+        };
+        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id).await? else {
+            return Err(Outage::new("the mailbox's email server profile is missing from the table"));
+        };
+        let Some(incoming) = profile.profile().incoming.clone() else {
+            return Ok(());
+        };
+        let interval = self.interval(Delivery::IncomingEmail, profile.profile());
+        if gate(&row.state, interval, self.now()) != Gate::Open {
+            return Ok(());
+        }
+        let _connection = profile.connection().await;
+        if deadline.is_within(DEADLINE_MARGIN) {
+            return Err(Outage::new("no time was left for a connection of the profile"));
+        }
+        let started = self.now();
+        let lease = deadline.left() + LEASE_MARGIN;
+        let mut run = Run {
+            claim: row.claim.clone(),
+            lease_until: seconds_after(started, i64::try_from(lease.as_secs()).unwrap_or(i64::MAX)),
+            leased: false,
+            start_date: row.mailbox.start_date(profile.profile()),
+            delete_after_processing: profile.profile().delete_after_processing,
+            deadline,
+            position: None,
+            done: 0,
+            row: &row,
+        };
+        let result = match self.read_mailbox(&mut run, &profile, &incoming).await? {
+            Ok(ReadEnd::Elsewhere) => return Ok(()),
+            Ok(ReadEnd::AtEnd) => Ok(false),
+            Ok(ReadEnd::More) => Ok(true),
+            Err(error) => Err(error),
+        };
+        let (claim, position, done) = (run.claim, run.position, run.done);
+        tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
+        let mut row = row;
+        if done > 0 {
+            // Messages came through before the failure, so the row of failures was broken: this one is its first.
+            row.state.transient_failure_count = 0;
+            row.state.failing_since = None;
+        }
+        let ended = Ended { position, more: result == Ok(true), result: result.map(|_| ()) };
+        self.settle(&row, profile.profile(), &claim, ended, started).await
+    }
+
+    /// Takes the lease unless the run has it. Reading without it would be harmless, but twice the work, and POP3 allows
+    /// only one reader.
+    async fn hold(&self, run: &mut Run<'_>) -> Result<bool, Outage> {
+        if !run.leased {
+            let Some(claim) = self.ports.mailboxes().lease(&run.claim, run.lease_until, self.now()).await? else {
+                return Ok(false);
+            };
+            run.claim = claim;
+            run.leased = true;
+        }
+        Ok(true)
+    }
+
+    async fn read_mailbox(
+        &self,
+        run: &mut Run<'_>,
+        profile: &ProfileInUse,
+        incoming: &IncomingServer,
+    ) -> Result<Result<ReadEnd, DeliveryError>, Outage> {
+        if incoming.protocol == IncomingProtocol::Pop3 && !self.hold(run).await? {
+            return Ok(Ok(ReadEnd::Elsewhere));
+        }
+        let (mailbox, credentials) = (&run.row.mailbox, run.row.credentials.as_ref());
+        let access = match self.access(mailbox, credentials, &profile.stored, &incoming.location).await? {
+            Ok(access) => access,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut session = match self.ports.incoming().open(incoming.protocol, &access, &self.memory).await {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
+        let stored = run.row.position.as_ref();
+        match session.look(stored).await {
+            Ok(Look::Nothing(position)) => {
+                run.position = Some(position);
+                return Ok(session.close().await.map(|()| ReadEnd::AtEnd));
+            }
+            Ok(Look::Something) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        if !self.hold(run).await? {
+            return Ok(Ok(ReadEnd::Elsewhere));
+        }
+        let seen = self.seen(stored).await?;
+        if let Err(error) = session.begin(stored, seen.clone(), run.start_date).await {
+            return Ok(Err(error));
+        }
+        let end = self.read_messages(run, &mut session, seen).await?;
+        match end {
+            // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
+            Ok(end) => Ok(session.close().await.map(|()| end)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn read_messages(
+        &self,
+        run: &mut Run<'_>,
+        session: &mut <P::Incoming as IncomingServers>::Session,
+        mut seen: SeenUidls,
+    ) -> Result<Result<ReadEnd, DeliveryError>, Outage> {
+        let mailbox = &run.row.mailbox.id;
+        let mut storing = FuturesOrdered::new();
+        let mut page: Vec<RemoteId> = Vec::new();
+        let mut end = Ok(ReadEnd::AtEnd);
+        loop {
+            if run.done + page.len() + storing.len() >= RUN_MESSAGES_MAX || run.deadline.is_within(DEADLINE_MARGIN) {
+                end = Ok(ReadEnd::More);
+                break;
+            }
+            // The next message is read while those before it are being stored. `next` must not be dropped half way.
+            let arrival = {
+                let mut next = pin!(session.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(stored) = storing.next(), if !storing.is_empty() => page.push(stored?),
+                        arrival = &mut next => break arrival,
+                    }
+                }
+            };
+            match arrival {
+                Ok(Some(Arrival { content: Content::Pieces, remote, received_at, size })) => {
+                    while let Some(stored) = storing.next().await {
+                        page.push(stored?);
+                    }
+                    match self.take_pieces(mailbox, session, &remote, received_at, size).await? {
+                        Ok(()) => page.push(remote),
+                        Err(error) => {
+                            end = Err(error);
+                            break;
+                        }
+                    }
+                }
+                Ok(Some(arrival)) => storing.push_back(self.take(mailbox, run.start_date, arrival)),
+                Ok(None) => break,
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+            while storing.len() >= STORES_AT_ONCE {
+                if let Some(stored) = storing.next().await {
+                    page.push(stored?);
+                }
+            }
+            if page.len() >= PAGE_MESSAGES {
+                let Some(key) = self.turn_page(run, session, &page, &mut seen).await? else {
+                    return Ok(Ok(ReadEnd::Elsewhere));
+                };
+                if run.delete_after_processing
+                    && let Err(error) = session.delete(&page).await
+                {
+                    return Ok(Err(error));
+                }
+                tracing::debug!(%mailbox, messages = run.done, seen_key = key, "page stored");
+                page.clear();
+            }
+        }
+        while let Some(stored) = storing.next().await {
+            page.push(stored?);
+        }
+        run.done += page.len();
+        for remote in &page {
+            remember(&mut seen, remote);
+        }
+        let last = page.last();
+        if run.delete_after_processing
+            && !page.is_empty()
+            && end.is_ok()
+            && let Err(error) = session.delete(&page).await
+        {
+            end = Err(error);
+        }
+        if matches!(end, Ok(ReadEnd::AtEnd)) {
+            session.prune(&mut seen);
+            let key = self.put_seen(run, &seen, session).await?;
+            run.position = Some(session.position(None, &key));
+        } else if last.is_some() {
+            let key = self.put_seen(run, &seen, session).await?;
+            run.position = Some(session.position(last, &key));
+        }
+        Ok(end)
+    }
+
+    /// Writes how far we are in the middle of a run. `None` if somebody else took over.
+    async fn turn_page(
+        &self,
+        run: &mut Run<'_>,
+        session: &<P::Incoming as IncomingServers>::Session,
+        page: &[RemoteId],
+        seen: &mut SeenUidls,
+    ) -> Result<Option<String>, Outage> {
+        for remote in page {
+            remember(seen, remote);
+        }
+        let key = self.put_seen(run, seen, session).await?;
+        let position = session.position(page.last(), &key);
+        let Some(claim) = self.ports.mailboxes().advance(&run.claim, &position).await? else {
+            return Ok(None);
+        };
+        run.claim = claim;
+        run.done += page.len();
+        run.position = Some(position);
+        Ok(Some(key))
+    }
+
+    /// The set of seen UIDLs of a POP3 maildrop; empty for a folder.
+    async fn seen(&self, position: Option<&Position>) -> Result<SeenUidls, Outage> {
+        let Some(Position::Pop3(pop3)) = position else {
+            return Ok(SeenUidls::default());
+        };
+        let object = self.ports.bodies().get(&pop3.seen_key, SEEN_BYTES_MAX).await?;
+        // A lost set means reading again; the records are recognized.
+        Ok(object.and_then(|bytes| SeenUidls::from_bytes(&bytes)).unwrap_or_default())
+    }
+
+    /// Writes the set of seen UIDLs beside the row that will name it. Its key alternates between two, so that the
+    /// set that the row names now stays whole until the row names the other.
+    async fn put_seen(
+        &self,
+        run: &Run<'_>,
+        seen: &SeenUidls,
+        session: &<P::Incoming as IncomingServers>::Session,
+    ) -> Result<String, Outage> {
+        let key = format!("positions/{}/{}", run.row.mailbox.id, run.claim.version % 2);
+        if matches!(session.position(None, &key), Position::Pop3(_)) {
+            self.ports.bodies().put(&key, Bytes::from(seen.to_bytes()), BYTES_TYPE).await?;
+        }
+        Ok(key)
+    }
+
+    /// Makes a message that is held in memory a record, or puts it into quarantine.
+    async fn take(
+        &self,
+        mailbox: &MailboxId,
+        start_date: Option<Timestamp>,
+        arrival: Arrival,
+    ) -> Result<RemoteId, Outage> {
+        let Arrival { remote, received_at, size, content } = arrival;
+        match content {
+            Content::BeforeStart | Content::Pieces => {}
+            Content::Missing(detail) => {
+                let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
+                self.quarantine(mailbox, &remote, size, unreadable, None).await?;
+            }
+            Content::Whole(raw, reserved) => {
+                match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
+                    // A protocol that does not say when a message was received leaves it to the message's own fields.
+                    Ok(message)
+                        if received_at.is_none() && start_date.is_some_and(|d| message.email.received_at < d) => {}
+                    Ok(message) => self.store(mailbox, raw, message).await?,
+                    Err(unreadable) => self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?,
+                }
+                drop(reserved);
+            }
+        }
+        Ok(remote)
+    }
+
+    /// Objects first, then the row that names them.
+    async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
+        let ReadMessage { email, attachments } = message;
+        let bodies = self.ports.bodies();
+        let put_attachments = async {
+            for (attachment, content) in email.attachments.iter().zip(attachments) {
+                bodies.put(&attachment.key, content, &attachment.content_type).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(bodies.put(&email.raw_key, raw, MESSAGE_TYPE), put_attachments)?;
+        self.ports.records().insert_received(&email, mailbox).await?;
+        Ok(())
+    }
+
+    /// Streams a message that is too large to hold: its raw bytes pass through, its record is made of the beginning.
+    async fn take_pieces(
+        &self,
+        mailbox: &MailboxId,
+        session: &mut <P::Incoming as IncomingServers>::Session,
+        remote: &RemoteId,
+        received_at: Option<Timestamp>,
+        size: u64,
+    ) -> Result<Result<(), DeliveryError>, Outage> {
+        let first = match session.read().await {
+            Ok(piece) => piece.unwrap_or_default(),
+            Err(error) => return Ok(Err(error)),
+        };
+        let message = if size > MESSAGE_BYTES_MAX {
+            let detail = format!("{size} bytes; at most {MESSAGE_BYTES_MAX} become a record");
+            Err(Unreadable { reason: QuarantineReason::TooLarge, detail })
+        } else {
+            read(&first, size, mailbox, received_at, self.now())
+        };
+        let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
+        let bodies = self.ports.bodies();
+        let mut upload = bodies.begin(&key, MESSAGE_TYPE).await?;
+        let mut piece = first;
+        loop {
+            bodies.append(&mut upload, piece).await?;
+            piece = match session.read().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
+            };
+        }
+        bodies.finish(upload).await?;
+        match message {
+            Ok(message) => {
+                self.ports.records().insert_received(&message.email, mailbox).await?;
+            }
+            Err(unreadable) => self.list_quarantined(mailbox, remote, size, unreadable, key).await?,
+        }
+        Ok(Ok(()))
+    }
+
+    async fn quarantine(
+        &self,
+        mailbox: &MailboxId,
+        remote: &RemoteId,
+        size: u64,
+        unreadable: Unreadable,
+        raw: Option<Bytes>,
+    ) -> Result<(), Outage> {
+        let mut key = String::new();
+        if let Some(raw) = raw {
+            key = quarantine_key(mailbox, remote);
+            self.ports.bodies().put(&key, raw, BYTES_TYPE).await?;
+        }
+        self.list_quarantined(mailbox, remote, size, unreadable, key).await
+    }
+
+    async fn list_quarantined(
+        &self,
+        mailbox: &MailboxId,
+        remote: &RemoteId,
+        size: u64,
+        unreadable: Unreadable,
+        raw_key: String,
+    ) -> Result<(), Outage> {
+        let at = self.now();
+        let entry = Quarantined {
+            mailbox_id: mailbox.clone(),
+            remote_id: remote.to_string(),
+            reason: unreadable.reason,
+            detail: unreadable.detail,
+            raw_key,
+            size,
+            at,
+        };
+        tracing::warn!(%mailbox, reason = ?entry.reason, size, "a message went to quarantine");
+        let until = seconds_after(at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);
+        self.ports.records().quarantine(&entry, until).await
+    }
+}
+
+fn remember(seen: &mut SeenUidls, remote: &RemoteId) {
+    match remote {
+        RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
+        RemoteId::Imap { .. } => {}
+    }
+}
+
+fn quarantine_key(mailbox: &MailboxId, remote: &RemoteId) -> String {
+    let name = Sha256::digest(remote.to_string().as_bytes());
+    format!("quarantine/{mailbox}/{}", hex(&name[..16]))
+}

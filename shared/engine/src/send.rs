@@ -1,0 +1,269 @@
+//! Outgoing email of one mailbox: settle what is unknown, then hand over what is Pending Send.
+//!
+//! The record is written as Sending, its outcome unknown, just before the content is handed over. Killed before that,
+//! the email is still Pending Send and nobody has it; killed after, the record says that somebody may.
+
+use mailrail_domain::{
+    Timestamp,
+    address::EmailAddress,
+    alert::{Alert, AlertKind},
+    cause::{Cause, DeliveryError},
+    delivery::Delivery,
+    email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
+    evidence::{Evidence, Stage},
+    gate::{Gate, gate},
+    profile::UnknownOutcome,
+    seconds_after,
+};
+
+use crate::{
+    Deadline, Engine,
+    batch::{ProfileInUse, Profiles},
+    limits::{DEADLINE_MARGIN, LEASE_MARGIN, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX, SENDS_PER_RUN},
+    mime::dated,
+    outage::Outage,
+    ports::{
+        AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, IncomingServers, MailboxQueue, MailboxStore,
+        OutgoingServers, OutgoingSession, Ports, RecordStore, Settlement, StoredEmail, Wake,
+    },
+    settle::Ended,
+};
+
+impl<P: Ports> Engine<P> {
+    /// Sends the waiting email of a wake's mailbox.
+    pub(crate) async fn send(&self, wake: &Wake, profiles: &Profiles, deadline: Deadline) -> Result<(), Outage> {
+        let Some(row) = self.ports.mailboxes().load(&wake.mailbox, Delivery::OutgoingEmail).await? else {
+            tracing::info!(mailbox = %wake.mailbox, "the mailbox is gone");
+            return Ok(());
+        };
+        let now = self.now();
+        let closed = match gate(&row.state, 0, now) {
+            Gate::Open => None,
+            Gate::NotYet(_) => return Ok(()),
+            Gate::Closed(why) => Some(why),
+        };
+        let outbox = self.ports.records().outbox(&wake.mailbox, SENDS_PER_RUN).await?;
+        let full = outbox.len() >= SENDS_PER_RUN;
+        let due: Vec<StoredEmail> = outbox.into_iter().filter(|stored| is_due(stored, now)).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id).await? else {
+            return Err(Outage::new("the mailbox's email server profile is missing from the table"));
+        };
+        if let Some(why) = closed {
+            return self.say_why_it_waits(&row, &profile, why, now).await;
+        }
+        let _connection = profile.connection().await;
+        if deadline.is_within(DEADLINE_MARGIN) {
+            return Err(Outage::new("no time was left for a connection of the profile"));
+        }
+        let lease = deadline.left() + LEASE_MARGIN;
+        let until = seconds_after(now, i64::try_from(lease.as_secs()).unwrap_or(i64::MAX));
+        let Some(claim) = self.ports.mailboxes().lease(&row.claim, until, now).await? else {
+            return Ok(());
+        };
+        let result = self.hand_over_all(&row, &profile, due, deadline).await?;
+        let deferred = matches!(result, Ok(Handed { deferred: true, .. }));
+        let cut_short = matches!(result, Ok(Handed { cut_short: true, .. }));
+        let ended = Ended { position: None, more: full || cut_short, result: result.map(|_| ()) };
+        self.settle(&row, profile.profile(), &claim, ended, now).await?;
+        if deferred {
+            let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);
+            self.ports.queue().send(Delivery::OutgoingEmail, std::slice::from_ref(wake), delay).await?;
+        }
+        Ok(())
+    }
+
+    /// Raises the alert that says why email stays in Pending Send; once, however often it is looked at.
+    async fn say_why_it_waits(
+        &self,
+        row: &DeliveryRow,
+        profile: &ProfileInUse,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), Outage> {
+        let kind = AlertKind::EmailPendingSend;
+        if row.state.open_alerts.contains(&kind) {
+            return Ok(());
+        }
+        let mut state = row.state.clone();
+        state.open_alerts.push(kind);
+        let settlement = Settlement {
+            state,
+            position: row.position.clone(),
+            alerts: vec![AlertWrite::Raise(Box::new(Alert::of_pending_send(&row.mailbox, why, now)))],
+            notice: None,
+            interval_minutes: self.interval(Delivery::OutgoingEmail, profile.profile()),
+            previous_interval_minutes: row.interval_minutes,
+        };
+        self.ports.mailboxes().commit(&row.claim, &settlement).await?;
+        Ok(())
+    }
+
+    async fn hand_over_all(
+        &self,
+        row: &DeliveryRow,
+        profile: &ProfileInUse,
+        due: Vec<StoredEmail>,
+        deadline: Deadline,
+    ) -> Result<Result<Handed, DeliveryError>, Outage> {
+        let mut handed = Handed::default();
+        let (unknown, pending): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|stored| stored.email.status == EmailStatus::Sending);
+        for stored in unknown {
+            let settled = self.settle_unknown(row, profile, stored).await?;
+            handed.deferred |= settled == Some(EmailStatus::Sending);
+            handed.cut_short |= settled == Some(EmailStatus::PendingSend);
+        }
+        if pending.is_empty() {
+            return Ok(Ok(handed));
+        }
+        let Some(location) = &profile.profile().outgoing else {
+            return Ok(Ok(handed));
+        };
+        let access = match self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, location).await? {
+            Ok(access) => access,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut session = match self.ports.outgoing().open(&access).await {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
+        for stored in pending {
+            if deadline.is_within(DEADLINE_MARGIN) {
+                handed.cut_short = true;
+                break;
+            }
+            match self.hand_over(row, &mut session, &stored).await? {
+                Ok(status) => handed.deferred |= status == Some(EmailStatus::PendingSend),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        session.close().await;
+        Ok(Ok(handed))
+    }
+
+    /// Hands one email over. `None` if somebody else changed it meanwhile.
+    async fn hand_over(
+        &self,
+        row: &DeliveryRow,
+        session: &mut <P::Outgoing as OutgoingServers>::Session,
+        stored: &StoredEmail,
+    ) -> Result<Result<Option<EmailStatus>, DeliveryError>, Outage> {
+        let email = &stored.email;
+        let recipients: Vec<EmailAddress> = email
+            .outgoing
+            .iter()
+            .flat_map(|o| &o.recipients)
+            .filter(|r| r.is_pending())
+            .map(|r: &Recipient| r.address.clone())
+            .collect();
+        let Some(raw) = self.ports.bodies().get(&email.raw_key, OUTGOING_BYTES_MAX).await? else {
+            return Err(Outage::new("the content of an outgoing email is missing from the bucket"));
+        };
+        let message = dated(&raw, self.now());
+        let reply = match session.envelope(&row.mailbox.address, &recipients, message.len()).await {
+            Ok(reply) => reply,
+            Err(error) => return Ok(Err(error)),
+        };
+        let replies = match reply {
+            EnvelopeReply::Recipients(replies) => replies,
+            EnvelopeReply::EmailRefused(evidence) => {
+                recipients.into_iter().map(|address| (address, RecipientReply::Refused(evidence.clone()))).collect()
+            }
+        };
+        if !replies.iter().any(|(_, reply)| *reply == RecipientReply::Accepted) {
+            let report = SendReport { recipients: replies, content: ContentReply::NotSent };
+            let reset = session.reset().await;
+            let status = self.record(stored, &report).await?;
+            return Ok(reset.map(|()| status));
+        }
+        // From here on the server may have the email: say so first, then hand it over.
+        let evidence = Evidence::new(Stage::Data, "the hand-over was cut off");
+        let started = SendReport { recipients: replies.clone(), content: ContentReply::Unknown(evidence) };
+        let sending = after_report(email, &started, self.settings.retry, self.now());
+        let Some(claimed) = self.ports.records().update_outgoing(&sending, stored.revision).await? else {
+            return Ok(session.reset().await.map(|()| None));
+        };
+        let content = session.content(&message).await;
+        let report = SendReport { recipients: replies, content };
+        let before = StoredEmail { email: email.clone(), revision: claimed.revision };
+        let status = self.record(&before, &report).await?;
+        match report.content {
+            ContentReply::Unknown(evidence) => Ok(Err(DeliveryError::new(Cause::ConnectionLost, evidence))),
+            ContentReply::Accepted | ContentReply::Refused(_) | ContentReply::Deferred(_) | ContentReply::NotSent => {
+                Ok(Ok(status))
+            }
+        }
+    }
+
+    async fn record(&self, before: &StoredEmail, report: &SendReport) -> Result<Option<EmailStatus>, Outage> {
+        let after = after_report(&before.email, report, self.settings.retry, self.now());
+        tracing::info!(mailbox = %after.mailbox_id, email = %after.id, status = ?after.status, "outgoing email");
+        let written = self.ports.records().update_outgoing(&after, before.revision).await?;
+        Ok(written.map(|stored| stored.email.status))
+    }
+
+    /// Settles an email whose hand-over nobody saw the end of: by the Sent folder, else by the profile's policy.
+    async fn settle_unknown(
+        &self,
+        row: &DeliveryRow,
+        profile: &ProfileInUse,
+        stored: StoredEmail,
+    ) -> Result<Option<EmailStatus>, Outage> {
+        let policy = self.settings.retry;
+        let now = self.now();
+        let after = match self.find_in_sent_folder(row, profile, &stored).await? {
+            Ok(found) => {
+                let send_again = profile.profile().unknown_outcome == UnknownOutcome::SendAgain;
+                after_settling(&stored.email, found, send_again, policy, now)
+            }
+            Err(_) => {
+                // The Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
+                let mut after = stored.email.clone();
+                let outgoing = after.outgoing.get_or_insert_default();
+                outgoing.attempts += 1;
+                outgoing.next_attempt = Some(seconds_after(now, i64::from(policy.gap_seconds)));
+                if outgoing.attempts >= policy.failures_max {
+                    let send_again = profile.profile().unknown_outcome == UnknownOutcome::SendAgain;
+                    after = after_settling(&stored.email, false, send_again, policy, now);
+                }
+                after
+            }
+        };
+        let written = self.ports.records().update_outgoing(&after, stored.revision).await?;
+        Ok(written.map(|stored| stored.email.status))
+    }
+
+    async fn find_in_sent_folder(
+        &self,
+        row: &DeliveryRow,
+        profile: &ProfileInUse,
+        stored: &StoredEmail,
+    ) -> Result<Result<bool, DeliveryError>, Outage> {
+        let (Some(incoming), Some(message_id)) = (&profile.profile().incoming, &stored.email.message_id) else {
+            return Ok(Ok(false));
+        };
+        let (mailbox, credentials) = (&row.mailbox, row.credentials.as_ref());
+        let access = match self.access(mailbox, credentials, &profile.stored, &incoming.location).await? {
+            Ok(access) => access,
+            Err(error) => return Ok(Err(error)),
+        };
+        let found = self.ports.incoming().sent_folder_has(incoming.protocol, &access, message_id).await;
+        Ok(found.map(|found| found.unwrap_or(false)))
+    }
+}
+
+/// What a run over an outbox did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Handed {
+    /// Some email is to be tried again after the gap.
+    deferred: bool,
+    /// Some email is to be tried again at once.
+    cut_short: bool,
+}
+
+fn is_due(stored: &StoredEmail, now: Timestamp) -> bool {
+    stored.email.outgoing.as_ref().and_then(|o| o.next_attempt).is_none_or(|at| at <= now)
+}
