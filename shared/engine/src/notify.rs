@@ -122,7 +122,7 @@ impl<P: Ports> Engine<P> {
             ..Composition::default()
         });
         let message = dated(&raw, self.now());
-        let reply = session.envelope(from, &to, message.len()).await.map_err(|error| error.to_string())?;
+        let reply = session.envelope(from, &to).await.map_err(|error| error.to_string())?;
         let refusal = match reply {
             EnvelopeReply::EmailRefused(evidence) => Some(evidence),
             EnvelopeReply::Recipients(replies) => replies.into_iter().find_map(|(_, reply)| match reply {

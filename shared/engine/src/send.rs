@@ -163,7 +163,7 @@ impl<P: Ports> Engine<P> {
             return Err(Outage::new("the content of an outgoing email is missing from the bucket"));
         };
         let message = dated(&raw, self.now());
-        let reply = match session.envelope(&row.mailbox.address, &recipients, message.len()).await {
+        let reply = match session.envelope(&row.mailbox.address, &recipients).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(error)),
         };

@@ -25,7 +25,6 @@ pub trait OutgoingSession: Send {
         &mut self,
         from: &EmailAddress,
         recipients: &[EmailAddress],
-        size: usize,
     ) -> impl Future<Output = Result<EnvelopeReply, DeliveryError>> + Send;
 
     /// Hands over the content for the recipients that were accepted.

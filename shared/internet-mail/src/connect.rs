@@ -1,0 +1,177 @@
+//! From a server's name to a secured connection, each step with its own cause.
+
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
+
+use mailrail_domain::{
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    profile::ServerLocation,
+};
+use rustls_pki_types::ServerName;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Addresses of one name that are tried, one after another.
+const ADDRESSES_MAX: usize = 4;
+
+/// Whether servers at internal addresses may be reached. Whoever can edit a profile could otherwise reach into the
+/// network that the functions run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InternalHosts {
+    /// They may: the mail servers are in the same private network.
+    Allow,
+    /// They may not.
+    Refuse,
+}
+
+/// Opens connections with one TLS configuration.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    tls: Arc<rustls::ClientConfig>,
+    internal_hosts: InternalHosts,
+}
+
+impl Connector {
+    /// A connector that trusts what `tls` trusts.
+    #[must_use]
+    pub const fn new(tls: Arc<rustls::ClientConfig>, internal_hosts: InternalHosts) -> Self {
+        Self { tls, internal_hosts }
+    }
+
+    /// Looks the name up and connects.
+    pub(crate) async fn tcp(&self, location: &ServerLocation, wait: Duration) -> Result<TcpStream, DeliveryError> {
+        let fail = |cause, stage, words: &str| Err(DeliveryError::new(cause, Evidence::new(stage, words)));
+        let name = (location.host.as_str(), location.port);
+        let found = match timeout(wait, lookup_host(name)).await {
+            Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect::<Vec<_>>(),
+            Ok(Err(error)) => return fail(Cause::HostNotFound, Stage::Resolve, &error.to_string()),
+            Err(_) => return fail(Cause::HostNotFound, Stage::Resolve, "no answer from the name service in time"),
+        };
+        if found.is_empty() {
+            return fail(Cause::HostNotFound, Stage::Resolve, "the name has no address");
+        }
+        let mut last = None;
+        for address in found {
+            if self.refuses(address.ip()) {
+                return fail(
+                    Cause::HostNotAllowed,
+                    Stage::Resolve,
+                    "the name leads to an internal address, which this deployment refuses",
+                );
+            }
+            match timeout(wait, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Commands are small and each waits for its answer; a failure here only costs speed.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = Some(connect_error(&error)),
+                Err(_) => last = Some(timed_out(Stage::Connect)),
+            }
+        }
+        Err(last.unwrap_or_else(|| timed_out(Stage::Connect)))
+    }
+
+    /// Secures the connection, checking the certificate against the name in the profile.
+    pub(crate) async fn tls(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        wait: Duration,
+    ) -> Result<TlsStream<TcpStream>, DeliveryError> {
+        let Ok(name) = ServerName::try_from(host.trim_end_matches('.').to_owned()) else {
+            let evidence = Evidence::new(Stage::Tls, "the server's name cannot stand in a certificate");
+            return Err(DeliveryError::new(Cause::CertificateRefused, evidence));
+        };
+        match timeout(wait, TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(tls_error(&error)),
+            Err(_) => Err(timed_out(Stage::Tls)),
+        }
+    }
+
+    fn refuses(&self, ip: IpAddr) -> bool {
+        match self.internal_hosts {
+            InternalHosts::Allow => is_link_local(ip),
+            InternalHosts::Refuse => is_internal(ip),
+        }
+    }
+}
+
+/// Link-local addresses have no mail server, but they have the metadata service; they are never allowed.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn is_internal(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && (64..128).contains(&b); // RFC 6598
+            v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || shared
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_unique_local(),
+    }
+}
+
+fn connect_error(error: &io::Error) -> DeliveryError {
+    let cause = match error.kind() {
+        io::ErrorKind::TimedOut => Cause::TimedOut,
+        _ => Cause::ConnectionRefused,
+    };
+    DeliveryError::new(cause, Evidence::new(Stage::Connect, &error.to_string()))
+}
+
+fn tls_error(error: &io::Error) -> DeliveryError {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let cause = match tls {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            Cause::CertificateRefused
+        }
+        _ => Cause::HandshakeFailed,
+    };
+    DeliveryError::new(cause, Evidence::new(Stage::Tls, &error.to_string()))
+}
+
+/// The server was silent for longer than the profile allows.
+pub(crate) fn timed_out(stage: Stage) -> DeliveryError {
+    DeliveryError::new(Cause::TimedOut, Evidence::new(stage, "no answer in time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_addresses_are_known_in_every_spelling() {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_internal(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["8.8.8.8", "100.128.0.1", "2001:db8::1"] {
+            assert!(!is_internal(ip.parse().unwrap()), "{ip}");
+        }
+        assert!(is_link_local("169.254.169.254".parse().unwrap()));
+    }
+}

@@ -1,0 +1,123 @@
+//! Sets of UIDs as ranges, so that a server's "1:4294967295" takes no memory.
+
+use std::{collections::VecDeque, fmt::Write};
+
+/// Ranges that one answer may have; a mailbox fragmented beyond this is read in several runs anyway.
+const RANGES_MAX: usize = 1_000_000;
+
+/// An ascending set of UIDs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct UidSet(VecDeque<(u32, u32)>);
+
+impl UidSet {
+    /// Reads a sequence set such as `1:5,7` (RFC 3501 section 9). `None` for anything else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut ranges = Vec::new();
+        for part in text.split(|byte| *byte == b',') {
+            let mut ends = part.splitn(2, |byte| *byte == b':').map(number);
+            let first = ends.next()??;
+            let last = match ends.next() {
+                None => first,
+                Some(last) => last?,
+            };
+            ranges.push((first.min(last), first.max(last)));
+            if ranges.len() > RANGES_MAX {
+                return None;
+            }
+        }
+        Some(Self::from_ranges(ranges))
+    }
+
+    /// The set of these UIDs.
+    pub fn of(uids: impl IntoIterator<Item = u32>) -> Self {
+        Self::from_ranges(uids.into_iter().map(|uid| (uid, uid)).collect())
+    }
+
+    fn from_ranges(mut ranges: Vec<(u32, u32)>) -> Self {
+        ranges.sort_unstable();
+        let mut merged: VecDeque<(u32, u32)> = VecDeque::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match merged.back_mut() {
+                Some(back) if first <= back.1.saturating_add(1) => back.1 = back.1.max(last),
+                _ => merged.push_back((first, last)),
+            }
+        }
+        Self(merged)
+    }
+
+    /// Drops everything below `least`: a search for `n:*` also finds the last message when it is older than `n`.
+    #[must_use]
+    pub fn from(mut self, least: u32) -> Self {
+        while let Some(front) = self.0.front_mut() {
+            if front.1 >= least {
+                front.0 = front.0.max(least);
+                break;
+            }
+            self.0.pop_front();
+        }
+        self
+    }
+
+    /// Takes up to `count` UIDs off the low end.
+    pub fn take(&mut self, count: usize) -> Self {
+        let mut taken = VecDeque::new();
+        let mut left = u32::try_from(count).unwrap_or(u32::MAX);
+        while left > 0
+            && let Some((first, last)) = self.0.pop_front()
+        {
+            let end = first.saturating_add(left - 1).min(last);
+            taken.push_back((first, end));
+            left -= end - first + 1;
+            if end < last {
+                self.0.push_front((end + 1, last));
+            }
+        }
+        Self(taken)
+    }
+
+    /// How many UIDs there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|(first, last)| (last - first) as usize + 1).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The set as a command has it.
+    pub fn command(&self) -> String {
+        let mut text = String::new();
+        for (first, last) in &self.0 {
+            let comma = if text.is_empty() { "" } else { "," };
+            // Writing to a string does not fail.
+            let _ = if first == last { write!(text, "{comma}{first}") } else { write!(text, "{comma}{first}:{last}") };
+        }
+        text
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|n| *n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_read_merged_cut_and_written() {
+        let mut set = UidSet::parse(b"7,1:3,4,9:8").unwrap();
+        assert_eq!((set.command().as_str(), set.len()), ("1:4,7:9", 7));
+        assert_eq!(set.take(5).command(), "1:4,7");
+        assert_eq!(UidSet::parse(b"1:10,20").unwrap().from(10).command(), "10,20");
+        assert!(UidSet::parse(b"5").unwrap().from(6).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused_and_a_huge_one_takes_no_memory() {
+        for bad in [b"".as_slice(), b"0", b"x", b"1:", b"1:*", b"-1", b"99999999999"] {
+            assert_eq!(UidSet::parse(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+        assert_eq!(UidSet::parse(b"1:4294967295").unwrap().take(2).command(), "1:2");
+    }
+}

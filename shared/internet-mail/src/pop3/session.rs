@@ -1,0 +1,383 @@
+//! One signed-in POP3 session over a maildrop.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use mailrail_domain::{
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    position::{Listed, Pop3Position, Position, SeenUidls, listing_digest},
+    profile::{Authentication, Security},
+};
+use mailrail_engine::{
+    limits::{CHUNK_BYTES, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
+    ports::{Access, Arrival, Content, Look, MemoryBudget, RemoteId},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::cause::refusal;
+use crate::{
+    connect::Connector,
+    sasl,
+    wire::{SecureWire, Wire},
+};
+
+/// Longest line of a reply (RFC 2449 section 4 says 512; real servers exceed it).
+const LINE_BYTES_MAX: usize = 8_192;
+/// Messages in one maildrop.
+const MESSAGES_MAX: usize = 1_000_000;
+/// Lines of a capability list.
+const CAPABILITIES_MAX: usize = 200;
+/// Longest unique id (RFC 1939 section 7 says 70; real servers exceed it).
+const UIDL_BYTES_MAX: usize = 512;
+/// RETR commands that are under way at once, where the server has PIPELINING.
+const PIPELINE: usize = 16;
+
+/// A signed-in session.
+#[derive(Debug)]
+pub struct Session {
+    wire: SecureWire,
+    memory: MemoryBudget,
+    capabilities: BTreeSet<String>,
+    listing: Vec<Listed>,
+    /// Messages to read, with their sizes.
+    waiting: VecDeque<(Listed, u64)>,
+    /// Messages whose RETR was sent, oldest first.
+    asked: VecDeque<(Listed, u64)>,
+    /// Whether a large message is being read in pieces.
+    in_pieces: bool,
+    deletions: Vec<u32>,
+}
+
+impl Session {
+    /// Connects, secures the connection and signs in.
+    pub(crate) async fn open(
+        connector: &Connector,
+        access: &Access,
+        memory: &MemoryBudget,
+    ) -> Result<Self, DeliveryError> {
+        let tcp = connector.tcp(&access.location, access.timeout).await?;
+        let host = &access.location.host;
+        let mut wire = match access.location.security {
+            Security::Tls => {
+                let mut wire = Wire::new(connector.tls(tcp, host, access.timeout).await?, access.timeout);
+                greeted(&mut wire).await?;
+                wire
+            }
+            Security::Starttls => {
+                let mut plain = Wire::new(tcp, access.timeout);
+                greeted(&mut plain).await?;
+                plain.stage = Stage::Tls;
+                plain.write(b"STLS\r\n").await?;
+                let line = plain.line(LINE_BYTES_MAX).await?;
+                if !line.starts_with(b"+OK") {
+                    let evidence = Evidence::new(Stage::Tls, &String::from_utf8_lossy(&line)).with_code("-ERR");
+                    return Err(DeliveryError::new(Cause::TlsNotOffered, evidence));
+                }
+                Wire::new(connector.tls(plain.into_plain()?, host, access.timeout).await?, access.timeout)
+            }
+        };
+        wire.stage = Stage::SignIn;
+        wire.write(b"CAPA\r\n").await?;
+        let mut capabilities = BTreeSet::new();
+        // A server without CAPA answers -ERR, which means that it can do nothing beyond RFC 1939.
+        if wire.line(LINE_BYTES_MAX).await?.starts_with(b"+OK") {
+            while let Some(line) = list_line(&mut wire).await? {
+                let line = String::from_utf8_lossy(&line).to_ascii_uppercase();
+                let mut words = line.split_ascii_whitespace();
+                if let Some(name) = words.next() {
+                    capabilities.insert(name.to_owned());
+                    capabilities.extend(words.map(|word| format!("{name} {word}")));
+                }
+                if capabilities.len() > CAPABILITIES_MAX {
+                    return Err(wire.violation("the server's list of capabilities does not end"));
+                }
+            }
+        }
+        let mut session = Self {
+            wire,
+            memory: memory.clone(),
+            capabilities,
+            listing: Vec::new(),
+            waiting: VecDeque::new(),
+            asked: VecDeque::new(),
+            in_pieces: false,
+            deletions: Vec::new(),
+        };
+        session.sign_in(access).await?;
+        Ok(session)
+    }
+
+    async fn sign_in(&mut self, access: &Access) -> Result<(), DeliveryError> {
+        match access.authentication {
+            Authentication::Xoauth2 if self.can("SASL XOAUTH2") => {
+                self.authenticate("XOAUTH2", sasl::xoauth2(access).expose()).await
+            }
+            Authentication::Password if self.can("SASL PLAIN") => {
+                self.authenticate("PLAIN", sasl::plain(access).expose()).await
+            }
+            Authentication::Password => self.user_and_pass(access).await,
+            Authentication::Xoauth2 => {
+                let evidence = Evidence::new(Stage::SignIn, "the server does not offer XOAUTH2");
+                Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence))
+            }
+        }
+    }
+
+    /// RFC 5034. The response is sent after the server's `+`, since a line with it may be longer than a command may be.
+    async fn authenticate(&mut self, mechanism: &str, response: &str) -> Result<(), DeliveryError> {
+        self.wire.write(format!("AUTH {mechanism}\r\n").as_bytes()).await?;
+        let mut given = false;
+        loop {
+            let line = self.wire.line(LINE_BYTES_MAX).await?;
+            if line.starts_with(b"+OK") {
+                return Ok(());
+            }
+            if !line.starts_with(b"+ ") && line.as_ref() != b"+" {
+                return Err(refusal(Stage::SignIn, &line));
+            }
+            // A second challenge carries the error of a token and wants an empty answer before the -ERR.
+            let answer = if given { "\r\n".to_owned() } else { format!("{response}\r\n") };
+            given = true;
+            self.wire.write(answer.as_bytes()).await?;
+        }
+    }
+
+    async fn user_and_pass(&mut self, access: &Access) -> Result<(), DeliveryError> {
+        let fits = |text: &str| !text.contains(['\r', '\n', '\0']);
+        if !fits(&access.username) || !fits(access.secret.expose()) {
+            let evidence = Evidence::new(Stage::SignIn, "user name or password contains a line end");
+            return Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence));
+        }
+        for command in [format!("USER {}\r\n", access.username), format!("PASS {}\r\n", access.secret.expose())] {
+            self.wire.write(command.as_bytes()).await?;
+            let line = self.wire.line(LINE_BYTES_MAX).await?;
+            if !line.starts_with(b"+OK") {
+                return Err(refusal(Stage::SignIn, &line));
+            }
+        }
+        Ok(())
+    }
+
+    fn can(&self, capability: &str) -> bool {
+        self.capabilities.contains(capability)
+    }
+
+    /// Reads the listing and compares it with the last one.
+    pub(crate) async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
+        self.wire.stage = Stage::List;
+        self.wire.write(b"UIDL\r\n").await?;
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        if !line.starts_with(b"+OK") {
+            let evidence = Evidence::new(Stage::List, &String::from_utf8_lossy(&line)).with_code("-ERR");
+            return Err(DeliveryError::new(Cause::CapabilityMissing, evidence));
+        }
+        self.listing.clear();
+        while let Some(line) = list_line(&mut self.wire).await? {
+            let (number, uidl) =
+                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of UIDL is not one"))?;
+            if uidl.is_empty() || uidl.len() > UIDL_BYTES_MAX || self.listing.len() >= MESSAGES_MAX {
+                return Err(self.wire.violation("the listing of UIDL exceeds what a maildrop may have"));
+            }
+            self.listing.push(Listed { number, uidl: String::from_utf8_lossy(uidl).into_owned() });
+        }
+        match position {
+            Some(Position::Pop3(known)) if known.listing == listing_digest(&self.listing) => {
+                Ok(Look::Nothing(Position::Pop3(known.clone())))
+            }
+            Some(_) | None => Ok(Look::Something),
+        }
+    }
+
+    /// Finds what is to be read.
+    pub(crate) async fn begin(&mut self, seen: &SeenUidls) -> Result<usize, DeliveryError> {
+        self.wire.stage = Stage::List;
+        let unseen = seen.unseen(&self.listing);
+        if unseen.is_empty() {
+            return Ok(0);
+        }
+        self.wire.write(b"LIST\r\n").await?;
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        if !line.starts_with(b"+OK") {
+            return Err(refusal(Stage::List, &line));
+        }
+        let mut sizes = std::collections::HashMap::new();
+        while let Some(line) = list_line(&mut self.wire).await? {
+            let (number, size) =
+                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of LIST is not one"))?;
+            let size = size.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            sizes.insert(number, std::str::from_utf8(size).ok().and_then(|s| s.parse().ok()).unwrap_or(0_u64));
+            if sizes.len() > MESSAGES_MAX {
+                return Err(self.wire.violation("the listing does not end"));
+            }
+        }
+        self.waiting = unseen
+            .into_iter()
+            .map(|listed| {
+                let size = sizes.get(&listed.number).copied().unwrap_or(0);
+                (listed, size)
+            })
+            .collect();
+        self.wire.stage = Stage::Fetch;
+        Ok(self.waiting.len())
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        self.ask_for_more().await?;
+        let Some((listed, size)) = self.asked.pop_front() else {
+            return Ok(None);
+        };
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        let remote = RemoteId::Pop3 { uidl: listed.uidl, number: listed.number };
+        let arrival = |content| Ok(Some(Arrival { remote, received_at: None, size, content }));
+        if !line.starts_with(b"+OK") {
+            let error = refusal(Stage::Fetch, &line);
+            // One bad message does not block the next; a server that is away does.
+            return match error.cause {
+                Cause::Unknown => arrival(Content::Missing(error.evidence.words)),
+                _ => Err(error),
+            };
+        }
+        if size > WHOLE_MESSAGE_BYTES_MAX {
+            self.in_pieces = true;
+            return arrival(Content::Pieces);
+        }
+        let share = self.memory.reserve(size).await;
+        let mut message = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
+        while self.copy_lines(&mut message).await? {
+            // LIST counts differently from server to server, so it may be exceeded, but not beyond all measure.
+            if message.len() as u64 > size.max(UNCOUNTED_BYTES).saturating_mul(2) {
+                return Err(self.wire.violation("the server sends more of a message than it has listed"));
+            }
+        }
+        arrival(Content::Whole(message.freeze(), share))
+    }
+
+    /// Keeps the pipeline full, but for large messages, which go alone.
+    async fn ask_for_more(&mut self) -> Result<(), DeliveryError> {
+        let most = if self.can("PIPELINING") { PIPELINE } else { 1 };
+        if self.asked.len() > most / 2 {
+            return Ok(());
+        }
+        let mut commands = String::new();
+        while self.asked.len() < most
+            && let Some((listed, size)) = self.waiting.pop_front()
+        {
+            commands.push_str(&format!("RETR {}\r\n", listed.number));
+            self.asked.push_back((listed, size));
+        }
+        if commands.is_empty() { Ok(()) } else { self.wire.write(commands.as_bytes()).await }
+    }
+
+    /// The next piece of a large message.
+    pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
+        if !self.in_pieces {
+            return Ok(None);
+        }
+        let mut piece = BytesMut::with_capacity(CHUNK_BYTES);
+        while self.in_pieces && piece.len() < CHUNK_BYTES {
+            self.in_pieces = self.copy_lines(&mut piece).await?;
+        }
+        Ok((!piece.is_empty()).then(|| piece.freeze()))
+    }
+
+    /// Copies the lines that have come, without their dot stuffing. `false` at the end of the message.
+    async fn copy_lines(&mut self, into: &mut BytesMut) -> Result<bool, DeliveryError> {
+        let mut taken = 0;
+        let mut at_end = false;
+        let available = self.wire.available().await?;
+        while let Some(length) = memchr::memchr(b'\n', available.get(taken..).unwrap_or_default()) {
+            let line = available.get(taken..=taken + length).unwrap_or_default();
+            taken += length + 1;
+            if line == b".\r\n" || line == b".\n" {
+                at_end = true;
+                break;
+            }
+            into.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+        }
+        let (waiting, nothing) = (available.len(), taken == 0);
+        self.wire.consume(taken);
+        if nothing {
+            if waiting > CHUNK_BYTES {
+                return Err(self.wire.violation("the server sends a message without line ends"));
+            }
+            self.wire.fill().await?;
+        }
+        Ok(!at_end)
+    }
+
+    /// How far the maildrop has been read.
+    pub(crate) fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
+        let listing = match last {
+            Some(_) => String::new(),
+            None => listing_digest(&self.listing),
+        };
+        Position::Pop3(Pop3Position { listing, seen_key: seen_key.to_owned() })
+    }
+
+    /// Forgets seen messages that the maildrop no longer has.
+    pub(crate) fn prune(&self, seen: &mut SeenUidls) {
+        seen.prune(&self.listing);
+    }
+
+    /// Marks messages to be deleted when the session is closed.
+    pub(crate) fn delete(&mut self, messages: &[RemoteId]) {
+        self.deletions.extend(messages.iter().filter_map(|remote| match remote {
+            RemoteId::Pop3 { number, .. } => Some(*number),
+            RemoteId::Imap { .. } => None,
+        }));
+    }
+
+    /// Deletes what is marked, which takes effect at QUIT alone, and ends the session.
+    pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
+        if !self.asked.is_empty() || self.in_pieces {
+            // Messages are still on their way; without QUIT nothing is deleted, and they are read next time.
+            return Ok(());
+        }
+        let deletions = std::mem::take(&mut self.deletions);
+        let per_write = if self.can("PIPELINING") { PIPELINE } else { 1 };
+        for numbers in deletions.chunks(per_write) {
+            let commands: String = numbers.iter().map(|number| format!("DELE {number}\r\n")).collect();
+            self.wire.write(commands.as_bytes()).await?;
+            for _ in numbers {
+                let line = self.wire.line(LINE_BYTES_MAX).await?;
+                if !line.starts_with(b"+OK") {
+                    return Err(refusal(Stage::Fetch, &line));
+                }
+            }
+        }
+        self.wire.write(b"QUIT\r\n").await?;
+        if deletions.is_empty() {
+            return Ok(());
+        }
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        if line.starts_with(b"+OK") { Ok(()) } else { Err(refusal(Stage::Fetch, &line)) }
+    }
+}
+
+async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>) -> Result<(), DeliveryError> {
+    let line = wire.line(LINE_BYTES_MAX).await?;
+    if line.starts_with(b"+OK") {
+        Ok(())
+    } else if line.starts_with(b"-ERR") {
+        Err(refusal(Stage::Greeting, &line))
+    } else {
+        Err(wire.violation(&format!("not a POP3 greeting: {}", String::from_utf8_lossy(&line))))
+    }
+}
+
+/// The next line of a multi-line reply, or `None` at its end.
+async fn list_line(wire: &mut SecureWire) -> Result<Option<Bytes>, DeliveryError> {
+    let line = wire.line(LINE_BYTES_MAX).await?;
+    if line.as_ref() == b"." {
+        return Ok(None);
+    }
+    Ok(Some(if line.starts_with(b".") { line.slice(1..) } else { line }))
+}
+
+fn number_and_rest(line: &[u8]) -> Option<(u32, &[u8])> {
+    let at = line.iter().position(|byte| *byte == b' ')?;
+    let number = std::str::from_utf8(line.get(..at)?).ok()?.parse().ok()?;
+    Some((number, line.get(at + 1..)?.trim_ascii()))
+}

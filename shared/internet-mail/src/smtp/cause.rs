@@ -1,0 +1,146 @@
+//! What the replies of SMTP servers mean: the reply code, then the enhanced code (RFC 3463) where it says more.
+
+use std::error::Error as _;
+
+use lettre::transport::smtp::Error;
+use mailrail_domain::{
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+};
+
+/// A reply: its code, its enhanced code and its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub code: u16,
+    pub enhanced: Option<String>,
+    pub words: String,
+}
+
+impl Refusal {
+    /// The reply that an error carries, if it carries one. Only a real reply code may make a send permanent.
+    pub fn of(error: &Error) -> Option<Self> {
+        let code = u16::from(error.status()?);
+        let words = error.source().map(ToString::to_string).unwrap_or_default();
+        Some(Self::new(code, &words))
+    }
+
+    pub fn new(code: u16, words: &str) -> Self {
+        let first = words.split_whitespace().next().unwrap_or_default();
+        let numbers = |text: &str| text.split('.').all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        let enhanced = (first.split('.').count() == 3 && numbers(first)).then(|| first.to_owned());
+        let rest = words.strip_prefix(first).filter(|_| enhanced.is_some()).unwrap_or(words);
+        Self { code, enhanced, words: rest.trim().to_owned() }
+    }
+
+    pub fn is_permanent(&self) -> bool {
+        self.code >= 500
+    }
+
+    pub fn evidence(&self, stage: Stage) -> Evidence {
+        let words = if self.words.is_empty() { "(the server gave no words)" } else { &self.words };
+        Evidence::new(stage, words).with_code(self.code.to_string()).with_detail(self.enhanced.clone())
+    }
+
+    fn enhanced(&self) -> &str {
+        self.enhanced.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a refusal of the envelope is about this email alone: too large (RFC 1870, X.3.4 and X.2.3), or with an
+    /// address that the server cannot carry (RFC 6531, X.6.7).
+    pub fn concerns_email(&self) -> bool {
+        let email = ["5.3.4", "5.2.3", "5.6.7"].contains(&self.enhanced());
+        self.is_permanent() && (email || (self.code == 552 && self.enhanced.is_none()))
+    }
+}
+
+/// The failure that an error of a session is.
+pub(crate) fn failure(stage: Stage, error: &Error) -> DeliveryError {
+    match Refusal::of(error) {
+        Some(refusal) => refused(stage, &refusal),
+        None => without_reply(stage, error),
+    }
+}
+
+/// The failure that a reply is.
+pub(crate) fn refused(stage: Stage, refusal: &Refusal) -> DeliveryError {
+    DeliveryError::new(cause(stage, refusal), refusal.evidence(stage))
+}
+
+fn cause(stage: Stage, refusal: &Refusal) -> Cause {
+    match (refusal.code, refusal.enhanced(), stage) {
+        // RFC 4954 section 6.
+        (535, "5.7.9" | "5.7.11", _) | (534 | 504, ..) => Cause::AuthenticationNotOffered,
+        (535 | 525, ..) => Cause::CredentialsRefused,
+        (432, ..) => Cause::CredentialsExpired,
+        (454, _, Stage::SignIn) => Cause::ServerUnavailable,
+        (454, _, Stage::Tls) => Cause::HandshakeFailed,
+        (530, "5.7.0", Stage::Tls | Stage::Greeting) | (538, ..) => Cause::TlsNotOffered,
+        // RFC 5321 section 4.2.1: the service is shutting the connection; 5.7.x with 421 is a rate limit in practice.
+        (421, "4.7.0" | "4.7.28", _) => Cause::ServerBusy,
+        (421, ..) => Cause::ServerUnavailable,
+        (_, "4.2.2" | "5.2.2", _) => Cause::OverQuota,
+        (400..=499, _, Stage::Envelope | Stage::Data) => Cause::SenderDeferred,
+        (400..=499, _, Stage::SignIn) => Cause::SignInFailed,
+        (400..=499, ..) => Cause::ServerUnavailable,
+        (500..=599, _, Stage::Envelope | Stage::Data) => Cause::SenderRefused,
+        // 554 at the greeting refuses us, not a mailbox (RFC 5321 section 3.1); 5xx to EHLO is no submission server.
+        (500..=599, _, Stage::Greeting) => Cause::ProtocolViolation,
+        (500..=503, _, Stage::SignIn) => Cause::ProtocolViolation,
+        (500..=599, _, Stage::SignIn) => Cause::AccessDenied,
+        (_, _, _) => Cause::Unknown,
+    }
+}
+
+fn without_reply(stage: Stage, error: &Error) -> DeliveryError {
+    let mut below = error.source();
+    let mut io = None;
+    while let Some(cause) = below {
+        io = io.or_else(|| cause.downcast_ref::<std::io::Error>());
+        below = cause.source();
+    }
+    let cause = match io.map(std::io::Error::kind) {
+        // Observed with lettre 0.11: a reply that is not UTF-8 comes as an error of the network.
+        Some(std::io::ErrorKind::InvalidData) => Cause::ProtocolViolation,
+        Some(std::io::ErrorKind::TimedOut) => Cause::TimedOut,
+        Some(_) => Cause::ConnectionLost,
+        // "incomplete response": the server closed the connection instead of answering.
+        None if error.is_response() => Cause::ConnectionLost,
+        None if error.is_client() => Cause::Unknown,
+        None => Cause::ConnectionLost,
+    };
+    DeliveryError::new(cause, Evidence::new(stage, &error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_mean_what_they_say() {
+        let table = [
+            (Stage::SignIn, 535, "5.7.8 Error: authentication failed", Cause::CredentialsRefused),
+            (Stage::SignIn, 454, "4.7.0 Temporary authentication failure", Cause::ServerUnavailable),
+            (Stage::SignIn, 534, "5.7.9 Application-specific password required", Cause::AuthenticationNotOffered),
+            (Stage::SignIn, 503, "5.5.1 Error: authentication not enabled", Cause::ProtocolViolation),
+            (Stage::Greeting, 421, "4.3.2 Service shutting down", Cause::ServerUnavailable),
+            (Stage::Greeting, 554, "5.7.1 go away", Cause::ProtocolViolation),
+            (Stage::Envelope, 450, "4.7.1 Error: too much mail", Cause::SenderDeferred),
+            (Stage::Envelope, 421, "4.7.0 Try again later", Cause::ServerBusy),
+            (Stage::Envelope, 553, "5.7.1 Sender address rejected: not owned by user", Cause::SenderRefused),
+            (Stage::Envelope, 452, "4.2.2 over quota", Cause::OverQuota),
+            (Stage::Envelope, 503, "no words", Cause::SenderRefused),
+        ];
+        for (stage, code, words, expected) in table {
+            assert_eq!(refused(stage, &Refusal::new(code, words)).cause, expected, "{code} {words}");
+        }
+    }
+
+    #[test]
+    fn enhanced_codes_are_told_from_words() {
+        let refusal = Refusal::new(552, "5.3.4 Message too big");
+        assert_eq!((refusal.enhanced.as_deref(), refusal.words.as_str()), (Some("5.3.4"), "Message too big"));
+        assert!(refusal.concerns_email());
+        assert_eq!(Refusal::new(550, "1.2 is no code").enhanced, None);
+        assert!(!Refusal::new(550, "5.7.1 not allowed").concerns_email());
+    }
+}

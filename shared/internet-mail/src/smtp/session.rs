@@ -1,0 +1,271 @@
+//! One signed-in submission session.
+
+use std::time::Duration;
+
+use lettre::{
+    Address,
+    transport::smtp::{
+        Error,
+        authentication::{Credentials, Mechanism},
+        client::AsyncSmtpConnection,
+        commands::{Data, Mail, Rcpt, Rset},
+        extension::{ClientId, Extension, MailParameter},
+        response::Response,
+    },
+};
+use mailrail_domain::{
+    address::EmailAddress,
+    cause::{Cause, DeliveryError},
+    email::{ContentReply, RecipientReply},
+    evidence::{Evidence, Stage},
+    profile::{Authentication, Security},
+};
+use mailrail_engine::ports::{Access, EnvelopeReply, OutgoingSession};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    cause::{Refusal, failure, refused},
+    stream::SmtpStream,
+};
+use crate::{
+    connect::{Connector, timed_out},
+    sasl,
+    wire::Wire,
+};
+
+/// Lines of one reply.
+const REPLY_LINES_MAX: usize = 100;
+/// Longest line of a reply (RFC 5321 section 4.5.3.1.5 says 512).
+const LINE_BYTES_MAX: usize = 8_192;
+/// The answer to the content may take this much longer than another: the server scans and stores it first. RFC 5321
+/// section 4.5.3.2.6 asks for ten minutes, which an invocation does not have.
+const CONTENT_PATIENCE: u32 = 4;
+
+/// A signed-in session.
+pub struct Session {
+    connection: AsyncSmtpConnection,
+    wait: Duration,
+    stage: Stage,
+}
+
+impl Session {
+    /// Connects, secures the connection and signs in.
+    pub(crate) async fn open(connector: &Connector, access: &Access) -> Result<Self, DeliveryError> {
+        let tcp = connector.tcp(&access.location, access.timeout).await?;
+        let host = &access.location.host;
+        let hello = hello_name();
+        let stream = match access.location.security {
+            Security::Tls => SmtpStream::ungreeted(connector.tls(tcp, host, access.timeout).await?),
+            Security::Starttls => {
+                let plain = start_tls(tcp, &hello, access.timeout).await?;
+                SmtpStream::greeted(connector.tls(plain, host, access.timeout).await?)
+            }
+        };
+        let connecting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
+        let connection = match timeout(access.timeout, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(failure(Stage::Greeting, &error)),
+            Err(_) => return Err(timed_out(Stage::Greeting)),
+        };
+        let mut session = Self { connection, wait: access.timeout, stage: Stage::SignIn };
+        session.sign_in(access).await?;
+        session.stage = Stage::Envelope;
+        Ok(session)
+    }
+
+    async fn sign_in(&mut self, access: &Access) -> Result<(), DeliveryError> {
+        let offers = |mechanism| self.connection.server_info().supports_auth_mechanism(mechanism);
+        match access.authentication {
+            Authentication::Xoauth2 if offers(Mechanism::Xoauth2) => self.xoauth2(access).await,
+            Authentication::Password if offers(Mechanism::Plain) || offers(Mechanism::Login) => {
+                let credentials = Credentials::new(access.username.clone(), access.secret.expose().to_owned());
+                let signing_in = self.connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials);
+                match timeout(self.wait, signing_in).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(failure(Stage::SignIn, &error)),
+                    Err(_) => Err(timed_out(Stage::SignIn)),
+                }
+            }
+            Authentication::Password | Authentication::Xoauth2 => {
+                let words = format!("the server offers {}", self.connection.server_info());
+                let evidence = Evidence::new(Stage::SignIn, &words);
+                Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence))
+            }
+        }
+    }
+
+    /// A refused token is first answered by a challenge that carries the error, and wants an empty answer before the
+    /// server says 535. lettre takes that challenge for a fault of ours and loses the 535, so it is done here.
+    async fn xoauth2(&mut self, access: &Access) -> Result<(), DeliveryError> {
+        let command = format!("AUTH XOAUTH2 {}\r\n", sasl::xoauth2(access).expose());
+        let mut reply = self.command(command).await?;
+        if matches!(&reply, Ok(response) if response.has_code(334)) {
+            reply = self.command("\r\n".to_owned()).await?;
+        }
+        match reply {
+            Ok(response) if response.has_code(235) => Ok(()),
+            Ok(response) => {
+                let refusal = Refusal::new(u16::from(response.code()), response.first_line().unwrap_or_default());
+                Err(refused(Stage::SignIn, &refusal))
+            }
+            Err(refusal) => Err(refused(Stage::SignIn, &refusal)),
+        }
+    }
+
+    /// Gives a command. The outer error ends the session; the inner one is the server's reply.
+    async fn command(&mut self, command: impl std::fmt::Display) -> Result<Result<Response, Refusal>, DeliveryError> {
+        let result = timeout(self.wait, self.connection.command(command)).await;
+        self.answer(result.map_err(|_| timed_out(self.stage))?)
+    }
+
+    fn answer(&self, result: Result<Response, Error>) -> Result<Result<Response, Refusal>, DeliveryError> {
+        match result {
+            Ok(response) => Ok(Ok(response)),
+            Err(error) => match Refusal::of(&error) {
+                // 421 is followed by the end of the connection, whatever it was said to.
+                Some(refusal) if refusal.code == 421 => Err(refused(self.stage, &refusal)),
+                Some(refusal) => Ok(Err(refusal)),
+                None => Err(failure(self.stage, &error)),
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl OutgoingSession for Session {
+    async fn envelope(
+        &mut self,
+        from: &EmailAddress,
+        recipients: &[EmailAddress],
+    ) -> Result<EnvelopeReply, DeliveryError> {
+        self.stage = Stage::Envelope;
+        let Some(sender) = smtp_address(from) else {
+            let evidence = Evidence::new(Stage::Envelope, "the mailbox's address cannot be used in SMTP");
+            return Ok(EnvelopeReply::EmailRefused(evidence));
+        };
+        let mut parameters = Vec::new();
+        if !from.as_str().is_ascii() || recipients.iter().any(|r| !r.as_str().is_ascii()) {
+            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+                let words = "the server takes no address with letters outside ASCII (SMTPUTF8)";
+                return Ok(EnvelopeReply::EmailRefused(Evidence::new(Stage::Envelope, words)));
+            }
+            parameters.push(MailParameter::SmtpUtfEight);
+        }
+        if let Err(refusal) = self.command(Mail::new(Some(sender), parameters)).await? {
+            if refusal.concerns_email() {
+                return Ok(EnvelopeReply::EmailRefused(refusal.evidence(Stage::Envelope)));
+            }
+            return Err(refused(Stage::Envelope, &refusal));
+        }
+        let mut replies = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            let reply = match smtp_address(recipient) {
+                None => RecipientReply::Refused(Evidence::new(Stage::Envelope, "the address cannot be used in SMTP")),
+                Some(address) => match self.command(Rcpt::new(address, Vec::new())).await? {
+                    Ok(_) => RecipientReply::Accepted,
+                    Err(refusal) if refusal.is_permanent() => {
+                        RecipientReply::Refused(refusal.evidence(Stage::Envelope))
+                    }
+                    Err(refusal) => RecipientReply::Deferred(refusal.evidence(Stage::Envelope)),
+                },
+            };
+            replies.push((recipient.clone(), reply));
+        }
+        Ok(EnvelopeReply::Recipients(replies))
+    }
+
+    async fn content(&mut self, message: &[u8]) -> ContentReply {
+        self.stage = Stage::Data;
+        match self.command(Data).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(refusal)) => return content_reply(&refusal),
+            // The content was not sent, so nobody has the email; the connection is gone all the same.
+            Err(error) => return ContentReply::Deferred(error.evidence),
+        }
+        let handing_over = timeout(self.wait * CONTENT_PATIENCE, self.connection.message(message)).await;
+        match handing_over {
+            Ok(Ok(_)) => ContentReply::Accepted,
+            Ok(Err(error)) => match Refusal::of(&error) {
+                Some(refusal) => content_reply(&refusal),
+                None => ContentReply::Unknown(failure(Stage::Data, &error).evidence),
+            },
+            Err(_) => ContentReply::Unknown(timed_out(Stage::Data).evidence),
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), DeliveryError> {
+        match self.command(Rset).await? {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refused(self.stage, &refusal)),
+        }
+    }
+
+    async fn close(mut self) {
+        // What was taken is taken; whether the goodbye is heard does not matter.
+        let _ = timeout(self.wait, self.connection.quit()).await;
+    }
+}
+
+fn content_reply(refusal: &Refusal) -> ContentReply {
+    let evidence = refusal.evidence(Stage::Data);
+    if refusal.is_permanent() { ContentReply::Refused(evidence) } else { ContentReply::Deferred(evidence) }
+}
+
+fn smtp_address(address: &EmailAddress) -> Option<Address> {
+    address.as_str().parse().ok()
+}
+
+/// The name that we introduce ourselves by. A function has no name of its own (RFC 5321 section 4.1.1.1 wants an
+/// address literal then).
+fn hello_name() -> ClientId {
+    ClientId::Ipv4(std::net::Ipv4Addr::LOCALHOST)
+}
+
+/// Asks for TLS on a plain connection. Nothing that is said before it is believed afterwards.
+async fn start_tls(stream: TcpStream, hello: &ClientId, wait: Duration) -> Result<TcpStream, DeliveryError> {
+    let mut plain = Wire::new(stream, wait);
+    let (code, words) = plain_reply(&mut plain).await?;
+    if code != 220 {
+        return Err(refused(Stage::Greeting, &Refusal::new(code, &words)));
+    }
+    plain.write(format!("EHLO {hello}\r\n").as_bytes()).await?;
+    let (code, words) = plain_reply(&mut plain).await?;
+    if code != 250 {
+        return Err(refused(Stage::Greeting, &Refusal::new(code, &words)));
+    }
+    plain.stage = Stage::Tls;
+    if !words.lines().any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")) {
+        let evidence = Evidence::new(Stage::Tls, "the server does not offer STARTTLS");
+        return Err(DeliveryError::new(Cause::TlsNotOffered, evidence));
+    }
+    plain.write(b"STARTTLS\r\n").await?;
+    let (code, words) = plain_reply(&mut plain).await?;
+    if code != 220 {
+        return Err(refused(Stage::Tls, &Refusal::new(code, &words)));
+    }
+    plain.into_plain()
+}
+
+/// One reply on the plain connection: its code and its lines.
+async fn plain_reply(wire: &mut Wire<TcpStream>) -> Result<(u16, String), DeliveryError> {
+    let mut words = String::new();
+    for _ in 0..REPLY_LINES_MAX {
+        let line = wire.line(LINE_BYTES_MAX).await?;
+        let text = String::from_utf8_lossy(&line);
+        let code = text.get(..3).and_then(|digits| digits.parse::<u16>().ok()).filter(|code| (200..600).contains(code));
+        let Some(code) = code else {
+            return Err(wire.violation(&format!("not a reply of an SMTP server: {text}")));
+        };
+        words.push_str(text.get(4..).unwrap_or_default());
+        words.push('\n');
+        if text.as_bytes().get(3) != Some(&b'-') {
+            return Ok((code, words));
+        }
+    }
+    Err(wire.violation("the server's reply does not end"))
+}
