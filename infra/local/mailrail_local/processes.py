@@ -1,0 +1,196 @@
+"""Child processes, each in a group of its own, none of which outlives the run that started it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import guard
+from .progress import Failed
+
+# MiniStack writes its state to disk when it is asked to stop.
+STOP_SECONDS_MAX = 20.0
+LOG_TAIL_LINES = 15
+
+
+def as_root(command: Sequence[str]) -> list[str]:
+    """The command, through sudo when this is not root's session."""
+    return list(command) if os.geteuid() == 0 else ["sudo", "-n", *command]
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, also where servers under other accounts have left theirs."""
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except PermissionError:
+        if subprocess.run(as_root(["rm", "-rf", "--", str(path)]), check=False).returncode != 0:
+            raise Failed(f"{path} could not be removed; remove it by hand: sudo rm -rf {path}") from None
+
+
+@dataclass
+class Service:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    stop_command: list[str] | None
+
+    def fail_if_dead(self) -> None:
+        code = self.process.poll()
+        if code is not None:
+            raise Failed(f"{self.name} ended by itself (exit code {code}); its log ends:\n{tail(self.log)}")
+
+
+class Processes:
+    """The servers of a run. Leaving the `with` block stops them, whatever the reason for leaving."""
+
+    def __init__(self) -> None:
+        self._services: list[Service] = []
+        # In a session of its own, it outlives whatever kills this process.
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.guard"], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._tell_guard(guard.STOPPED)
+        self._guard.communicate(timeout=STOP_SECONDS_MAX)
+
+    def _tell_guard(self, line: str) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(f"{line}\n".encode())
+        self._guard.stdin.flush()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        stop_command: list[str] | None = None,
+        folder: Path | None = None,
+    ) -> Service:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if environment is None else dict(environment),
+                cwd=folder,
+                start_new_session=True,
+            )
+        self._tell_guard(guard.line(process.pid, stop_command))
+        service = Service(name, process, log, stop_command)
+        self._services.append(service)
+        return service
+
+    def fail_if_any_dead(self) -> None:
+        for service in self._services:
+            service.fail_if_dead()
+
+    def stop(self) -> None:
+        # A second Ctrl-C must not leave half of the servers behind.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            while self._services:
+                _stop(self._services.pop())
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+def _stop(service: Service) -> None:
+    if service.process.poll() is None:
+        if service.stop_command is not None:
+            run_stop_command(service.stop_command)
+        else:
+            service.process.terminate()
+        try:
+            service.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            pass
+    # Whoever is left of the group: workers of a server that was killed, or would not stop.
+    _end(service.process)
+
+
+def run_stop_command(command: list[str]) -> None:
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=STOP_SECONDS_MAX, check=False)
+
+
+def end_group(group: int) -> None:
+    """Kills whatever is left of a process group."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        subprocess.run(as_root(["kill", "-KILL", "--", f"-{group}"]), stderr=subprocess.DEVNULL, check=False)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    end_group(process.pid)
+    process.wait(STOP_SECONDS_MAX)
+
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> int:
+    """Runs a tool to its end with its output on the terminal, and answers its exit code."""
+    process = subprocess.Popen(
+        command, env=None if environment is None else dict(environment), cwd=folder, start_new_session=True
+    )
+    try:
+        return process.wait()
+    finally:
+        _end(process)
+
+
+def stream(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[str | int]:
+    """Runs a tool, yields its lines of output as they come, and at the end its exit code as an `int`."""
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        assert process.stdout is not None
+        yield from process.stdout
+        yield process.wait()
+    finally:
+        _end(process)
+
+
+def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
+    try:
+        return "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "    (no log)"
+
+
+def interrupt_on_signals() -> None:
+    """Makes SIGTERM and a closed terminal end a run as Ctrl-C does: through every `finally`."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+
+
+def sleep_until_interrupted(processes: Processes) -> None:
+    """Keeps the servers up until Ctrl-C, or until one of them ends."""
+    while True:
+        processes.fail_if_any_dead()
+        time.sleep(1)

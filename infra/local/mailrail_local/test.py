@@ -1,0 +1,64 @@
+"""The command `infra/local/test`."""
+
+import argparse
+import os
+
+from . import functions, processes, stack, suite
+from .command import carry_out
+from .progress import Failed, refuse, say
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="infra/local/test",
+        description="Checks, builds and tests everything against the local stack.",
+        epilog="The last line is `N passed, N failed`, summed over every test binary.",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="leave out formatting, clippy, documentation and template checks"
+    )
+    parser.add_argument("--only", metavar="PATTERN", help="run only the tests whose name contains PATTERN")
+    parser.add_argument(
+        "--up", action="store_true", help="only bring the servers up, until Ctrl-C, for tests run by hand"
+    )
+    options = parser.parse_args()
+    carry_out(lambda: test(options))
+
+
+def test(options: argparse.Namespace) -> int:
+    functions.need_cargo()
+    if options.up:
+        bring_up()
+    checks_failed = [] if options.fast else suite.check()
+    try:
+        result = build_and_run(options.only)
+    except Failed as failed:
+        refuse(failed)
+        result = suite.Result(cargo_failed=True)
+    for check in checks_failed:
+        say(f"failed check: {check}")
+    # Last, and exactly so: it is what a script reads.
+    say(f"{result.passed} passed, {result.failed} failed")
+    return 1 if checks_failed or result.cargo_failed or result.failed or result.passed == 0 else 0
+
+
+def bring_up() -> None:
+    functions.build()
+    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True)) as (running, servers):
+        say()
+        say(f"export {suite.STACK_VARIABLE}={running.description}")
+        say("Ctrl-C stops everything.")
+        processes.sleep_until_interrupted(servers)
+
+
+def build_and_run(only: str | None) -> suite.Result:
+    functions.build()
+    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True)) as (running, _):
+        result = suite.run({**os.environ, suite.STACK_VARIABLE: str(running.description)}, only)
+    if result.cargo_failed and result.failed == 0:
+        say("cargo test failed outside of any test; its messages above say why")
+    return result
+
+
+if __name__ == "__main__":
+    main()
