@@ -1,0 +1,124 @@
+//! Builders: a profile and a mailbox with everything set, to be changed where a test cares.
+
+use mailrail_domain::{
+    Timestamp,
+    address::EmailAddress,
+    cause::CredentialSource,
+    delivery::SynchronizationMethod,
+    email::{Direction, Email, EmailStatus},
+    id::{MailboxId, ProfileId},
+    identity::{MessageIdentity, received_email_id},
+    mailbox::Mailbox,
+    profile::{
+        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation, UnknownOutcome,
+    },
+};
+
+/// The system's clock, for engines under test.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // a test is as far out as a function
+pub fn clock() -> Timestamp {
+    chrono::Utc::now()
+}
+
+/// A fixed moment, the same in every run.
+#[must_use]
+pub fn moment(second: i64) -> Timestamp {
+    Timestamp::from_timestamp(1_750_000_000 + second, 0).expect("a second of this century")
+}
+
+/// A mailbox id.
+#[must_use]
+pub fn mailbox_id(name: &str) -> MailboxId {
+    MailboxId::parse(name).expect("an identifier")
+}
+
+/// An address.
+#[must_use]
+pub fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).expect("an address")
+}
+
+/// A server on this machine.
+#[must_use]
+pub fn location(host: &str, port: u16, security: Security) -> ServerLocation {
+    ServerLocation { host: host.to_owned(), port, security }
+}
+
+/// A profile with mailbox credentials.
+#[must_use]
+pub fn profile(
+    id: &str,
+    incoming: Option<(IncomingProtocol, ServerLocation)>,
+    outgoing: Option<ServerLocation>,
+) -> EmailServerProfile {
+    EmailServerProfile {
+        id: ProfileId::parse(id).expect("an identifier"),
+        name: format!("Profile {id}"),
+        owner_address: address("owner@example.test"),
+        incoming: incoming.map(|(protocol, location)| IncomingServer { protocol, location }),
+        outgoing,
+        credentials: CredentialSource::Mailbox,
+        username: None,
+        authentication: Authentication::Password,
+        process_emails_received_after: None,
+        minimum_polling_interval_minutes: 0,
+        maximum_concurrent_connections: 100,
+        delete_after_processing: false,
+        connection_timeout_seconds: 10,
+        unknown_outcome: UnknownOutcome::Hold,
+        created_at: moment(0),
+    }
+}
+
+/// A mailbox whose incoming and outgoing email are synchronized.
+#[must_use]
+pub fn mailbox(id: &str, at: &str, profile: &EmailServerProfile) -> Mailbox {
+    let method = |there: bool| {
+        if there { SynchronizationMethod::ServerSideSynchronization } else { SynchronizationMethod::None }
+    };
+    Mailbox {
+        id: mailbox_id(id),
+        name: format!("Mailbox {id}"),
+        address: address(at),
+        profile_id: profile.id.clone(),
+        username: None,
+        process_emails_received_after: None,
+        incoming_email: method(profile.incoming.is_some()),
+        outgoing_email: method(profile.outgoing.is_some()),
+        appointments_contacts_tasks: SynchronizationMethod::None,
+        created_at: moment(0),
+    }
+}
+
+/// A received email of `mailbox`.
+#[must_use]
+pub fn received(mailbox: &MailboxId, message_id: &str, second: i64) -> Email {
+    let identity =
+        MessageIdentity { message_id: Some(message_id), date: Some(second), originator_fields: &[], body: b"" };
+    let id = received_email_id(&identity);
+    Email {
+        raw_key: format!("emails/{id}/raw"),
+        id,
+        mailbox_id: mailbox.clone(),
+        direction: Direction::Incoming,
+        status: EmailStatus::Received,
+        message_id: Some(message_id.to_owned()),
+        in_reply_to: None,
+        references: vec![],
+        from: vec![],
+        to: vec![],
+        cc: vec![],
+        bcc: vec![],
+        subject: format!("Message {message_id}"),
+        date: None,
+        received_at: moment(second),
+        size: 10,
+        headers: String::new(),
+        text: "text".to_owned(),
+        html: String::new(),
+        truncated: false,
+        attachments: vec![],
+        outgoing: None,
+    }
+}

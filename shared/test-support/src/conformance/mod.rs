@@ -1,0 +1,1 @@
+//! Conformance suites of the ports: what every implementation must do, fakes and real ones alike.

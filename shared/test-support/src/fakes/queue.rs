@@ -1,0 +1,81 @@
+//! Queues in memory, whose delays pass when the test says so.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use mailrail_domain::delivery::Delivery;
+use mailrail_engine::{
+    limits::{QUEUE_BATCH, QUEUE_DELAY_SECONDS_MAX},
+    outage::Outage,
+    ports::{MailboxQueue, ReceivedWake, Wake},
+};
+
+use super::lock;
+
+/// Queues with their messages: receipt, wake, seconds of delay that are left.
+#[derive(Debug, Default)]
+pub struct MemoryQueue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    messages: BTreeMap<u64, Message>,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    wake: Wake,
+    delay_seconds: u32,
+    in_flight: bool,
+}
+
+impl MemoryQueue {
+    /// Every message that is there, with the seconds it is still delayed.
+    pub fn waiting(&self, delivery: Delivery) -> Vec<(Wake, u32)> {
+        let state = lock(&self.0);
+        let of_delivery = state.messages.values().filter(|m| m.wake.delivery == delivery);
+        of_delivery.map(|m| (m.wake.clone(), m.delay_seconds)).collect()
+    }
+
+    /// Lets `seconds` pass: delays run off, and what is in flight becomes visible again.
+    pub fn pass(&self, seconds: u32) {
+        for message in lock(&self.0).messages.values_mut() {
+            message.delay_seconds = message.delay_seconds.saturating_sub(seconds);
+            message.in_flight = false;
+        }
+    }
+}
+
+impl MailboxQueue for MemoryQueue {
+    async fn send(&self, delivery: Delivery, wakes: &[Wake], delay_seconds: u32) -> Result<(), Outage> {
+        assert!(wakes.len() <= QUEUE_BATCH && delay_seconds <= QUEUE_DELAY_SECONDS_MAX, "what SQS would refuse");
+        assert!(wakes.iter().all(|wake| wake.delivery == delivery), "a wake on the queue of another delivery");
+        let mut state = lock(&self.0);
+        for wake in wakes {
+            state.next += 1;
+            let receipt = state.next;
+            state.messages.insert(receipt, Message { wake: wake.clone(), delay_seconds, in_flight: false });
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, delivery: Delivery) -> Result<Vec<ReceivedWake>, Outage> {
+        let mut state = lock(&self.0);
+        let visible = state
+            .messages
+            .iter_mut()
+            .filter(|(_, m)| m.wake.delivery == delivery && m.delay_seconds == 0 && !m.in_flight);
+        let batch = visible.take(QUEUE_BATCH).map(|(receipt, message)| {
+            message.in_flight = true;
+            ReceivedWake { wake: Ok(message.wake.clone()), receipt: receipt.to_string() }
+        });
+        Ok(batch.collect())
+    }
+
+    async fn delete(&self, _: Delivery, receipts: &[String]) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        for receipt in receipts {
+            state.messages.remove(&receipt.parse().expect("a receipt of this queue"));
+        }
+        Ok(())
+    }
+}

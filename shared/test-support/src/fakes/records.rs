@@ -1,0 +1,122 @@
+//! Email records in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use mailrail_domain::{
+    Timestamp,
+    email::{Email, EmailStatus},
+    id::{EmailId, MailboxId},
+    identity::message_key,
+    quarantine::Quarantined,
+};
+use mailrail_engine::{
+    outage::Outage,
+    ports::{Inserted, Page, PageRequest, RecordStore, StoredEmail},
+};
+
+use super::{lock, page};
+
+/// Email records.
+#[derive(Debug, Default)]
+pub struct MemoryRecords(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    emails: BTreeMap<EmailId, StoredEmail>,
+    listed: BTreeSet<(MailboxId, EmailId)>,
+    replies: BTreeSet<(String, EmailId)>,
+    quarantine: BTreeMap<(MailboxId, String), Quarantined>,
+}
+
+impl State {
+    fn insert(&mut self, email: &Email, mailbox: &MailboxId) -> bool {
+        let new = !self.emails.contains_key(&email.id);
+        if new {
+            self.emails.insert(email.id.clone(), StoredEmail { email: email.clone(), revision: 1 });
+            self.replies.extend(email.answers().map(|answered| (message_key(answered), email.id.clone())));
+        }
+        self.listed.insert((mailbox.clone(), email.id.clone()));
+        new
+    }
+}
+
+impl MemoryRecords {
+    /// Every record.
+    pub fn all(&self) -> Vec<Email> {
+        lock(&self.0).emails.values().map(|stored| stored.email.clone()).collect()
+    }
+}
+
+impl RecordStore for MemoryRecords {
+    async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
+        let new = lock(&self.0).insert(email, mailbox);
+        Ok(if new { Inserted::New } else { Inserted::AlreadyThere })
+    }
+
+    async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        Ok(!state.emails.contains_key(&email.id) && state.insert(email, &email.mailbox_id))
+    }
+
+    async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
+        let mut state = lock(&self.0);
+        Ok(state.emails.get_mut(&email.id).filter(|stored| stored.revision == revision).map(|stored| {
+            *stored = StoredEmail { email: email.clone(), revision: revision + 1 };
+            stored.clone()
+        }))
+    }
+
+    async fn outbox(&self, mailbox: &MailboxId, limit: usize) -> Result<Vec<StoredEmail>, Outage> {
+        let state = lock(&self.0);
+        let waits = |stored: &&StoredEmail| {
+            stored.email.mailbox_id == *mailbox
+                && matches!(stored.email.status, EmailStatus::PendingSend | EmailStatus::Sending)
+        };
+        let mut waiting: Vec<StoredEmail> = state.emails.values().filter(waits).cloned().collect();
+        waiting.sort_by_key(|stored| (stored.email.received_at, stored.email.id.clone()));
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
+    async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {
+        Ok(lock(&self.0).emails.get(id).cloned())
+    }
+
+    async fn emails(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<Email>, Outage> {
+        let state = lock(&self.0);
+        let of_mailbox = state.listed.iter().filter(|(listed, _)| listed == mailbox);
+        let mut emails: Vec<Email> =
+            of_mailbox.filter_map(|(_, id)| state.emails.get(id)).map(|stored| stored.email.clone()).collect();
+        emails.sort_by_key(|email| std::cmp::Reverse((email.received_at, email.id.clone())));
+        let numbered = emails.into_iter().enumerate().map(|(number, email)| (format!("{number:08}"), email));
+        Ok(page(numbered.collect(), request))
+    }
+
+    async fn with_message_id(&self, message_id: &str) -> Result<Vec<Email>, Outage> {
+        let key = message_key(message_id);
+        let state = lock(&self.0);
+        let found = state.emails.values().filter(|stored| stored.email.id.as_str().starts_with(&key));
+        Ok(found.map(|stored| stored.email.clone()).collect())
+    }
+
+    async fn replies(&self, message_id: &str) -> Result<Vec<EmailId>, Outage> {
+        let key = message_key(message_id);
+        let state = lock(&self.0);
+        Ok(state.replies.iter().filter(|(answered, _)| *answered == key).map(|(_, id)| id.clone()).collect())
+    }
+
+    async fn quarantine(&self, message: &Quarantined, _: Timestamp) -> Result<(), Outage> {
+        let key = (message.mailbox_id.clone(), message.remote_id.clone());
+        lock(&self.0).quarantine.entry(key).or_insert_with(|| message.clone());
+        Ok(())
+    }
+
+    async fn quarantined(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<Quarantined>, Outage> {
+        let state = lock(&self.0);
+        let of_mailbox = state.quarantine.iter().filter(|((of, _), _)| of == mailbox);
+        Ok(page(of_mailbox.map(|((_, remote), entry)| (remote.clone(), entry.clone())).collect(), request))
+    }
+}

@@ -1,0 +1,327 @@
+//! Mailboxes, profiles, alerts and notices in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertKind, AlertStatus},
+    delivery::{Delivery, DeliveryState},
+    id::{MailboxId, ProfileId},
+    notice::{Notice, NoticeStatus},
+    organization::Organization,
+    position::Position,
+    schedule::Slot,
+};
+use mailrail_engine::{
+    outage::Outage,
+    ports::{
+        AlertFilter, AlertWrite, Claim, Created, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
+        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredProfile, Wake,
+    },
+};
+
+use super::{lock, page};
+
+/// Mailboxes, profiles, alerts and notices.
+#[derive(Debug, Default)]
+pub struct MemoryState(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    organization: Organization,
+    profiles: BTreeMap<ProfileId, StoredProfile>,
+    mailboxes: BTreeMap<MailboxId, StoredMailbox>,
+    addresses: BTreeMap<String, MailboxId>,
+    deliveries: BTreeMap<(MailboxId, Delivery), Row>,
+    schedule: BTreeMap<Slot, BTreeSet<(MailboxId, Delivery)>>,
+    alerts: BTreeMap<(MailboxId, Delivery, AlertKind), Vec<Alert>>,
+    notices: BTreeMap<String, Notice>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Row {
+    state: DeliveryState,
+    position: Option<Position>,
+    interval_minutes: Option<u16>,
+    leased_until: Option<Timestamp>,
+    version: u64,
+}
+
+impl State {
+    fn row(&mut self, claim: &Claim) -> Option<&mut Row> {
+        let row = self.deliveries.get_mut(&(claim.mailbox.clone(), claim.delivery))?;
+        (row.version == claim.version).then_some(row)
+    }
+
+    fn reschedule(&mut self, mailbox: &MailboxId, delivery: Delivery, interval: Option<u16>) {
+        let key = (mailbox.clone(), delivery);
+        for deliveries in self.schedule.values_mut() {
+            deliveries.remove(&key);
+        }
+        if let Some(minutes) = interval {
+            self.schedule.entry(Slot::of(mailbox, delivery, minutes)).or_default().insert(key.clone());
+        }
+        if let Some(row) = self.deliveries.get_mut(&key) {
+            row.interval_minutes = interval;
+        }
+    }
+
+    fn write_alert(&mut self, claim: &Claim, write: &AlertWrite) {
+        match write {
+            AlertWrite::Raise(alert) => {
+                let key = (claim.mailbox.clone(), claim.delivery, alert.kind);
+                let history = self.alerts.entry(key).or_default();
+                match history.last_mut().filter(|open| open.status == AlertStatus::Open) {
+                    Some(open) => {
+                        let (count, first_seen) = (open.count + 1, open.first_seen);
+                        *open = Alert { count, first_seen, ..(**alert).clone() };
+                    }
+                    None => history.push((**alert).clone()),
+                }
+            }
+            AlertWrite::Close(kind, at) => self.close(&claim.mailbox, claim.delivery, *kind, *at),
+        }
+    }
+
+    fn close(&mut self, mailbox: &MailboxId, delivery: Delivery, kind: AlertKind, at: Timestamp) {
+        let history = self.alerts.get_mut(&(mailbox.clone(), delivery, kind));
+        for alert in history.into_iter().flatten().filter(|a| a.status == AlertStatus::Open) {
+            alert.status = AlertStatus::Closed;
+            alert.last_seen = at;
+        }
+    }
+
+    fn configure(&mut self, mailbox: &StoredMailbox, delivery: Delivery, interval: u16) {
+        let state = mailbox.mailbox.initial_state(delivery);
+        let enabled = state.enabled;
+        let row = self.deliveries.entry((mailbox.mailbox.id.clone(), delivery)).or_default();
+        *row = Row { state, version: row.version + 1, ..Row::default() };
+        self.reschedule(&mailbox.mailbox.id, delivery, enabled.then_some(interval));
+    }
+}
+
+impl MailboxStore for MemoryState {
+    async fn load(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<Option<DeliveryRow>, Outage> {
+        let state = lock(&self.0);
+        let (Some(stored), Some(row)) =
+            (state.mailboxes.get(mailbox), state.deliveries.get(&(mailbox.clone(), delivery)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(DeliveryRow {
+            mailbox: stored.mailbox.clone(),
+            credentials: stored.credentials.clone(),
+            state: row.state.clone(),
+            position: row.position.clone(),
+            interval_minutes: row.interval_minutes,
+            leased_until: row.leased_until,
+            claim: Claim { mailbox: mailbox.clone(), delivery, version: row.version },
+        }))
+    }
+
+    async fn lease(&self, claim: &Claim, until: Timestamp, now: Timestamp) -> Result<Option<Claim>, Outage> {
+        let mut state = lock(&self.0);
+        let free = state.row(claim).filter(|row| row.leased_until.is_none_or(|held| held <= now));
+        Ok(free.map(|row| {
+            row.leased_until = Some(until);
+            row.version += 1;
+            Claim { version: row.version, ..claim.clone() }
+        }))
+    }
+
+    async fn advance(&self, claim: &Claim, position: &Position) -> Result<Option<Claim>, Outage> {
+        let mut state = lock(&self.0);
+        Ok(state.row(claim).map(|row| {
+            row.position = Some(position.clone());
+            row.version += 1;
+            Claim { version: row.version, ..claim.clone() }
+        }))
+    }
+
+    async fn commit(&self, claim: &Claim, settlement: &Settlement) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let Some(row) = state.row(claim) else {
+            return Ok(false);
+        };
+        row.state = settlement.state.clone();
+        row.position = settlement.position.clone().or(row.position.take());
+        row.leased_until = None;
+        row.version += 1;
+        let interval = settlement.state.enabled.then_some(settlement.interval_minutes);
+        state.reschedule(&claim.mailbox, claim.delivery, interval);
+        for alert in &settlement.alerts {
+            state.write_alert(claim, alert);
+        }
+        if let Some(notice) = &settlement.notice {
+            state.notices.insert(notice.id.clone(), notice.clone());
+        }
+        Ok(true)
+    }
+
+    async fn intervals(&self) -> Result<Vec<u16>, Outage> {
+        let intervals: BTreeSet<u16> = lock(&self.0).schedule.keys().map(|slot| slot.interval_minutes).collect();
+        Ok(intervals.into_iter().collect())
+    }
+
+    async fn due(&self, slot: Slot, _: Option<String>) -> Result<DuePage, Outage> {
+        let state = lock(&self.0);
+        let due = state.schedule.get(&slot).into_iter().flatten();
+        let wakes = due.map(|(mailbox, delivery)| Wake { mailbox: mailbox.clone(), delivery: *delivery });
+        Ok(DuePage { wakes: wakes.collect(), cursor: None })
+    }
+}
+
+impl Directory for MemoryState {
+    async fn put_profile(&self, profile: &StoredProfile) -> Result<(), Outage> {
+        lock(&self.0).profiles.insert(profile.profile.id.clone(), profile.clone());
+        Ok(())
+    }
+
+    async fn profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, Outage> {
+        Ok(lock(&self.0).profiles.get(id).cloned())
+    }
+
+    async fn profiles(&self, request: &PageRequest) -> Result<Page<StoredProfile>, Outage> {
+        let state = lock(&self.0);
+        Ok(page(state.profiles.iter().map(|(id, p)| (id.to_string(), p.clone())).collect(), request))
+    }
+
+    async fn delete_profile(&self, id: &ProfileId) -> Result<(), Outage> {
+        lock(&self.0).profiles.remove(id);
+        Ok(())
+    }
+
+    async fn create_mailbox(&self, mailbox: &StoredMailbox, interval_minutes: u16) -> Result<Created, Outage> {
+        let mut state = lock(&self.0);
+        let address = mailbox.mailbox.address.normalized();
+        if let Some(owner) = state.addresses.get(&address) {
+            return Ok(Created::AddressTaken(owner.clone()));
+        }
+        state.addresses.insert(address, mailbox.mailbox.id.clone());
+        state.mailboxes.insert(mailbox.mailbox.id.clone(), mailbox.clone());
+        for delivery in Delivery::ALL {
+            state.configure(mailbox, delivery, interval_minutes);
+        }
+        Ok(Created::Created)
+    }
+
+    async fn mailbox(&self, id: &MailboxId) -> Result<Option<MailboxDetails>, Outage> {
+        let state = lock(&self.0);
+        Ok(state.mailboxes.get(id).map(|stored| MailboxDetails {
+            stored: stored.clone(),
+            deliveries: Delivery::ALL
+                .into_iter()
+                .filter_map(|d| state.deliveries.get(&(id.clone(), d)).map(|row| (d, row.state.clone())))
+                .collect(),
+        }))
+    }
+
+    async fn mailboxes(
+        &self,
+        profile: Option<&ProfileId>,
+        request: &PageRequest,
+    ) -> Result<Page<StoredMailbox>, Outage> {
+        let state = lock(&self.0);
+        let wanted = state.mailboxes.iter().filter(|(_, m)| profile.is_none_or(|p| m.mailbox.profile_id == *p));
+        Ok(page(wanted.map(|(id, m)| (id.to_string(), m.clone())).collect(), request))
+    }
+
+    async fn change_mailbox(
+        &self,
+        before: &MailboxDetails,
+        after: &StoredMailbox,
+        interval_minutes: u16,
+    ) -> Result<Created, Outage> {
+        let mut state = lock(&self.0);
+        let address = after.mailbox.address.normalized();
+        if let Some(owner) = state.addresses.get(&address).filter(|owner| **owner != after.mailbox.id) {
+            return Ok(Created::AddressTaken(owner.clone()));
+        }
+        state.addresses.remove(&before.stored.mailbox.address.normalized());
+        state.addresses.insert(address, after.mailbox.id.clone());
+        state.mailboxes.insert(after.mailbox.id.clone(), after.clone());
+        for delivery in Delivery::ALL {
+            if before.stored.mailbox.method(delivery) != after.mailbox.method(delivery) {
+                state.configure(after, delivery, interval_minutes);
+            }
+        }
+        Ok(Created::Created)
+    }
+
+    async fn delete_mailbox(&self, details: &MailboxDetails) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        let mailbox = &details.stored.mailbox;
+        state.mailboxes.remove(&mailbox.id);
+        state.addresses.remove(&mailbox.address.normalized());
+        for delivery in Delivery::ALL {
+            state.reschedule(&mailbox.id, delivery, None);
+            state.deliveries.remove(&(mailbox.id.clone(), delivery));
+        }
+        state.alerts.retain(|(of, ..), _| *of != mailbox.id);
+        Ok(())
+    }
+
+    async fn enable(
+        &self,
+        mailbox: &MailboxId,
+        delivery: Delivery,
+        interval_minutes: u16,
+        now: Timestamp,
+    ) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let Some(row) = state.deliveries.get_mut(&(mailbox.clone(), delivery)) else {
+            return Ok(false);
+        };
+        let open = std::mem::take(&mut row.state.open_alerts);
+        row.state = row.state.re_enabled();
+        row.leased_until = None;
+        row.version += 1;
+        let enabled = row.state.enabled;
+        state.reschedule(mailbox, delivery, enabled.then_some(interval_minutes));
+        for kind in open {
+            state.close(mailbox, delivery, kind, now);
+        }
+        Ok(true)
+    }
+
+    async fn organization(&self) -> Result<Organization, Outage> {
+        Ok(lock(&self.0).organization.clone())
+    }
+
+    async fn put_organization(&self, organization: &Organization) -> Result<(), Outage> {
+        lock(&self.0).organization = organization.clone();
+        Ok(())
+    }
+
+    async fn alerts(&self, filter: &AlertFilter, request: &PageRequest) -> Result<Page<Alert>, Outage> {
+        let state = lock(&self.0);
+        let wanted = |alert: &&Alert| match filter {
+            AlertFilter::Mailbox(mailbox) => alert.mailbox_id == *mailbox,
+            AlertFilter::Status(status) => alert.status == *status,
+        };
+        let mut alerts: Vec<Alert> = state.alerts.values().flatten().filter(wanted).cloned().collect();
+        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.first_seen));
+        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(alerts).collect(), request))
+    }
+}
+
+impl NoticeStore for MemoryState {
+    async fn notices(&self, status: NoticeStatus, request: &PageRequest) -> Result<Page<Notice>, Outage> {
+        let state = lock(&self.0);
+        let mut notices: Vec<Notice> = state.notices.values().filter(|n| n.status == status).cloned().collect();
+        notices.sort_by_key(|notice| (notice.next_attempt, notice.id.clone()));
+        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(notices).collect(), request))
+    }
+
+    async fn update_notice(&self, notice: &Notice, attempts: u32) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let unchanged = state.notices.get(&notice.id).is_some_and(|known| known.attempts == attempts);
+        if unchanged {
+            state.notices.insert(notice.id.clone(), notice.clone());
+        }
+        Ok(unchanged)
+    }
+}
