@@ -1,1 +1,110 @@
-//! Placeholder.
+//! What every function does before its handler: configuration, telemetry, clients, and the choice of servers.
+
+mod clients;
+mod configuration;
+mod event;
+mod tls;
+
+use anyhow::Result;
+pub use configuration::{Configuration, Deployment};
+pub use event::{BatchResponse, answer};
+use mailrail_domain::Timestamp;
+use mailrail_engine::{Deadline, Engine, ports::Ports};
+use mailrail_internet_mail::{Connector, InternetMail};
+use mailrail_queue::Queue;
+use mailrail_store::{Bodies, KmsVault, Store};
+
+/// Everything outside, for real.
+#[derive(Debug)]
+pub struct Outside {
+    store: Store,
+    bodies: Bodies,
+    vault: KmsVault,
+    queue: Queue,
+    servers: InternetMail,
+}
+
+impl Ports for Outside {
+    type Mailboxes = Store;
+    type Records = Store;
+    type Bodies = Bodies;
+    type Vault = KmsVault;
+    type Queue = Queue;
+    type Incoming = InternetMail;
+    type Outgoing = InternetMail;
+
+    fn mailboxes(&self) -> &Store {
+        &self.store
+    }
+    fn records(&self) -> &Store {
+        &self.store
+    }
+    fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+    fn vault(&self) -> &KmsVault {
+        &self.vault
+    }
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+    fn incoming(&self) -> &InternetMail {
+        &self.servers
+    }
+    fn outgoing(&self) -> &InternetMail {
+        &self.servers
+    }
+}
+
+/// The use cases of a function: configuration from the environment, logging as JSON lines, clients for its services.
+pub fn engine() -> Result<(Engine<Outside>, Configuration)> {
+    telemetry();
+    let configuration = Configuration::from_environment()?;
+    let engine = engine_of(&configuration)?;
+    Ok((engine, configuration))
+}
+
+/// The use cases under a configuration, with clients as the environment names them.
+pub fn engine_of(configuration: &Configuration) -> Result<Engine<Outside>> {
+    let aws = clients::config()?;
+    let connector = Connector::new(tls::client(&configuration.extra_ca_pem)?, configuration.internal_hosts);
+    let outside = Outside {
+        store: Store::new(aws_sdk_dynamodb::Client::new(&aws), configuration.table_name.clone()),
+        bodies: Bodies::new(clients::s3(&aws), configuration.bucket_name.clone()),
+        vault: KmsVault::new(aws_sdk_kms::Client::new(&aws), configuration.kms_key_id.clone()),
+        queue: Queue::new(
+            aws_sdk_sqs::Client::new(&aws),
+            configuration.incoming_email_queue_url.clone(),
+            configuration.outgoing_email_queue_url.clone(),
+        ),
+        servers: InternetMail::new(connector),
+    };
+    Ok(Engine::new(outside, configuration.settings, now))
+}
+
+/// The deadline of an invocation.
+#[must_use]
+pub fn deadline(context: &lambda_runtime::Context) -> Deadline {
+    let left = context.deadline().duration_since(system_time()).unwrap_or_default();
+    Deadline::after(left)
+}
+
+/// The clock of the functions: the one place where time is read.
+#[must_use]
+#[allow(clippy::disallowed_methods)]
+pub fn now() -> Timestamp {
+    chrono::Utc::now()
+}
+
+#[allow(clippy::disallowed_methods)]
+fn system_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// Log lines as JSON on standard output, at the level of `RUST_LOG` (default: info, the AWS SDK's from warn on).
+fn telemetry() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,aws=warn,hyper=warn"));
+    // A second function in one process, as in a test, keeps the first one's subscriber.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_current_span(false).without_time().try_init();
+}

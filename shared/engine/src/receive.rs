@@ -54,6 +54,13 @@ struct Run<'a> {
     done: usize,
 }
 
+/// A message that this run is done with.
+struct Taken {
+    remote: RemoteId,
+    /// Whether a record has it. Anything else stays on the server, even where the profile says to delete.
+    is_stored: bool,
+}
+
 /// How reading ended when no server failed.
 enum ReadEnd {
     /// Nothing was new, or everything was read.
@@ -180,7 +187,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Result<ReadEnd, DeliveryError>, Outage> {
         let mailbox = &run.row.mailbox.id;
         let mut storing = FuturesOrdered::new();
-        let mut page: Vec<RemoteId> = Vec::new();
+        let mut page: Vec<Taken> = Vec::new();
         let mut end = Ok(ReadEnd::AtEnd);
         loop {
             if run.done + page.len() + storing.len() >= RUN_MESSAGES_MAX || run.deadline.is_within(DEADLINE_MARGIN) {
@@ -203,8 +210,8 @@ impl<P: Ports> Engine<P> {
                     while let Some(stored) = storing.next().await {
                         page.push(stored?);
                     }
-                    match self.take_pieces(mailbox, session, &remote, received_at, size).await? {
-                        Ok(()) => page.push(remote),
+                    match self.take_pieces(mailbox, session, &remote, received_at, size, run.start_date).await? {
+                        Ok(is_stored) => page.push(Taken { remote, is_stored }),
                         Err(error) => {
                             end = Err(error);
                             break;
@@ -224,14 +231,14 @@ impl<P: Ports> Engine<P> {
                 }
             }
             if page.len() >= PAGE_MESSAGES {
-                let Some(key) = self.turn_page(run, session, &page, &mut seen).await? else {
-                    return Ok(Ok(ReadEnd::Elsewhere));
-                };
                 if run.delete_after_processing
-                    && let Err(error) = session.delete(&page).await
+                    && let Err(error) = session.delete(&stored(&page)).await
                 {
                     return Ok(Err(error));
                 }
+                let Some(key) = self.turn_page(run, session, &page, &mut seen).await? else {
+                    return Ok(Ok(ReadEnd::Elsewhere));
+                };
                 tracing::debug!(%mailbox, messages = run.done, seen_key = key, "page stored");
                 page.clear();
             }
@@ -240,24 +247,25 @@ impl<P: Ports> Engine<P> {
             page.push(stored?);
         }
         run.done += page.len();
-        for remote in &page {
-            remember(&mut seen, remote);
+        if run.delete_after_processing {
+            if end.is_ok()
+                && let Err(error) = session.delete(&stored(&page)).await
+            {
+                end = Err(error);
+            }
+            if end.is_err() {
+                // What could not be deleted is read once more by the next run, which recognizes and deletes it.
+                return Ok(end);
+            }
         }
-        let last = page.last();
-        if run.delete_after_processing
-            && !page.is_empty()
-            && end.is_ok()
-            && let Err(error) = session.delete(&page).await
-        {
-            end = Err(error);
-        }
+        remember(run, &mut seen, &page);
         if matches!(end, Ok(ReadEnd::AtEnd)) {
             session.prune(&mut seen);
             let key = self.put_seen(run, &seen, session).await?;
             run.position = Some(session.position(None, &key));
-        } else if last.is_some() {
+        } else if let Some(last) = page.last() {
             let key = self.put_seen(run, &seen, session).await?;
-            run.position = Some(session.position(last, &key));
+            run.position = Some(session.position(Some(&last.remote), &key));
         }
         Ok(end)
     }
@@ -267,14 +275,12 @@ impl<P: Ports> Engine<P> {
         &self,
         run: &mut Run<'_>,
         session: &<P::Incoming as IncomingServers>::Session,
-        page: &[RemoteId],
+        page: &[Taken],
         seen: &mut SeenUidls,
     ) -> Result<Option<String>, Outage> {
-        for remote in page {
-            remember(seen, remote);
-        }
+        remember(run, seen, page);
         let key = self.put_seen(run, seen, session).await?;
-        let position = session.position(page.last(), &key);
+        let position = session.position(page.last().map(|taken| &taken.remote), &key);
         let Some(claim) = self.ports.mailboxes().advance(&run.claim, &position).await? else {
             return Ok(None);
         };
@@ -315,8 +321,9 @@ impl<P: Ports> Engine<P> {
         mailbox: &MailboxId,
         start_date: Option<Timestamp>,
         arrival: Arrival,
-    ) -> Result<RemoteId, Outage> {
+    ) -> Result<Taken, Outage> {
         let Arrival { remote, received_at, size, content } = arrival;
+        let mut is_stored = false;
         match content {
             Content::BeforeStart | Content::Pieces => {}
             Content::Missing(detail) => {
@@ -325,16 +332,17 @@ impl<P: Ports> Engine<P> {
             }
             Content::Whole(raw, reserved) => {
                 match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
-                    // A protocol that does not say when a message was received leaves it to the message's own fields.
-                    Ok(message)
-                        if received_at.is_none() && start_date.is_some_and(|d| message.email.received_at < d) => {}
-                    Ok(message) => self.store(mailbox, raw, message).await?,
+                    Ok(message) if is_before_start(received_at, &message, start_date) => {}
+                    Ok(message) => {
+                        self.store(mailbox, raw, message).await?;
+                        is_stored = true;
+                    }
                     Err(unreadable) => self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?,
                 }
                 drop(reserved);
             }
         }
-        Ok(remote)
+        Ok(Taken { remote, is_stored })
     }
 
     /// Objects first, then the row that names them.
@@ -353,6 +361,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Streams a message that is too large to hold: its raw bytes pass through, its record is made of the beginning.
+    /// The answer is whether a record has it.
     async fn take_pieces(
         &self,
         mailbox: &MailboxId,
@@ -360,7 +369,8 @@ impl<P: Ports> Engine<P> {
         remote: &RemoteId,
         received_at: Option<Timestamp>,
         size: u64,
-    ) -> Result<Result<(), DeliveryError>, Outage> {
+        start_date: Option<Timestamp>,
+    ) -> Result<Result<bool, DeliveryError>, Outage> {
         let first = match session.read().await {
             Ok(piece) => piece.unwrap_or_default(),
             Err(error) => return Ok(Err(error)),
@@ -371,6 +381,16 @@ impl<P: Ports> Engine<P> {
         } else {
             read(&first, size, mailbox, received_at, self.now())
         };
+        if message.as_ref().is_ok_and(|message| is_before_start(received_at, message, start_date)) {
+            // The server is already sending it, so it has to be heard out.
+            loop {
+                match session.read().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ok(Ok(false)),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        }
         let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
         let bodies = self.ports.bodies();
         let mut upload = bodies.begin(&key, MESSAGE_TYPE).await?;
@@ -387,10 +407,13 @@ impl<P: Ports> Engine<P> {
         match message {
             Ok(message) => {
                 self.ports.records().insert_received(&message.email, mailbox).await?;
+                Ok(Ok(true))
             }
-            Err(unreadable) => self.list_quarantined(mailbox, remote, size, unreadable, key).await?,
+            Err(unreadable) => {
+                self.list_quarantined(mailbox, remote, size, unreadable, key).await?;
+                Ok(Ok(false))
+            }
         }
-        Ok(Ok(()))
     }
 
     async fn quarantine(
@@ -433,11 +456,24 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-fn remember(seen: &mut SeenUidls, remote: &RemoteId) {
-    match remote {
-        RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
-        RemoteId::Imap { .. } => {}
+/// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
+/// and must be read again, to be deleted, when it has not.
+fn remember(run: &Run<'_>, seen: &mut SeenUidls, page: &[Taken]) {
+    for taken in page.iter().filter(|taken| !(run.delete_after_processing && taken.is_stored)) {
+        match &taken.remote {
+            RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
+            RemoteId::Imap { .. } => {}
+        }
     }
+}
+
+fn stored(page: &[Taken]) -> Vec<RemoteId> {
+    page.iter().filter(|taken| taken.is_stored).map(|taken| taken.remote.clone()).collect()
+}
+
+/// A protocol that does not say when a message was received leaves it to the message's own fields.
+fn is_before_start(received_at: Option<Timestamp>, message: &ReadMessage, start_date: Option<Timestamp>) -> bool {
+    received_at.is_none() && start_date.is_some_and(|start| message.email.received_at < start)
 }
 
 fn quarantine_key(mailbox: &MailboxId, remote: &RemoteId) -> String {

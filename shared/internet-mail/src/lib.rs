@@ -95,10 +95,12 @@ impl IncomingSession for Incoming {
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         match self {
-            Self::Imap(session) => session.delete(messages),
-            Self::Pop3(session) => session.delete(messages),
+            Self::Imap(session) => session.delete(messages).await,
+            Self::Pop3(session) => {
+                session.delete(messages);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     async fn close(self) -> Result<(), DeliveryError> {

@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The table (DynamoDB), the bucket (S3) and the vault of credentials (KMS).
+//!
+//! One table holds everything that fits a row. Its keys are in `keys.rs`, its access patterns in `ARCHITECTURE.md`.
+//! No path that runs on a schedule or for a page view scans it.
+
+mod bodies;
+mod call;
+mod directory;
+mod keys;
+mod mailboxes;
+mod notices;
+mod records;
+mod rows;
+mod vault;
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+pub use bodies::Bodies;
+pub use vault::KmsVault;
+
+/// The table.
+#[derive(Debug)]
+pub struct Store {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+    /// Intervals that this process knows to be listed, so that enabling a mailbox lists its interval but once.
+    listed_intervals: Mutex<BTreeSet<u16>>,
+}
+
+impl Store {
+    /// The table of that name.
+    #[must_use]
+    pub const fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+        Self { client, table, listed_intervals: Mutex::new(BTreeSet::new()) }
+    }
+}

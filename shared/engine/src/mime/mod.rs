@@ -4,6 +4,6 @@ mod clean;
 mod compose;
 mod read;
 
-pub use clean::clean_html;
+pub use clean::{beginning, clean_html};
 pub use compose::{Composition, compose, dated};
 pub use read::{ReadMessage, Unreadable, read};

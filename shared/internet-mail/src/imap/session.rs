@@ -34,6 +34,9 @@ use crate::{
 
 /// Messages whose sizes are asked for at once.
 const PAGE: usize = 200;
+/// Content that is asked for at once, unless one message alone is larger: what has to be heard out before another
+/// command can be answered.
+const GROUP_BYTES: u64 = CHUNK_BYTES as u64;
 /// Replies to one command that are not about it, at most: a server that never ends a command is cut off.
 const REPLIES_MAX: usize = 5_000_000;
 /// Literals of this size and below are taken without asking the budget; headers and names are this small.
@@ -50,6 +53,8 @@ pub struct Session {
     commands: u32,
     /// What the server last said about the inbox.
     folder: FolderState,
+    /// Whether the server said that the inbox has no message.
+    is_empty: bool,
     /// UIDs that were found and not yet looked at.
     waiting: UidSet,
     /// Messages of the page that are still to be handed out, oldest first.
@@ -103,6 +108,7 @@ impl Session {
             capabilities: BTreeSet::new(),
             commands: 0,
             folder: FolderState::default(),
+            is_empty: false,
             waiting: UidSet::default(),
             page: VecDeque::new(),
             fetching: None,
@@ -238,33 +244,62 @@ impl Session {
         let first = self.plan(position).first_uid().unwrap_or(1);
         let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
         let select = self.tag(&format!("SELECT {INBOX}{condstore}"));
-        let search = self.tag(&self.search(first));
-        self.wire.write(format!("{}{}", select.1, search.1).as_bytes()).await?;
+        let list = self.tag(&self.list(first));
+        self.wire.write(format!("{}{}", select.1, list.1).as_bytes()).await?;
         self.finish(&select.0).await?;
         self.has_uid_validity()?;
         self.wire.stage = Stage::List;
-        self.waiting = UidSet::default();
-        self.finish(&search.0).await?;
+        self.listed(&list.0).await?;
         let mut first = first;
         if self.folder.uid_validity != expected {
-            // The folder was replaced between STATUS and SELECT: the search was for UIDs of the old one.
+            // The folder was replaced between STATUS and SELECT: the list was of UIDs of the old one.
             first = self.plan(position).first_uid().unwrap_or(1);
-            self.waiting = UidSet::default();
-            let tag = self.send(&self.search(first)).await?;
-            self.finish(&tag).await?;
+            let tag = self.send(&self.list(first)).await?;
+            self.listed(&tag).await?;
         }
         self.waiting = std::mem::take(&mut self.waiting).from(first);
         self.wire.stage = Stage::Fetch;
         Ok(self.waiting.len())
     }
 
-    fn search(&self, first: u32) -> String {
-        let all = if self.can("ESEARCH") { " RETURN (ALL)" } else { "" };
+    /// The command that lists the UIDs from `first` on.
+    fn list(&self, first: u32) -> String {
         // SINCE knows days alone, and in the server's time zone: a day more is asked for, and each message's own time
         // is compared.
         let day_before = self.start_date.map(|date| mailrail_domain::seconds_after(date, -86_400));
-        let since = day_before.map_or(String::new(), |date| format!(" SINCE {}", date.format("%-d-%b-%Y")));
-        format!("UID SEARCH{all} UID {first}:*{since}")
+        let since = day_before.map(|date| format!("SINCE {}", date.format("%-d-%b-%Y")));
+        match since {
+            since if self.can("ESEARCH") => {
+                let since = since.map_or(String::new(), |since| format!(" {since}"));
+                format!("UID SEARCH RETURN (ALL) UID {first}:*{since}")
+            }
+            // Observed with GNU imap4d 3.15: the search key UID finds nothing, and a range in FETCH works.
+            Some(since) => format!("UID SEARCH {since}"),
+            None => format!("UID FETCH {first}:* (UID)"),
+        }
+    }
+
+    /// Reads the answer to [`Self::list`].
+    async fn listed(&mut self, tag: &str) -> Result<(), DeliveryError> {
+        self.waiting = UidSet::default();
+        let mut fetched = Vec::new();
+        for _ in 0..REPLIES_MAX {
+            let full = self.reply().await?;
+            // Observed with Proton Bridge: asked for a range in an empty folder, it says NO.
+            if self.is_empty && full.reply.ends(tag).is_some() {
+                return Ok(());
+            }
+            if self.ended(&full.reply, tag)?.is_some() {
+                if !fetched.is_empty() {
+                    self.waiting = UidSet::of(fetched);
+                }
+                return Ok(());
+            }
+            if let Some(tokens) = full.reply.message("FETCH") {
+                fetched.extend(value(tokens, "UID").and_then(Token::number::<u32>));
+            }
+        }
+        Err(self.wire.violation("the server does not end its answer"))
     }
 
     /// The next message.
@@ -276,8 +311,8 @@ impl Session {
                 }
                 continue;
             }
+            self.delete_marked().await?;
             let Some(front) = self.page.front().cloned() else {
-                self.delete_marked().await?;
                 if self.waiting.is_empty() {
                     return Ok(None);
                 }
@@ -339,7 +374,14 @@ impl Session {
     async fn fetch_group(&mut self) -> Result<(), DeliveryError> {
         let ordinary = |listed: &&Listed| listed.size <= WHOLE_MESSAGE_BYTES_MAX && !self.is_before_start(listed);
         let most = if self.one_by_one { 1 } else { PAGE };
-        let uids: BTreeSet<u32> = self.page.iter().take_while(ordinary).take(most).map(|listed| listed.uid).collect();
+        let mut bytes = 0;
+        let fits = |listed: &&Listed| {
+            let is_first = bytes == 0;
+            bytes += listed.size.max(1);
+            is_first || bytes <= GROUP_BYTES
+        };
+        let group = self.page.iter().take_while(ordinary).take_while(fits).take(most);
+        let uids: BTreeSet<u32> = group.map(|listed| listed.uid).collect();
         let set = UidSet::of(uids.iter().copied());
         let tag = self.send(&format!("UID FETCH {} (UID BODY.PEEK[])", set.command())).await?;
         self.fetching = Some((tag, uids));
@@ -459,7 +501,9 @@ impl Session {
             Some(RemoteId::Imap { uid, .. }) => {
                 // A server may hand messages out in another order: never pass one that is still open.
                 let open = self.fetching.as_ref().and_then(|(_, open)| open.first().copied());
-                let waiting = self.page.iter().map(|listed| listed.uid).chain(open).min();
+                // Nor one that is still to be deleted: where that fails, it is found again.
+                let marked = self.deletions.first().copied();
+                let waiting = self.page.iter().map(|listed| listed.uid).chain(open).chain(marked).min();
                 let uid_done = waiting.map_or(*uid, |first| (*uid).min(first.saturating_sub(1)));
                 ImapPosition { uid_validity, uid_done, mod_seq: None }
             }
@@ -472,12 +516,13 @@ impl Session {
         Position::Imap(position)
     }
 
-    /// Marks messages to be deleted at the next moment when no FETCH is under way.
-    pub(crate) fn delete(&mut self, messages: &[RemoteId]) {
+    /// Deletes messages, at the next moment when no FETCH is under way.
+    pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         self.deletions.extend(messages.iter().filter_map(|remote| match remote {
             RemoteId::Imap { uid, .. } => Some(*uid),
             RemoteId::Pop3 { .. } => None,
         }));
+        if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
     }
 
     async fn delete_marked(&mut self) -> Result<(), DeliveryError> {
@@ -538,9 +583,11 @@ impl Session {
 
     /// Deletes what is marked and says goodbye. Whether the goodbye is heard does not matter.
     pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
-        if self.fetching.is_none() {
-            self.delete_marked().await?;
+        while self.fetching.is_some() && !self.deletions.is_empty() {
+            // What is left of the FETCH is heard and forgotten; it is read again next time.
+            self.fetched().await?;
         }
+        self.delete_marked().await?;
         let logout = self.tag("LOGOUT");
         let _ = self.wire.write(logout.1.as_bytes()).await;
         Ok(())
@@ -611,7 +658,11 @@ impl Session {
 
     /// Learns from an untagged reply.
     fn learn_from(&mut self, reply: &Reply) {
-        if let Some(tokens) = reply.untagged("CAPABILITY") {
+        if let (Tag::Untagged, [number, word]) = (&reply.tag, reply.tokens.as_slice())
+            && word.is("EXISTS")
+        {
+            self.is_empty = number.number() == Some(0_u32);
+        } else if let Some(tokens) = reply.untagged("CAPABILITY") {
             let texts = tokens.iter().filter_map(Token::text);
             self.capabilities = texts.map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
         } else if let Some(tokens) = reply.untagged("STATUS") {

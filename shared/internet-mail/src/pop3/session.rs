@@ -310,8 +310,9 @@ impl Session {
     /// How far the maildrop has been read.
     pub(crate) fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
         let listing = match last {
-            Some(_) => String::new(),
-            None => listing_digest(&self.listing),
+            // What is to be deleted at QUIT is left to do until QUIT has worked.
+            None if self.deletions.is_empty() => listing_digest(&self.listing),
+            Some(_) | None => String::new(),
         };
         Position::Pop3(Pop3Position { listing, seen_key: seen_key.to_owned() })
     }

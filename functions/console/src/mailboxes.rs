@@ -1,0 +1,342 @@
+//! Mailboxes: create, read, change, delete, import, enable a delivery, run it now.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+};
+use chrono::{DateTime, Utc};
+use mailrail_boot::now;
+use mailrail_domain::{
+    delivery::{Delivery, DeliveryState, SynchronizationMethod},
+    id::{MailboxId, ProfileId},
+    invalid::Invalid,
+    mailbox::Mailbox,
+    profile::EmailServerProfile,
+};
+use mailrail_engine::{
+    access::mailbox_owner,
+    ports::{Created, Directory, MailboxDetails, MailboxQueue, Ports, Sealed, Secret, StoredMailbox, Vault, Wake},
+    settle::interval,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    App,
+    body::{Body, from_value, merge},
+    import::{self, Imported},
+    page::{Listing, PageQuery},
+    problem::Problem,
+    profiles::{check_credential, find as find_profile, parse_address},
+};
+
+/// A wake after a change waits this long, so that the run reads the table as it was changed.
+const WAKE_DELAY_SECONDS: u32 = 1;
+
+/// A mailbox, as it is given.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MailboxInput {
+    /// Its name, 1 to 100 characters.
+    name: String,
+    /// Its address; one mailbox per address.
+    address: String,
+    /// The email server profile that says where it lives.
+    profile_id: String,
+    /// User name, where it is not the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// Password or access token. Written and never shown.
+    #[serde(default, skip_serializing)]
+    #[schema(write_only)]
+    password: Option<String>,
+    /// Earlier messages are left alone; the later of this and the profile's counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process_emails_received_after: Option<DateTime<Utc>>,
+    /// `server-side-synchronization` (default) or `none`.
+    #[serde(default = "synchronized")]
+    #[schema(value_type = String)]
+    incoming_email: SynchronizationMethod,
+    /// `server-side-synchronization` (default) or `none`.
+    #[serde(default = "synchronized")]
+    #[schema(value_type = String)]
+    outgoing_email: SynchronizationMethod,
+    /// `none`; the protocols of this version have no appointments, contacts and tasks.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    appointments_contacts_tasks: SynchronizationMethod,
+}
+
+const fn synchronized() -> SynchronizationMethod {
+    SynchronizationMethod::ServerSideSynchronization
+}
+
+/// A delivery, as it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryView {
+    /// Whether it runs.
+    enabled: bool,
+    /// `not-run`, `success` or `failure`.
+    #[schema(value_type = String)]
+    status: mailrail_domain::delivery::TestStatus,
+    /// Transient failures in a row.
+    transient_failure_count: u32,
+    /// When the present row of failures began.
+    failing_since: Option<DateTime<Utc>>,
+    /// Not before this moment.
+    postponed_until: Option<DateTime<Utc>>,
+    /// When the last run began.
+    last_run: Option<DateTime<Utc>>,
+    /// When it last worked.
+    last_success: Option<DateTime<Utc>>,
+}
+
+impl From<DeliveryState> for DeliveryView {
+    fn from(state: DeliveryState) -> Self {
+        Self {
+            enabled: state.enabled,
+            status: state.status,
+            transient_failure_count: state.transient_failure_count,
+            failing_since: state.failing_since,
+            postponed_until: state.postponed_until,
+            last_run: state.last_run,
+            last_success: state.last_success,
+        }
+    }
+}
+
+/// A mailbox, as it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailboxView {
+    /// Its identifier.
+    id: String,
+    /// When it was created.
+    created_at: DateTime<Utc>,
+    /// Whether a password is stored.
+    has_password: bool,
+    /// Everything that was given.
+    #[serde(flatten)]
+    settings: MailboxInput,
+    /// Its deliveries by name; absent in a list.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    deliveries: BTreeMap<&'static str, DeliveryView>,
+}
+
+impl From<StoredMailbox> for MailboxView {
+    fn from(stored: StoredMailbox) -> Self {
+        let StoredMailbox { mailbox, credentials } = stored;
+        Self {
+            id: mailbox.id.to_string(),
+            created_at: mailbox.created_at,
+            has_password: credentials.is_some(),
+            settings: MailboxInput {
+                name: mailbox.name,
+                address: mailbox.address.as_str().to_owned(),
+                profile_id: mailbox.profile_id.to_string(),
+                username: mailbox.username,
+                password: None,
+                process_emails_received_after: mailbox.process_emails_received_after,
+                incoming_email: mailbox.incoming_email,
+                outgoing_email: mailbox.outgoing_email,
+                appointments_contacts_tasks: mailbox.appointments_contacts_tasks,
+            },
+            deliveries: BTreeMap::new(),
+        }
+    }
+}
+
+impl From<MailboxDetails> for MailboxView {
+    fn from(details: MailboxDetails) -> Self {
+        let deliveries = details.deliveries.into_iter().map(|(d, state)| (d.as_str(), state.into())).collect();
+        Self { deliveries, ..details.stored.into() }
+    }
+}
+
+/// Which mailboxes are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct MailboxQuery {
+    /// Those of this profile alone.
+    profile_id: Option<String>,
+    /// Most entries of the page, 1 to 100.
+    limit: Option<usize>,
+    /// Where the page begins.
+    cursor: Option<String>,
+}
+
+async fn checked(
+    app: &App,
+    input: &MailboxInput,
+    id: MailboxId,
+    created_at: DateTime<Utc>,
+) -> Result<(Mailbox, EmailServerProfile), Problem> {
+    let no_profile = || {
+        let problem = "there is no email server profile with this id";
+        Problem::from(Invalid::new("profile_id", problem, "Give the id of a profile, see /v1/profiles"))
+    };
+    let profile_id = ProfileId::parse(input.profile_id.clone()).map_err(|_| no_profile())?;
+    let profile = app.engine.ports.mailboxes().profile(&profile_id).await?.ok_or_else(no_profile)?.profile;
+    let mailbox = Mailbox {
+        id,
+        name: input.name.clone(),
+        address: parse_address("address", &input.address)?,
+        profile_id,
+        username: input.username.clone(),
+        process_emails_received_after: input.process_emails_received_after,
+        incoming_email: input.incoming_email,
+        outgoing_email: input.outgoing_email,
+        appointments_contacts_tasks: input.appointments_contacts_tasks,
+        created_at,
+    };
+    mailbox.validate(&profile)?;
+    check_credential("username", input.username.as_deref())?;
+    check_credential("password", input.password.as_deref())?;
+    Ok((mailbox, profile))
+}
+
+async fn seal(app: &App, mailbox: &Mailbox, password: Option<String>) -> Result<Option<Sealed>, Problem> {
+    match password {
+        None => Ok(None),
+        Some(password) => {
+            let owner = mailbox_owner(&mailbox.id);
+            let secret = Secret::new(password);
+            Ok(Some(app.engine.ports.vault().seal(&owner, mailbox.profile_id.as_str(), &secret).await?))
+        }
+    }
+}
+
+async fn create_mailbox(app: &App, input: MailboxInput) -> Result<StoredMailbox, Problem> {
+    let id = MailboxId::parse(uuid::Uuid::now_v7().to_string())?;
+    let (mailbox, profile) = checked(app, &input, id, now()).await?;
+    let stored = StoredMailbox { credentials: seal(app, &mailbox, input.password).await?, mailbox };
+    taken(app.engine.ports.mailboxes().create_mailbox(&stored, minutes(app, &profile)).await?)?;
+    Ok(stored)
+}
+
+fn minutes(app: &App, profile: &EmailServerProfile) -> u16 {
+    interval(app.engine.settings.polling_interval_minutes, Delivery::IncomingEmail, profile)
+}
+
+fn taken(created: Created) -> Result<(), Problem> {
+    match created {
+        Created::Created => Ok(()),
+        Created::AddressTaken(owner) => {
+            let problem = format!("the address belongs to the mailbox {owner}");
+            Err(Invalid::new("address", problem, "Give another address, or change that mailbox").into())
+        }
+    }
+}
+
+async fn find(app: &App, id: &str) -> Result<MailboxDetails, Problem> {
+    let not_found = || Problem::not_found("mailbox", id);
+    let id = MailboxId::parse(id).map_err(|_| not_found())?;
+    app.engine.ports.mailboxes().mailbox(&id).await?.ok_or_else(not_found)
+}
+
+/// Lists mailboxes.
+#[utoipa::path(get, path = "/v1/mailboxes", params(MailboxQuery), responses((status = 200, body = Listing<MailboxView>), (status = 401, body = Problem)))]
+pub async fn list(
+    State(app): State<App>,
+    Query(query): Query<MailboxQuery>,
+) -> Result<Json<Listing<MailboxView>>, Problem> {
+    let profile = query.profile_id.as_deref().map(ProfileId::parse).transpose()?;
+    let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
+    let mailboxes = app.engine.ports.mailboxes().mailboxes(profile.as_ref(), &page).await?;
+    Ok(Json(Listing::of(mailboxes, MailboxView::from)))
+}
+
+/// Creates a mailbox; its deliveries run from the next round on.
+#[utoipa::path(post, path = "/v1/mailboxes", request_body = MailboxInput, responses((status = 201, body = MailboxView), (status = 422, body = Problem)))]
+pub async fn create(
+    State(app): State<App>,
+    Body(input): Body<MailboxInput>,
+) -> Result<(StatusCode, Json<MailboxView>), Problem> {
+    let stored = create_mailbox(&app, input).await?;
+    let details = find(&app, stored.mailbox.id.as_str()).await?;
+    Ok((StatusCode::CREATED, Json(details.into())))
+}
+
+/// Imports mailboxes from CSV (`text/csv`) or JSON lines (`application/jsonl`).
+#[utoipa::path(post, path = "/v1/mailboxes/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
+pub async fn import(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Imported>, Problem> {
+    let create = |value: Value| async { create_mailbox(&app, from_value(value)?).await.map(|_| ()) };
+    Ok(Json(import::import(&headers, &body, create).await?))
+}
+
+/// Reads a mailbox with its deliveries.
+#[utoipa::path(get, path = "/v1/mailboxes/{id}", responses((status = 200, body = MailboxView), (status = 404, body = Problem)))]
+pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json<MailboxView>, Problem> {
+    Ok(Json(find(&app, &id).await?.into()))
+}
+
+/// Changes a mailbox by a merge patch (RFC 7396). A delivery whose method changes begins anew.
+#[utoipa::path(patch, path = "/v1/mailboxes/{id}", request_body = MailboxInput, responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub async fn change(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(patch): Body<Value>,
+) -> Result<Json<MailboxView>, Problem> {
+    let before = find(&app, &id).await?;
+    let mut settings = serde_json::to_value(MailboxView::from(before.stored.clone()).settings).unwrap_or_default();
+    merge(&mut settings, patch);
+    let input: MailboxInput = from_value(settings)?;
+    let old = &before.stored.mailbox;
+    let (mailbox, profile) = checked(&app, &input, old.id.clone(), old.created_at).await?;
+    let sealed = seal(&app, &mailbox, input.password).await?;
+    let after = StoredMailbox { credentials: sealed.or(before.stored.credentials.clone()), mailbox };
+    taken(app.engine.ports.mailboxes().change_mailbox(&before, &after, minutes(&app, &profile)).await?)?;
+    Ok(Json(find(&app, &id).await?.into()))
+}
+
+/// Deletes a mailbox. Its email records stay.
+#[utoipa::path(delete, path = "/v1/mailboxes/{id}", responses((status = 204), (status = 404, body = Problem)))]
+pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let details = find(&app, &id).await?;
+    app.engine.ports.mailboxes().delete_mailbox(&details).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delivery_of(app: &App, id: &str, delivery: &str) -> Result<(MailboxDetails, Delivery), Problem> {
+    let details = find(app, id).await?;
+    let found = Delivery::from_name(delivery).ok_or_else(|| {
+        let names = Delivery::ALL.map(Delivery::as_str).join(", ");
+        Problem::from(Invalid::new("delivery", "there is no such delivery", format!("Give one of {names}")))
+    })?;
+    if details.stored.mailbox.method(found) == SynchronizationMethod::None {
+        let detail = format!("The synchronization method of {} is none.", found.as_str());
+        return Err(Problem::conflict(detail, "Set it to server-side-synchronization first."));
+    }
+    Ok((details, found))
+}
+
+async fn wake(app: &App, mailbox: MailboxId, delivery: Delivery) -> Result<(), Problem> {
+    let wakes = [Wake { mailbox, delivery }];
+    Ok(app.engine.ports.queue().send(delivery, &wakes, WAKE_DELAY_SECONDS).await?)
+}
+
+/// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.
+#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/enable", responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn enable(
+    State(app): State<App>,
+    Path((id, delivery)): Path<(String, String)>,
+) -> Result<Json<MailboxView>, Problem> {
+    let (details, delivery) = delivery_of(&app, &id, &delivery).await?;
+    let mailbox = details.stored.mailbox;
+    let profile = find_profile(&app, mailbox.profile_id.as_str()).await?.profile;
+    let minutes = interval(app.engine.settings.polling_interval_minutes, delivery, &profile);
+    app.engine.ports.mailboxes().enable(&mailbox.id, delivery, minutes, now()).await?;
+    wake(&app, mailbox.id, delivery).await?;
+    Ok(Json(find(&app, &id).await?.into()))
+}
+
+/// Wakes a delivery now. It runs unless it ran within its polling interval or waits between two tries.
+#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/run", responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn run(State(app): State<App>, Path((id, delivery)): Path<(String, String)>) -> Result<StatusCode, Problem> {
+    let (details, delivery) = delivery_of(&app, &id, &delivery).await?;
+    wake(&app, details.stored.mailbox.id, delivery).await?;
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,119 @@
+//! What is to be seen: alerts, notices, the organization's settings, health.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use mailrail_domain::{
+    alert::{Alert, AlertStatus},
+    delivery::Delivery,
+    id::MailboxId,
+    invalid::Invalid,
+    notice::{Notice, NoticeStatus},
+    organization::Organization,
+};
+use mailrail_engine::ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    App,
+    body::Body,
+    page::{Listing, PageQuery},
+    problem::Problem,
+};
+
+/// Which alerts are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct AlertQuery {
+    /// `open` (default) or `closed`.
+    #[param(value_type = Option<String>)]
+    status: Option<AlertStatus>,
+    /// Those of this mailbox, open and closed.
+    mailbox_id: Option<String>,
+    /// Most entries of the page, 1 to 100.
+    limit: Option<usize>,
+    /// Where the page begins.
+    cursor: Option<String>,
+}
+
+/// Which notices are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct NoticeQuery {
+    /// `pending` (default) or `sent`.
+    #[param(value_type = Option<String>)]
+    status: Option<NoticeStatus>,
+    /// Most entries of the page, 1 to 100.
+    limit: Option<usize>,
+    /// Where the page begins.
+    cursor: Option<String>,
+}
+
+/// Settings of the organization.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationSettings {
+    /// The mailbox whose profile and credentials send notices; `null` for none, and notices wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice_mailbox_id: Option<String>,
+}
+
+/// Lists alerts, the newest first.
+#[utoipa::path(get, path = "/v1/alerts", params(AlertQuery), responses((status = 200, body = Listing<Object>), (status = 422, body = Problem)))]
+pub async fn alerts(State(app): State<App>, Query(query): Query<AlertQuery>) -> Result<Json<Listing<Alert>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
+    let filter = match query.mailbox_id {
+        Some(id) => AlertFilter::Mailbox(MailboxId::parse(id)?),
+        None => AlertFilter::Status(query.status.unwrap_or(AlertStatus::Open)),
+    };
+    let alerts = app.engine.ports.mailboxes().alerts(&filter, &page).await?;
+    Ok(Json(Listing::of(alerts, |alert| alert)))
+}
+
+/// Lists notices: those that wait, with the reason, or those that were sent.
+#[utoipa::path(get, path = "/v1/notices", params(NoticeQuery), responses((status = 200, body = Listing<Object>), (status = 422, body = Problem)))]
+pub async fn notices(
+    State(app): State<App>,
+    Query(query): Query<NoticeQuery>,
+) -> Result<Json<Listing<Notice>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
+    let status = query.status.unwrap_or(NoticeStatus::Pending);
+    let notices = app.engine.ports.mailboxes().notices(status, &page).await?;
+    Ok(Json(Listing::of(notices, |notice| notice)))
+}
+
+/// Reads the organization's settings.
+#[utoipa::path(get, path = "/v1/organization", responses((status = 200, body = OrganizationSettings)))]
+pub async fn organization(State(app): State<App>) -> Result<Json<OrganizationSettings>, Problem> {
+    let Organization { notice_mailbox_id } = app.engine.ports.mailboxes().organization().await?;
+    Ok(Json(OrganizationSettings { notice_mailbox_id: notice_mailbox_id.map(String::from) }))
+}
+
+/// Changes the organization's settings.
+#[utoipa::path(patch, path = "/v1/organization", request_body = OrganizationSettings, responses((status = 200, body = OrganizationSettings), (status = 422, body = Problem)))]
+pub async fn change_organization(
+    State(app): State<App>,
+    Body(settings): Body<OrganizationSettings>,
+) -> Result<Json<OrganizationSettings>, Problem> {
+    let notice_mailbox_id = match settings.notice_mailbox_id {
+        None => None,
+        Some(id) => {
+            let unknown = || {
+                let problem = "there is no mailbox with this id that sends email";
+                Invalid::new("notice_mailbox_id", problem, "Give the id of a mailbox")
+            };
+            let id = MailboxId::parse(id).map_err(|_| unknown())?;
+            app.engine.ports.mailboxes().load(&id, Delivery::OutgoingEmail).await?.ok_or_else(unknown)?;
+            Some(id)
+        }
+    };
+    app.engine.ports.mailboxes().put_organization(&Organization { notice_mailbox_id }).await?;
+    organization(State(app)).await
+}
+
+/// Says that the console answers.
+#[utoipa::path(get, path = "/health", responses((status = 200)))]
+pub async fn health() -> Json<Value> {
+    Json(json!({ "status": "up", "version": env!("CARGO_PKG_VERSION") }))
+}

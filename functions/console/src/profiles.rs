@@ -1,0 +1,337 @@
+//! Email server profiles: create, read, change, delete, import.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+};
+use chrono::{DateTime, Utc};
+use mailrail_boot::now;
+use mailrail_domain::{
+    address::EmailAddress,
+    cause::CredentialSource,
+    delivery::Delivery,
+    id::ProfileId,
+    profile::{
+        Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
+        ServerLocation, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+    },
+};
+use mailrail_engine::{
+    access::profile_owner,
+    ports::{Directory, MailboxQueue, PageRequest, Ports, Secret, StoredProfile, Vault, Wake},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    App,
+    body::{Body, from_value, merge},
+    import::{self, Imported},
+    page::{Listing, PageQuery},
+    problem::Problem,
+};
+
+/// Longest user name and password (source system: 250), with room for tokens.
+pub const CREDENTIAL_BYTES_MAX: usize = 4_096;
+/// Pages of mailboxes that are woken when their profile changes; the rest follow at their next round.
+const WOKEN_PAGES_MAX: usize = 20;
+/// Mailboxes of such a page.
+const WOKEN_PAGE: usize = 100;
+
+/// A server of incoming email.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncomingInput {
+    /// `imap` or `pop3`.
+    #[schema(value_type = String)]
+    protocol: IncomingProtocol,
+    /// DNS name or IP address.
+    host: String,
+    /// TCP port.
+    port: u16,
+    /// `tls` or `starttls`.
+    #[schema(value_type = String)]
+    security: Security,
+}
+
+/// A server of outgoing email.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutgoingInput {
+    /// DNS name or IP address.
+    host: String,
+    /// TCP port.
+    port: u16,
+    /// `tls` or `starttls`.
+    #[schema(value_type = String)]
+    security: Security,
+}
+
+/// A profile, as it is given.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileInput {
+    /// Its name, 1 to 100 characters.
+    name: String,
+    /// Who is told when a mailbox is disabled.
+    owner_address: String,
+    /// Where incoming email is read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incoming: Option<IncomingInput>,
+    /// Where outgoing email is handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outgoing: Option<OutgoingInput>,
+    /// Whose credentials are used: `mailbox` (default) or `profile`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    credentials: CredentialSource,
+    /// User name, where the profile's own credentials are used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// Password or access token. Written and never shown.
+    #[serde(default, skip_serializing)]
+    #[schema(write_only)]
+    password: Option<String>,
+    /// `password` (default) or `xoauth2`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    authentication: Authentication,
+    /// Earlier messages are left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process_emails_received_after: Option<DateTime<Utc>>,
+    /// Least minutes between two looks into a mailbox, 0 to 1440.
+    #[serde(default)]
+    minimum_polling_interval_minutes: u16,
+    /// Most connections at once, 1 to 300.
+    #[serde(default = "connections")]
+    maximum_concurrent_connections: u16,
+    /// Whether messages are deleted from the server once they are stored.
+    #[serde(default)]
+    delete_after_processing: bool,
+    /// Longest wait for a connection or a reply, 1 to 100.
+    #[serde(default = "timeout")]
+    connection_timeout_seconds: u16,
+    /// What to do with an email whose fate is unknown: `hold` (default) or `send-again`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    unknown_outcome: UnknownOutcome,
+}
+
+const fn connections() -> u16 {
+    CONNECTIONS_DEFAULT
+}
+
+const fn timeout() -> u16 {
+    TIMEOUT_SECONDS_DEFAULT
+}
+
+/// A profile, as it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProfileView {
+    /// Its identifier.
+    id: String,
+    /// When it was created.
+    created_at: DateTime<Utc>,
+    /// Whether a password is stored.
+    has_password: bool,
+    /// Everything that was given.
+    #[serde(flatten)]
+    settings: ProfileInput,
+}
+
+impl From<StoredProfile> for ProfileView {
+    fn from(stored: StoredProfile) -> Self {
+        let StoredProfile { profile, credentials } = stored;
+        let incoming = |IncomingServer { protocol, location }| {
+            let ServerLocation { host, port, security } = location;
+            IncomingInput { protocol, host, port, security }
+        };
+        let outgoing = |ServerLocation { host, port, security }| OutgoingInput { host, port, security };
+        Self {
+            id: profile.id.to_string(),
+            created_at: profile.created_at,
+            has_password: credentials.is_some(),
+            settings: ProfileInput {
+                name: profile.name,
+                owner_address: profile.owner_address.as_str().to_owned(),
+                incoming: profile.incoming.map(incoming),
+                outgoing: profile.outgoing.map(outgoing),
+                credentials: profile.credentials,
+                username: profile.username,
+                password: None,
+                authentication: profile.authentication,
+                process_emails_received_after: profile.process_emails_received_after,
+                minimum_polling_interval_minutes: profile.minimum_polling_interval_minutes,
+                maximum_concurrent_connections: profile.maximum_concurrent_connections,
+                delete_after_processing: profile.delete_after_processing,
+                connection_timeout_seconds: profile.connection_timeout_seconds,
+                unknown_outcome: profile.unknown_outcome,
+            },
+        }
+    }
+}
+
+impl ProfileInput {
+    /// The profile, once every field is checked.
+    fn checked(&self, id: ProfileId, created_at: DateTime<Utc>) -> Result<EmailServerProfile, Problem> {
+        let location = |host: &str, port, security| ServerLocation { host: host.to_owned(), port, security };
+        let incoming = self.incoming.as_ref();
+        let outgoing = self.outgoing.as_ref();
+        let profile = EmailServerProfile {
+            id,
+            name: self.name.clone(),
+            owner_address: parse_address("owner_address", &self.owner_address)?,
+            incoming: incoming
+                .map(|i| IncomingServer { protocol: i.protocol, location: location(&i.host, i.port, i.security) }),
+            outgoing: outgoing.map(|o| location(&o.host, o.port, o.security)),
+            credentials: self.credentials,
+            username: self.username.clone(),
+            authentication: self.authentication,
+            process_emails_received_after: self.process_emails_received_after,
+            minimum_polling_interval_minutes: self.minimum_polling_interval_minutes,
+            maximum_concurrent_connections: self.maximum_concurrent_connections,
+            delete_after_processing: self.delete_after_processing,
+            connection_timeout_seconds: self.connection_timeout_seconds,
+            unknown_outcome: self.unknown_outcome,
+            created_at,
+        };
+        profile.validate()?;
+        check_credential("username", self.username.as_deref())?;
+        check_credential("password", self.password.as_deref())?;
+        Ok(profile)
+    }
+}
+
+/// An address in a field of that name.
+pub fn parse_address(field: &str, address: &str) -> Result<EmailAddress, Problem> {
+    let named = |invalid| mailrail_domain::invalid::Invalid { field: field.to_owned(), ..invalid };
+    EmailAddress::parse(address).map_err(|invalid| named(invalid).into())
+}
+
+/// Checks a user name or password: present if it is given, bounded, on one line. The value is never repeated.
+pub fn check_credential(field: &str, value: Option<&str>) -> Result<(), Problem> {
+    let fits = |v: &str| !v.is_empty() && v.len() <= CREDENTIAL_BYTES_MAX && !v.contains(['\r', '\n', '\0']);
+    if value.is_none_or(fits) {
+        return Ok(());
+    }
+    let remedy = format!("Give 1 to {CREDENTIAL_BYTES_MAX} bytes on one line");
+    Err(mailrail_domain::invalid::Invalid::new(field, "the value cannot be used", remedy).into())
+}
+
+async fn create_profile(app: &App, input: ProfileInput) -> Result<StoredProfile, Problem> {
+    let profile = input.checked(new_id()?, now())?;
+    let stored = StoredProfile { credentials: seal(app, &profile.id, input.password).await?, profile };
+    app.engine.ports.mailboxes().put_profile(&stored).await?;
+    Ok(stored)
+}
+
+async fn seal(
+    app: &App,
+    id: &ProfileId,
+    password: Option<String>,
+) -> Result<Option<mailrail_engine::ports::Sealed>, Problem> {
+    match password {
+        None => Ok(None),
+        Some(password) => {
+            let secret = Secret::new(password);
+            Ok(Some(app.engine.ports.vault().seal(&profile_owner(id), id.as_str(), &secret).await?))
+        }
+    }
+}
+
+fn new_id() -> Result<ProfileId, Problem> {
+    Ok(ProfileId::parse(uuid::Uuid::now_v7().to_string())?)
+}
+
+/// The profile with this id, or the problem that there is none.
+pub async fn find(app: &App, id: &str) -> Result<StoredProfile, Problem> {
+    let not_found = || Problem::not_found("email server profile", id);
+    let id = ProfileId::parse(id).map_err(|_| not_found())?;
+    app.engine.ports.mailboxes().profile(&id).await?.ok_or_else(not_found)
+}
+
+/// Lists profiles.
+#[utoipa::path(get, path = "/v1/profiles", params(PageQuery), responses((status = 200, body = Listing<ProfileView>), (status = 401, body = Problem)))]
+pub async fn list(
+    State(app): State<App>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Listing<ProfileView>>, Problem> {
+    let profiles = app.engine.ports.mailboxes().profiles(&page.request()?).await?;
+    Ok(Json(Listing::of(profiles, ProfileView::from)))
+}
+
+/// Creates a profile.
+#[utoipa::path(post, path = "/v1/profiles", request_body = ProfileInput, responses((status = 201, body = ProfileView), (status = 422, body = Problem)))]
+pub async fn create(
+    State(app): State<App>,
+    Body(input): Body<ProfileInput>,
+) -> Result<(StatusCode, Json<ProfileView>), Problem> {
+    Ok((StatusCode::CREATED, Json(create_profile(&app, input).await?.into())))
+}
+
+/// Imports profiles from CSV (`text/csv`) or JSON lines (`application/jsonl`).
+#[utoipa::path(post, path = "/v1/profiles/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
+pub async fn import(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Imported>, Problem> {
+    let create = |value: Value| async { create_profile(&app, from_value(value)?).await.map(|_| ()) };
+    Ok(Json(import::import(&headers, &body, create).await?))
+}
+
+/// Reads a profile.
+#[utoipa::path(get, path = "/v1/profiles/{id}", responses((status = 200, body = ProfileView), (status = 404, body = Problem)))]
+pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json<ProfileView>, Problem> {
+    Ok(Json(find(&app, &id).await?.into()))
+}
+
+/// Changes a profile by a merge patch (RFC 7396). Its mailboxes are woken, so that a new interval holds at once.
+#[utoipa::path(patch, path = "/v1/profiles/{id}", request_body = ProfileInput, responses((status = 200, body = ProfileView), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub async fn change(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(patch): Body<Value>,
+) -> Result<Json<ProfileView>, Problem> {
+    let before = find(&app, &id).await?;
+    let mut settings = serde_json::to_value(ProfileView::from(before.clone()).settings).unwrap_or_default();
+    merge(&mut settings, patch);
+    let input: ProfileInput = from_value(settings)?;
+    let profile = input.checked(before.profile.id.clone(), before.profile.created_at)?;
+    let sealed = seal(&app, &profile.id, input.password).await?;
+    let stored = StoredProfile { credentials: sealed.or(before.credentials), profile };
+    app.engine.ports.mailboxes().put_profile(&stored).await?;
+    if stored.profile.minimum_polling_interval_minutes != before.profile.minimum_polling_interval_minutes {
+        wake_mailboxes(&app, &stored.profile.id).await?;
+    }
+    Ok(Json(stored.into()))
+}
+
+async fn wake_mailboxes(app: &App, id: &ProfileId) -> Result<(), Problem> {
+    let delivery = Delivery::IncomingEmail;
+    let mut page = PageRequest { limit: WOKEN_PAGE, cursor: None };
+    for _ in 0..WOKEN_PAGES_MAX {
+        let found = app.engine.ports.mailboxes().mailboxes(Some(id), &page).await?;
+        let wakes: Vec<Wake> =
+            found.items.into_iter().map(|stored| Wake { mailbox: stored.mailbox.id, delivery }).collect();
+        app.engine.ports.queue().send(delivery, &wakes, 0).await?;
+        page.cursor = found.cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a profile that has no mailboxes.
+#[utoipa::path(delete, path = "/v1/profiles/{id}", responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let stored = find(&app, &id).await?;
+    let page = PageRequest { limit: 1, cursor: None };
+    let mailboxes = app.engine.ports.mailboxes().mailboxes(Some(&stored.profile.id), &page).await?;
+    if !mailboxes.items.is_empty() {
+        let detail = format!("The email server profile {} has mailboxes.", stored.profile.name);
+        return Err(Problem::conflict(detail, "Delete its mailboxes, or give them another profile."));
+    }
+    app.engine.ports.mailboxes().delete_profile(&stored.profile.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,151 @@
+//! A deployment's configuration, read once from the environment that the template sets.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use mailrail_domain::{
+    profile::POLLING_MINUTES_MAX,
+    retry::{GAP_SECONDS, GAP_SECONDS_MIN, RetryPolicy, SERVER_WAIT_SECONDS_MAX},
+};
+use mailrail_engine::Settings;
+use mailrail_internet_mail::InternalHosts;
+
+/// Where the functions run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deployment {
+    /// In an AWS account, for people's mail.
+    Production,
+    /// On somebody's machine, where a demonstration may be quicker than mail servers would like.
+    Local,
+}
+
+/// Everything that a deployment sets.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// Where the functions run.
+    pub deployment: Deployment,
+    /// The table.
+    pub table_name: String,
+    /// The bucket; empty for functions without one.
+    pub bucket_name: String,
+    /// The key that wraps data keys; empty for functions without one.
+    pub kms_key_id: String,
+    /// The queue of incoming email.
+    pub incoming_email_queue_url: Option<String>,
+    /// The queue of outgoing email.
+    pub outgoing_email_queue_url: Option<String>,
+    /// Settings of the use cases.
+    pub settings: Settings,
+    /// Certificate authorities that are trusted besides the public ones, as PEM.
+    pub extra_ca_pem: String,
+    /// Whether mail servers may be at internal addresses.
+    pub internal_hosts: InternalHosts,
+    /// SHA-256 of the console's bearer token, in hexadecimal.
+    pub console_token_sha256: String,
+}
+
+impl Configuration {
+    /// Reads the environment, and says which variable is wrong and what it may be.
+    pub fn from_environment() -> Result<Self> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables, an empty one being none.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let given = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+        let deployment = match given("DEPLOYMENT").as_deref() {
+            None | Some("production") => Deployment::Production,
+            Some("local") => Deployment::Local,
+            Some(other) => bail!("DEPLOYMENT is \"{other}\"; use production or local"),
+        };
+        let internal_hosts = match given("INTERNAL_HOSTS").as_deref() {
+            None | Some("refuse") => InternalHosts::Refuse,
+            Some("allow") => InternalHosts::Allow,
+            Some(other) => bail!("INTERNAL_HOSTS is \"{other}\"; use refuse or allow"),
+        };
+        let gap_seconds = number(&given, "RETRY_GAP_SECONDS", GAP_SECONDS)?;
+        let gap_seconds_min = match deployment {
+            Deployment::Production => GAP_SECONDS_MIN,
+            Deployment::Local => 1,
+        };
+        ensure!(
+            (gap_seconds_min..=SERVER_WAIT_SECONDS_MAX).contains(&gap_seconds),
+            "RETRY_GAP_SECONDS is {gap_seconds}; use {gap_seconds_min} to {SERVER_WAIT_SECONDS_MAX}"
+        );
+        let polling_interval_minutes = number(&given, "POLLING_INTERVAL_MINUTES", 5)?;
+        ensure!(
+            (1..=POLLING_MINUTES_MAX).contains(&polling_interval_minutes),
+            "POLLING_INTERVAL_MINUTES is {polling_interval_minutes}; use 1 to {POLLING_MINUTES_MAX}"
+        );
+        let invocations_max = number(&given, "INVOCATIONS_MAX", 10)?;
+        ensure!(invocations_max > 0, "INVOCATIONS_MAX is 0; use the mapping's maximum concurrency, at least 2");
+        Ok(Self {
+            deployment,
+            table_name: given("TABLE_NAME").context("TABLE_NAME is not set; the template sets it")?,
+            bucket_name: given("BUCKET_NAME").unwrap_or_default(),
+            kms_key_id: given("KMS_KEY_ID").unwrap_or_default(),
+            incoming_email_queue_url: given("INCOMING_EMAIL_QUEUE_URL"),
+            outgoing_email_queue_url: given("OUTGOING_EMAIL_QUEUE_URL"),
+            settings: Settings {
+                retry: RetryPolicy { gap_seconds, ..RetryPolicy::default() },
+                polling_interval_minutes,
+                invocations_max,
+            },
+            extra_ca_pem: given("EXTRA_CA_PEM").unwrap_or_default(),
+            internal_hosts,
+            console_token_sha256: given("CONSOLE_TOKEN_SHA256").unwrap_or_default().to_ascii_lowercase(),
+        })
+    }
+}
+
+fn number<T: FromStr>(given: &impl Fn(&str) -> Option<String>, name: &str, default: T) -> Result<T> {
+    match given(name) {
+        None => Ok(default),
+        Some(text) => {
+            text.parse().ok().with_context(|| format!("{name} is \"{text}\", which is not a number it may be"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Configuration> {
+        Configuration::from_variables(|name| {
+            let all = [("TABLE_NAME", "t")].iter().chain(variables);
+            all.rev().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        })
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_source_page() {
+        let settings = read(&[]).unwrap().settings;
+        assert_eq!((settings.retry.failures_max, settings.retry.gap_seconds), (10, 300));
+    }
+
+    #[test]
+    fn a_deployment_refuses_a_gap_below_a_minute_and_a_demonstration_does_not() {
+        let refusal = read(&[("RETRY_GAP_SECONDS", "59")]).unwrap_err().to_string();
+        assert!(refusal.contains("RETRY_GAP_SECONDS is 59"), "{refusal}");
+        assert!(read(&[("RETRY_GAP_SECONDS", "60")]).is_ok());
+        assert!(read(&[("RETRY_GAP_SECONDS", "2"), ("DEPLOYMENT", "local")]).is_ok());
+    }
+
+    #[test]
+    fn every_bad_variable_is_named() {
+        for (name, value) in [
+            ("DEPLOYMENT", "staging"),
+            ("INTERNAL_HOSTS", "yes"),
+            ("RETRY_GAP_SECONDS", "five"),
+            ("POLLING_INTERVAL_MINUTES", "0"),
+            ("POLLING_INTERVAL_MINUTES", "1441"),
+            ("INVOCATIONS_MAX", "-1"),
+            ("INVOCATIONS_MAX", "0"),
+            ("TABLE_NAME", ""),
+        ] {
+            let refusal = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(refusal.contains(name), "{name}={value}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Keys of the table: which rows stand together, and in which order.
+//!
+//! A partition is a mailbox, a mailbox's list, a slot of the schedule, or a Message-ID; never a status or anything else
+//! that many mailboxes share and change. The lists that do span mailboxes are spread over [`SHARDS`].
+
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertKind, AlertStatus},
+    delivery::Delivery,
+    id::{EmailId, MailboxId, ProfileId},
+    notice::{Notice, NoticeStatus},
+    schedule::Slot,
+};
+
+/// Partitions that a list over all mailboxes is spread over: an outage of a large profile opens alerts and writes
+/// notices for all its mailboxes within minutes.
+pub const SHARDS: u8 = 8;
+
+/// Partition of all profiles: they are few, and read once per batch.
+pub const PROFILES: &str = "PROFILES";
+/// Partition and sort key of the organization's settings.
+pub const ORGANIZATION: &str = "ORGANIZATION";
+/// Partition of the list of intervals.
+pub const SCHEDULE: &str = "SCHEDULE";
+/// Sort key of the list of intervals.
+pub const INTERVALS: &str = "INTERVALS";
+/// Sort key of a mailbox in its partition; the deliveries stand just before it, so that one query reads them all.
+pub const MAILBOX: &str = "MAILBOX";
+/// Beginning of the sort keys of deliveries.
+pub const DELIVERY: &str = "DELIVERY#";
+/// Beginning of the sort keys of alerts.
+pub const ALERT: &str = "ALERT#";
+/// Beginning of the sort keys of email records.
+pub const RECORD: &str = "RECORD#";
+/// Beginning of the sort keys of replies.
+pub const REPLY: &str = "REPLY#";
+
+/// Partition and sort key.
+pub type Key = (String, String);
+
+pub fn profile(id: &ProfileId) -> Key {
+    (PROFILES.to_owned(), id.to_string())
+}
+
+pub fn organization() -> Key {
+    (ORGANIZATION.to_owned(), ORGANIZATION.to_owned())
+}
+
+pub fn mailbox_partition(id: &MailboxId) -> String {
+    format!("MAILBOX#{id}")
+}
+
+pub fn mailbox(id: &MailboxId) -> Key {
+    (mailbox_partition(id), MAILBOX.to_owned())
+}
+
+pub fn delivery(id: &MailboxId, delivery: Delivery) -> Key {
+    (mailbox_partition(id), format!("{DELIVERY}{}", delivery.as_str()))
+}
+
+pub fn address(normalized: &str) -> Key {
+    (format!("ADDRESS#{normalized}"), "ADDRESS".to_owned())
+}
+
+/// List of the mailboxes of a profile.
+pub fn mailboxes_of(profile: &ProfileId) -> String {
+    format!("PROFILE#{profile}#MAILBOXES")
+}
+
+pub fn slot(slot: Slot) -> String {
+    format!("{SCHEDULE}#{}#{}", slot.interval_minutes, slot.phase)
+}
+
+pub fn scheduled(mailbox: &MailboxId, delivery: Delivery, interval_minutes: u16) -> Key {
+    (slot(Slot::of(mailbox, delivery, interval_minutes)), format!("{mailbox}#{}", delivery.as_str()))
+}
+
+pub fn open_alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind) -> Key {
+    (mailbox_partition(mailbox), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
+}
+
+pub fn closed_alert(alert: &Alert) -> Key {
+    let sort = format!("{ALERT}{}#{:?}#{}", alert.delivery.as_str(), alert.kind, moment(alert.first_seen));
+    (mailbox_partition(&alert.mailbox_id), sort)
+}
+
+/// List of alerts in a status, and an alert's place in it.
+pub fn alerts_in(status: AlertStatus, shard: u8) -> String {
+    format!("ALERTS#{status:?}#{shard}")
+}
+
+pub fn alert_place(alert: &Alert) -> Key {
+    let list = alerts_in(alert.status, shard(alert.mailbox_id.as_str()));
+    let place =
+        format!("{}#{}#{}#{:?}", moment(alert.first_seen), alert.mailbox_id, alert.delivery.as_str(), alert.kind);
+    (list, place)
+}
+
+pub fn notice(id: &str) -> Key {
+    (format!("NOTICE#{id}"), "NOTICE".to_owned())
+}
+
+/// List of notices in a status, and a notice's place in it.
+pub fn notices_in(status: NoticeStatus, shard: u8) -> String {
+    format!("NOTICES#{status:?}#{shard}")
+}
+
+pub fn notice_place(notice: &Notice) -> Key {
+    let list = notices_in(notice.status, shard(&notice.id));
+    (list, format!("{}#{}", moment(notice.next_attempt), notice.id))
+}
+
+/// Partition of everything that has a Message-ID of this key, and of the replies to it.
+pub fn message(key: &str) -> String {
+    format!("EMAIL#{key}")
+}
+
+pub fn email(id: &EmailId) -> Key {
+    let (key, suffix) = id.as_str().split_once('-').unwrap_or((id.as_str(), ""));
+    (message(key), format!("{RECORD}{suffix}"))
+}
+
+pub fn reply(answered: &str, id: &EmailId) -> Key {
+    (message(answered), format!("{REPLY}{id}"))
+}
+
+pub fn emails_of(mailbox: &MailboxId) -> String {
+    format!("{}#EMAILS", mailbox_partition(mailbox))
+}
+
+pub fn outbox_of(mailbox: &MailboxId) -> String {
+    format!("{}#OUTBOX", mailbox_partition(mailbox))
+}
+
+pub fn quarantine_of(mailbox: &MailboxId) -> String {
+    format!("{}#QUARANTINE", mailbox_partition(mailbox))
+}
+
+/// An email's place in a list by time.
+pub fn by_time(at: Timestamp, id: &EmailId) -> String {
+    format!("{}#{id}", moment(at))
+}
+
+/// A moment that sorts as text: milliseconds, always of the same width.
+fn moment(at: Timestamp) -> String {
+    format!("{:014}", at.timestamp_millis().max(0))
+}
+
+fn shard(text: &str) -> u8 {
+    text.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_stand_just_before_their_mailbox() {
+        let id = MailboxId::parse("m").unwrap();
+        for each in Delivery::ALL {
+            let (_, sort) = delivery(&id, each);
+            assert!(*DELIVERY <= *sort && *sort < *MAILBOX && *ALERT < *DELIVERY);
+        }
+    }
+
+    #[test]
+    fn moments_sort_as_text() {
+        let at = |second| moment(Timestamp::from_timestamp(second, 0).unwrap());
+        assert!(at(5) < at(10) && at(10) < at(1_000_000_000) && at(1_000_000_000) < at(9_999_999_999));
+        assert_eq!(moment(Timestamp::MIN_UTC), "00000000000000");
+    }
+
+    #[test]
+    fn lists_over_all_mailboxes_are_spread() {
+        let used: std::collections::BTreeSet<u8> = (0..200).map(|n| shard(&format!("mailbox-{n}"))).collect();
+        assert_eq!(used.len(), usize::from(SHARDS));
+    }
+}

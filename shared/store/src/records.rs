@@ -1,0 +1,167 @@
+//! Email records and the quarantine.
+
+use mailrail_domain::{
+    Timestamp,
+    email::{Email, EmailStatus},
+    id::{EmailId, MailboxId},
+    identity::message_key,
+    quarantine::Quarantined,
+};
+use mailrail_engine::{
+    outage::Outage,
+    ports::{Inserted, Page, PageRequest, RecordStore, StoredEmail},
+};
+
+use crate::{
+    Store,
+    call::{Question, Sort},
+    keys,
+    rows::{EmailRow, Item, QuarantineRow, decode, encode, expiring, key_of, number, text, text_of},
+};
+
+/// Records with one Message-ID that are looked at: the email itself, its copy in Sent, and senders' mistakes.
+const SAME_MESSAGE_ID_MAX: usize = 20;
+/// Replies of one email that are listed.
+const REPLIES_MAX: usize = 1_000;
+
+impl RecordStore for Store {
+    async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
+        let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
+        let (inserted, received_at) = match self.put_new(item).await? {
+            None => (Inserted::New, email.received_at),
+            // Its place in the list is by the time of the record, so that seeing it again does not list it twice.
+            Some(there) => (Inserted::AlreadyThere, decode::<EmailRow>(there)?.email.received_at),
+        };
+        // These follow the record, and a run that is cut off here finds the record and writes them again.
+        tokio::try_join!(
+            self.put(place(keys::emails_of(mailbox), received_at, &email.id)),
+            self.put_reply(email, inserted)
+        )?;
+        Ok(inserted)
+    }
+
+    async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
+        let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
+        if self.put_new(item).await?.is_some() {
+            return Ok(false);
+        }
+        tokio::try_join!(
+            self.put(place(keys::emails_of(&email.mailbox_id), email.received_at, &email.id)),
+            self.put_reply(email, Inserted::New)
+        )?;
+        Ok(true)
+    }
+
+    async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
+        let stored = StoredEmail { email: email.clone(), revision: revision + 1 };
+        let row = EmailRow { email: email.clone(), revision: stored.revision };
+        let outbox = keys::outbox_of(&email.mailbox_id);
+        let waiting = match email.status {
+            EmailStatus::PendingSend | EmailStatus::Sending => {
+                self.putting(place(outbox, email.received_at, &email.id))?
+            }
+            EmailStatus::Draft | EmailStatus::Sent | EmailStatus::Failed | EmailStatus::Received => {
+                self.deleting((outbox, keys::by_time(email.received_at, &email.id)))?
+            }
+        };
+        let writes =
+            vec![self.putting_if(encode(keys::email(&email.id), &row)?, "revision", number(revision))?, waiting];
+        Ok(self.transact(writes).await?.is_none().then_some(stored))
+    }
+
+    async fn outbox(&self, mailbox: &MailboxId, limit: usize) -> Result<Vec<StoredEmail>, Outage> {
+        // Consistent: what was just put here is about to be sent.
+        let question = Question { consistent: true, limit: Some(limit), ..Question::of(keys::outbox_of(mailbox)) };
+        let (items, _) = self.query(question).await?;
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
+        rows.map(|row| row.map(|EmailRow { email, revision }| StoredEmail { email, revision })).collect()
+    }
+
+    async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {
+        let item = self.get(keys::email(id), true).await?;
+        let row = item.map(decode::<EmailRow>).transpose()?;
+        Ok(row.map(|EmailRow { email, revision }| StoredEmail { email, revision }))
+    }
+
+    async fn emails(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Email>, Outage> {
+        let partition = keys::emails_of(mailbox);
+        let question = Question {
+            newest_first: true,
+            limit: Some(page.limit),
+            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
+            ..Question::of(partition)
+        };
+        let (items, next) = self.query(question).await?;
+        let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
+        let items = rows.map(|row| row.map(|row| row.email)).collect::<Result<_, _>>()?;
+        Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
+    }
+
+    async fn with_message_id(&self, message_id: &str) -> Result<Vec<Email>, Outage> {
+        let question = Question {
+            sort: Sort::BeginsWith(keys::RECORD),
+            limit: Some(SAME_MESSAGE_ID_MAX),
+            ..Question::of(keys::message(&message_key(message_id)))
+        };
+        let (items, _) = self.query(question).await?;
+        items.into_iter().map(|item| decode::<EmailRow>(item).map(|row| row.email)).collect()
+    }
+
+    async fn replies(&self, message_id: &str) -> Result<Vec<EmailId>, Outage> {
+        let question = Question {
+            sort: Sort::BeginsWith(keys::REPLY),
+            limit: Some(REPLIES_MAX),
+            ..Question::of(keys::message(&message_key(message_id)))
+        };
+        let (items, _) = self.query(question).await?;
+        let id = |item: &Item| EmailId::parse(text_of(item, "sk")?.strip_prefix(keys::REPLY)?).ok();
+        Ok(items.iter().filter_map(id).collect())
+    }
+
+    async fn quarantine(&self, message: &Quarantined, until: Timestamp) -> Result<(), Outage> {
+        let key = (keys::quarantine_of(&message.mailbox_id), message.remote_id.clone());
+        let item = encode(key, &QuarantineRow { message: message.clone() })?;
+        self.put_new(expiring(item, until)).await?;
+        Ok(())
+    }
+
+    async fn quarantined(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Quarantined>, Outage> {
+        let partition = keys::quarantine_of(mailbox);
+        let question = Question {
+            limit: Some(page.limit),
+            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
+            ..Question::of(partition)
+        };
+        let (items, next) = self.query(question).await?;
+        let rows = items.into_iter().map(|item| decode::<QuarantineRow>(item).map(|row| row.message));
+        let items = rows.collect::<Result<_, _>>()?;
+        Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
+    }
+}
+
+impl Store {
+    /// Ties a reply to the Message-ID that it answers, whether that email is here yet or not.
+    async fn put_reply(&self, email: &Email, inserted: Inserted) -> Result<(), Outage> {
+        match (email.answers(), inserted) {
+            (Some(answered), Inserted::New | Inserted::AlreadyThere) => {
+                self.put(key_of(keys::reply(&message_key(answered), &email.id))).await
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// An email's place in a list of its mailbox.
+fn place(partition: String, at: Timestamp, id: &EmailId) -> Item {
+    let mut item = key_of((partition, keys::by_time(at, id)));
+    item.insert("email_id".to_owned(), text(id.as_str()));
+    item
+}
+
+fn email_keys(places: &[Item]) -> Vec<keys::Key> {
+    let id = |item: &Item| EmailId::parse(text_of(item, "email_id")?).ok();
+    places.iter().filter_map(id).map(|id| keys::email(&id)).collect()
+}

@@ -1,0 +1,224 @@
+//! Rows as they lie in the table: the types of `domain` with what only the table needs.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use mailrail_domain::{
+    Timestamp, alert::Alert, delivery::DeliveryState, email::Email, mailbox::Mailbox, notice::Notice,
+    position::Position, profile::EmailServerProfile, quarantine::Quarantined,
+};
+use mailrail_engine::{outage::Outage, ports::Sealed};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::keys::Key;
+
+/// A row's attributes.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Version of the rows' form. A row of another version is refused, not guessed at.
+pub const SCHEMA: u16 = 1;
+
+/// Attribute that tells the version.
+const SCHEMA_ATTRIBUTE: &str = "schema";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ProfileRow {
+    pub profile: EmailServerProfile,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Sealed>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MailboxRow {
+    pub mailbox: Mailbox,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Sealed>,
+}
+
+/// What a delivery remembers. `reached` is its position, which is a reserved word of the table's language;
+/// `leased_until` is in seconds since the epoch, so that a condition can compare it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct StateRow {
+    pub state: DeliveryState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Position>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_minutes: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<i64>,
+    pub version: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AlertRow {
+    pub alert: Alert,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NoticeRow {
+    pub notice: Notice,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EmailRow {
+    pub email: Email,
+    pub revision: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    pub message: Quarantined,
+}
+
+/// A row with its key and version.
+pub fn encode(key: Key, row: &impl Serialize) -> Result<Item, Outage> {
+    let mut item: Item =
+        serde_dynamo::to_item(row).map_err(|error| Outage::because("a row cannot be written", error))?;
+    item.extend(key_of(key));
+    item.insert(SCHEMA_ATTRIBUTE.to_owned(), number(SCHEMA));
+    Ok(item)
+}
+
+/// Reads a row, or says which one cannot be read and why.
+pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Outage> {
+    let name = name(&item);
+    let schema = item.get(SCHEMA_ATTRIBUTE).and_then(|value| value.as_n().ok()).cloned().unwrap_or_default();
+    if schema != SCHEMA.to_string() {
+        return Err(Outage::new(format!(
+            "the row {name} has the schema \"{schema}\"; this version reads {SCHEMA}. Run the version that wrote it, or \
+             its migration"
+        )));
+    }
+    serde_dynamo::from_item(item).map_err(|error| Outage::because(format!("the row {name} cannot be read"), error))
+}
+
+/// The attributes of a key.
+pub fn key_of((pk, sk): Key) -> Item {
+    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+/// Puts a row into a list.
+pub fn listed(mut item: Item, (list, place): Key) -> Item {
+    item.insert("list_pk".to_owned(), text(list));
+    item.insert("list_sk".to_owned(), text(place));
+    item
+}
+
+/// Lets a row end by itself.
+pub fn expiring(mut item: Item, at: Timestamp) -> Item {
+    item.insert("expires_at".to_owned(), number(at.timestamp()));
+    item
+}
+
+pub fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// A text attribute of a row.
+pub fn text_of<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
+    item.get(attribute).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+fn name(item: &Item) -> String {
+    format!("{} / {}", text_of(item, "pk").unwrap_or("?"), text_of(item, "sk").unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use mailrail_domain::{
+        alert::AlertKind,
+        delivery::{DeliveryState, SynchronizationMethod},
+        position::{ImapPosition, Pop3Position},
+        profile::{IncomingProtocol, Security},
+    };
+    use mailrail_test_support::build;
+
+    use super::*;
+
+    /// Bytes that one write unit covers.
+    const WRITE_UNIT_BYTES: usize = 1024;
+
+    fn size(item: &Item) -> usize {
+        fn of(value: &AttributeValue) -> usize {
+            match value {
+                AttributeValue::S(text) => text.len(),
+                AttributeValue::N(digits) => digits.len() / 2 + 2,
+                AttributeValue::M(map) => 3 + map.iter().map(|(k, v)| 1 + k.len() + of(v)).sum::<usize>(),
+                AttributeValue::L(list) => 3 + list.iter().map(|v| 1 + of(v)).sum::<usize>(),
+                _ => 1,
+            }
+        }
+        item.iter().map(|(name, value)| name.len() + of(value)).sum()
+    }
+
+    fn busy_state() -> StateRow {
+        let at = build::moment(0);
+        StateRow {
+            state: DeliveryState {
+                enabled: true,
+                transient_failure_count: 9,
+                failing_since: Some(at),
+                postponed_until: Some(at),
+                last_run: Some(at),
+                last_success: Some(at),
+                open_alerts: vec![AlertKind::ServerNotReachable, AlertKind::SecureConnectionFailed],
+                times_disabled: 3,
+                ..DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
+            },
+            reached: Some(Position::Imap(ImapPosition { uid_validity: 1, uid_done: 2, mod_seq: Some(3) })),
+            interval_minutes: Some(5),
+            leased_until: Some(at.timestamp()),
+            version: 12,
+        }
+    }
+
+    #[test]
+    fn the_row_that_every_sync_writes_costs_one_write_unit() {
+        let id = build::mailbox_id("0192f0c1-7a3e-7000-8000-000000000000");
+        let key = crate::keys::delivery(&id, mailrail_domain::delivery::Delivery::AppointmentsContactsTasks);
+        let mut row = busy_state();
+        assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
+        row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32), seen_key: "k".repeat(60) }));
+        assert!(size(&encode(key, &row).unwrap()) <= WRITE_UNIT_BYTES);
+    }
+
+    #[test]
+    fn rows_read_back_as_they_were_written() {
+        let location = build::location("mail.example.org", 993, Security::Tls);
+        let profile = build::profile("p1", Some((IncomingProtocol::Imap, location.clone())), Some(location));
+        let row = ProfileRow { profile: profile.clone(), credentials: None };
+        let item = encode(crate::keys::profile(&profile.id), &row).unwrap();
+        assert_eq!(decode::<ProfileRow>(item).unwrap().profile, profile);
+        let row = busy_state();
+        let item = encode(("a".into(), "b".into()), &row).unwrap();
+        let again: StateRow = decode(item).unwrap();
+        assert_eq!((again.state, again.reached), (row.state, row.reached));
+    }
+
+    #[test]
+    fn a_row_of_another_version_is_refused_by_name() {
+        let mut item = encode(("MAILBOX#m".into(), "MAILBOX".into()), &busy_state()).unwrap();
+        item.insert(SCHEMA_ATTRIBUTE.to_owned(), number(7));
+        let refusal = decode::<StateRow>(item).unwrap_err().to_string();
+        assert!(refusal.contains("MAILBOX#m / MAILBOX") && refusal.contains("schema \"7\""), "{refusal}");
+    }
+
+    /// The stored form of every row. A change here is a change of the table: raise [`SCHEMA`] and write a migration.
+    #[test]
+    fn the_stored_form_of_rows() {
+        let location = build::location("mail.example.org", 993, Security::Tls);
+        let profile = build::profile("p1", Some((IncomingProtocol::Imap, location.clone())), Some(location));
+        let mailbox = build::mailbox("m1", "sales@example.org", &profile);
+        let email = build::received(&mailbox.id, "one@example.org", 1);
+        insta::assert_json_snapshot!((
+            ProfileRow { profile, credentials: None },
+            MailboxRow { mailbox, credentials: None },
+            busy_state(),
+            EmailRow { email, revision: 1 },
+        ));
+    }
+}
