@@ -333,10 +333,12 @@ pub async fn enable(
     Ok(Json(find(&app, &id).await?.into()))
 }
 
-/// Wakes a delivery now. It runs unless it ran within its polling interval or waits between two tries.
+/// Runs a delivery now, whatever its polling interval; a gap between two tries stays.
 #[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/run", responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn run(State(app): State<App>, Path((id, delivery)): Path<(String, String)>) -> Result<StatusCode, Problem> {
     let (details, delivery) = delivery_of(&app, &id, &delivery).await?;
-    wake(&app, details.stored.mailbox.id, delivery).await?;
+    let mailbox = details.stored.mailbox.id;
+    app.engine.ports.mailboxes().hurry(&mailbox, delivery).await?;
+    wake(&app, mailbox, delivery).await?;
     Ok(StatusCode::ACCEPTED)
 }

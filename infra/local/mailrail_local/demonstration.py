@@ -134,9 +134,9 @@ class Demonstration:
 
         def is_sent() -> Json | None:
             email = self.console.get(f"/v1/emails/{draft['id']}")
-            if email["status"] == "Failed":
+            if email["status"] == "failed":
                 raise Failed(f"the email became Failed; {self.remedy}")
-            return email if email["status"] == "Sent" else None
+            return email if email["status"] == "sent" else None
 
         wait_for("the email to become Sent", is_sent, SYNC_SECONDS_MAX, self.remedy)
         seen("its status is Sent")

@@ -47,7 +47,11 @@ impl<P: Ports> Engine<P> {
             Ok(()) => Attempt::Succeeded,
             Err(error) => Attempt::Failed(error, profile.credentials),
         };
-        let outcome = retry::settle(policy, &row.state, attempt, started, now);
+        let mut outcome = retry::settle(policy, &row.state, attempt, started, now);
+        if ended.more && ended.result.is_ok() {
+            // The round is not over: the gate must not take the wake that follows at once for one of the same round.
+            outcome.state.last_run = row.state.last_run;
+        }
         let alert = match &ended.result {
             Ok(()) => None,
             Err(error) => Alert::of_failure(&row.mailbox, profile, delivery, error, &outcome, policy, now),

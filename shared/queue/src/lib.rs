@@ -2,7 +2,10 @@
 
 mod message;
 
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::{
+    error::{ProvideErrorMetadata, SdkError},
+    types::{DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry},
+};
 use aws_smithy_types::error::display::DisplayErrorContext;
 use mailrail_domain::delivery::Delivery;
 use mailrail_engine::{
@@ -65,9 +68,7 @@ impl MailboxQueue for Queue {
             });
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             let request = self.client.send_message_batch().queue_url(url).set_entries(Some(entries));
-            let reply = request.send().await;
-            let reply =
-                reply.map_err(|e| Outage::because("sending to the queue", DisplayErrorContext(e).to_string()))?;
+            let reply = request.send().await.map_err(outage("sending to the queue"))?;
             if let Some(failed) = reply.failed().first() {
                 let why = failed.message().unwrap_or(failed.code());
                 return Err(Outage::new(format!("the queue did not take {} messages: {why}", reply.failed().len())));
@@ -79,9 +80,8 @@ impl MailboxQueue for Queue {
     async fn receive(&self, delivery: Delivery) -> Result<Vec<ReceivedWake>, Outage> {
         let request = self.client.receive_message().queue_url(self.url(delivery)?);
         let request = request.max_number_of_messages(i32::try_from(QUEUE_BATCH).unwrap_or(1));
-        let reply = request.wait_time_seconds(RECEIVE_WAIT_SECONDS).send().await;
-        let reply =
-            reply.map_err(|e| Outage::because("receiving from the queue", DisplayErrorContext(e).to_string()))?;
+        let request = request.wait_time_seconds(RECEIVE_WAIT_SECONDS);
+        let reply = request.send().await.map_err(outage("receiving from the queue"))?;
         let received = reply.messages.unwrap_or_default().into_iter().map(|message| ReceivedWake {
             wake: decode(message.body.as_deref().unwrap_or_default()),
             receipt: message.receipt_handle.unwrap_or_default(),
@@ -102,11 +102,20 @@ impl MailboxQueue for Queue {
             let entries = entries.collect::<Result<Vec<_>, _>>()?;
             let request = self.client.delete_message_batch().queue_url(url).set_entries(Some(entries));
             // A message that could not be deleted comes again and finds in its row that there is nothing to do.
-            request
-                .send()
-                .await
-                .map_err(|e| Outage::because("deleting from the queue", DisplayErrorContext(e).to_string()))?;
+            request.send().await.map_err(outage("deleting from the queue"))?;
         }
         Ok(())
+    }
+}
+
+/// An outage of the queue, in the service's own code and words where it answered.
+fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    move |error| match (error.code(), error.message()) {
+        (Some(code), message) => Outage::because(what, format!("{code}: {}", message.unwrap_or_default())),
+        (None, _) => Outage::because(what, DisplayErrorContext(error).to_string()),
     }
 }

@@ -1,13 +1,14 @@
 //! Objects in the bucket.
 
 use aws_sdk_s3::{
-    error::{ProvideErrorMetadata, SdkError},
+    error::ProvideErrorMetadata,
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
-use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
 use mailrail_engine::{outage::Outage, ports::BodyStore};
+
+use crate::call::outage;
 
 /// The bucket.
 #[derive(Debug)]
@@ -30,14 +31,6 @@ pub struct Upload {
     key: String,
     id: String,
     parts: Vec<CompletedPart>,
-}
-
-fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
-where
-    E: std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    move |error| Outage::because(what, DisplayErrorContext(error).to_string())
 }
 
 impl BodyStore for Bodies {

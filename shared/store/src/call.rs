@@ -23,13 +23,17 @@ const CONFLICTS_MAX: u32 = 8;
 /// First wait after such a meeting, in milliseconds; it doubles.
 const CONFLICT_WAIT_MILLISECONDS: u64 = 10;
 
-/// An outage of the table.
+/// An outage of a service: its own code and words where it answered, else what kept the answer away. The whole reply
+/// is left out, since it may repeat what was written.
 pub(crate) fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    move |error| Outage::because(what, DisplayErrorContext(error).to_string())
+    move |error| match (error.code(), error.message()) {
+        (Some(code), message) => Outage::because(what, format!("{code}: {}", message.unwrap_or_default())),
+        (None, _) => Outage::because(what, DisplayErrorContext(error).to_string()),
+    }
 }
 
 /// Whether a conditional write was done.

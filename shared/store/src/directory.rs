@@ -17,7 +17,7 @@ use mailrail_engine::{
 
 use crate::{
     Store,
-    call::{Question, Sort},
+    call::{Question, Sort, conditional},
     keys::{self, SHARDS},
     rows::{AlertRow, Item, MailboxRow, ProfileRow, StateRow, decode, encode, key_of, listed, number, text, text_of},
 };
@@ -183,6 +183,19 @@ impl Directory for Store {
             }
         }
         Err(Outage::new("the mailbox was changed at the same moment again and again; enable it again"))
+    }
+
+    async fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<(), Outage> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::delivery(mailbox, delivery))))
+            .update_expression("REMOVE #state.last_run")
+            .condition_expression("attribute_exists(version)")
+            .expression_attribute_names("#state", "state");
+        conditional(request.send().await, "hurrying a delivery")?;
+        Ok(())
     }
 
     async fn organization(&self) -> Result<Organization, Outage> {

@@ -11,7 +11,6 @@ use std::{
 };
 
 use aws_sdk_kms::{error::ProvideErrorMetadata, primitives::Blob, types::DataKeySpec};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_engine::{
     outage::Outage,
@@ -21,6 +20,8 @@ use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom, SystemRandom},
 };
+
+use crate::call::outage;
 
 /// Unwrapped data keys that a process keeps. When there are more, it begins again.
 const KEYS_MAX: usize = 1_000;
@@ -56,7 +57,7 @@ impl KmsVault {
         }
         let request = self.client.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
         let reply = request.encryption_context(CONTEXT, context).send().await;
-        let reply = reply.map_err(|e| Outage::because("asking for a data key", DisplayErrorContext(e).to_string()))?;
+        let reply = reply.map_err(outage("asking for a data key"))?;
         let (Some(plain), Some(wrapped)) = (reply.plaintext, reply.ciphertext_blob) else {
             return Err(Outage::new("the key service gave no data key"));
         };
@@ -81,7 +82,7 @@ impl KmsVault {
             Err(error) if matches!(error.code(), Some("InvalidCiphertextException" | "IncorrectKeyException")) => {
                 return Ok(None);
             }
-            Err(error) => return Err(Outage::because("opening a data key", DisplayErrorContext(error).to_string())),
+            Err(error) => return Err(outage("opening a data key")(error)),
         };
         let Some(plain) = reply.plaintext else {
             return Err(Outage::new("the key service opened a data key and did not give it"));

@@ -128,6 +128,10 @@ pub trait Directory: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, Outage>> + Send;
 
+    /// Lets the next wake of a delivery run, however short ago it ran; a gap between two tries stays. Takes no claim
+    /// away: a run that is under way ends as it would have.
+    fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> impl Future<Output = Result<(), Outage>> + Send;
+
     /// Reads the organization's settings.
     fn organization(&self) -> impl Future<Output = Result<Organization, Outage>> + Send;
 

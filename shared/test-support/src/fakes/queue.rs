@@ -10,6 +10,7 @@ use mailrail_engine::{
 };
 
 use super::lock;
+use crate::conformance::queue::PassTime;
 
 /// Queues with their messages: receipt, wake, seconds of delay that are left.
 #[derive(Debug, Default)]
@@ -42,6 +43,12 @@ impl MemoryQueue {
             message.delay_seconds = message.delay_seconds.saturating_sub(seconds);
             message.in_flight = false;
         }
+    }
+}
+
+impl PassTime for MemoryQueue {
+    async fn pass(&self, seconds: u32) {
+        Self::pass(self, seconds);
     }
 }
 

@@ -287,6 +287,13 @@ impl Directory for MemoryState {
         Ok(true)
     }
 
+    async fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<(), Outage> {
+        if let Some(row) = lock(&self.0).deliveries.get_mut(&(mailbox.clone(), delivery)) {
+            row.state.last_run = None;
+        }
+        Ok(())
+    }
+
     async fn organization(&self) -> Result<Organization, Outage> {
         Ok(lock(&self.0).organization.clone())
     }
