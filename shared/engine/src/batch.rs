@@ -8,9 +8,9 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Deadline, Engine,
-    limits::{DEADLINE_MARGIN, MAILBOXES_AT_ONCE},
+    limits::{CONNECTIONS_BUSY_SECONDS, DEADLINE_MARGIN, LEASE_MARGIN, MAILBOXES_AT_ONCE},
     outage::Outage,
-    ports::{Directory, MailboxQueue, Ports, StoredProfile, Wake},
+    ports::{Directory, MailboxQueue, MailboxStore, Ports, StoredProfile, Wake},
 };
 
 /// What became of one wake.
@@ -44,6 +44,18 @@ pub(crate) struct Profiles {
 pub(crate) struct ProfileInUse {
     pub stored: StoredProfile,
     connections: Arc<Semaphore>,
+    place: Place,
+}
+
+/// Whether this invocation may connect to a profile's servers at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// There are connections enough for every invocation.
+    Unneeded,
+    /// It holds one of the few.
+    Held(u16),
+    /// All are taken by other invocations.
+    Full,
 }
 
 impl ProfileInUse {
@@ -51,13 +63,16 @@ impl ProfileInUse {
         &self.stored.profile
     }
 
-    /// Waits for one of the profile's connections.
+    /// Waits for one of the profile's connections; `None` if other invocations have them all.
     pub async fn connection(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.connections).acquire_owned().await.ok()
+        match self.place {
+            Place::Full => None,
+            Place::Unneeded | Place::Held(_) => Arc::clone(&self.connections).acquire_owned().await.ok(),
+        }
     }
 }
 
-/// A profile's share of its connections for one of several invocations: at least one, so that mail moves.
+/// A profile's share of its connections for one of several invocations.
 fn share(connections: u16, invocations: u16) -> usize {
     usize::from((connections / invocations.max(1)).max(1))
 }
@@ -67,11 +82,13 @@ impl<P: Ports> Engine<P> {
     /// own; the others go on.
     pub async fn run_batch(&self, wakes: &[Wake], deadline: Deadline) -> Vec<Handled> {
         let profiles = Profiles::default();
-        stream::iter(wakes)
+        let handled = stream::iter(wakes)
             .map(|wake| self.run_fenced(wake, &profiles, deadline))
             .buffered(MAILBOXES_AT_ONCE)
             .collect()
-            .await
+            .await;
+        self.leave_places(&profiles).await;
+        handled
     }
 
     /// Receives batches from the queue of `delivery` and runs them, until it is empty or the time is up. For an
@@ -144,18 +161,51 @@ impl<P: Ports> Engine<P> {
         &self,
         profiles: &Profiles,
         id: &ProfileId,
+        deadline: Deadline,
     ) -> Result<Option<Arc<ProfileInUse>>, Outage> {
         let mut known = profiles.known.lock().await;
         if let Some(profile) = known.get(id) {
             return Ok(profile.clone());
         }
-        let stored = self.ports.mailboxes().profile(id).await?;
-        let in_use = stored.map(|stored| {
-            let connections = share(stored.profile.maximum_concurrent_connections, self.settings.invocations_max);
-            Arc::new(ProfileInUse { stored, connections: Arc::new(Semaphore::new(connections)) })
-        });
+        let in_use = match self.ports.mailboxes().profile(id).await? {
+            None => None,
+            Some(stored) => {
+                let connections = stored.profile.maximum_concurrent_connections;
+                let place = self.place(id, connections, deadline).await?;
+                let connections = Arc::new(Semaphore::new(share(connections, self.settings.invocations_max)));
+                Some(Arc::new(ProfileInUse { stored, connections, place }))
+            }
+        };
         known.insert(id.clone(), in_use.clone());
         Ok(in_use)
+    }
+
+    /// A profile with fewer connections than there may be invocations has a place for each of them in the table; an
+    /// invocation without one leaves its mailboxes alone. Other profiles cost nothing here.
+    async fn place(&self, id: &ProfileId, connections: u16, deadline: Deadline) -> Result<Place, Outage> {
+        if connections >= self.settings.invocations_max {
+            return Ok(Place::Unneeded);
+        }
+        let now = self.now();
+        let until = deadline.as_of(now, LEASE_MARGIN);
+        let taken = self.ports.mailboxes().take_place(id, connections, until, now).await?;
+        Ok(taken.map_or(Place::Full, Place::Held))
+    }
+
+    async fn leave_places(&self, profiles: &Profiles) {
+        for (id, profile) in profiles.known.lock().await.iter() {
+            if let Some(Place::Held(place)) = profile.as_ref().map(|profile| profile.place)
+                && let Err(outage) = self.ports.mailboxes().leave_place(id, place).await
+            {
+                // It is free again when its time is up.
+                tracing::error!(profile = %id, error = outage.chain(), "a place could not be given back");
+            }
+        }
+    }
+
+    /// Puts a wake back for a while, because other invocations have all connections of its profile.
+    pub(crate) async fn put_back(&self, wake: &Wake) -> Result<(), Outage> {
+        self.ports.queue().send(wake.delivery, std::slice::from_ref(wake), CONNECTIONS_BUSY_SECONDS).await
     }
 }
 
@@ -167,7 +217,6 @@ mod tests {
     fn a_profiles_connections_are_shared_among_the_invocations() {
         assert_eq!(share(10, 10), 1);
         assert_eq!(share(300, 10), 30);
-        assert_eq!(share(1, 10), 1);
         assert_eq!(share(10, 0), 10);
     }
 }

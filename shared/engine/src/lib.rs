@@ -79,6 +79,12 @@ impl Deadline {
         self.left() < margin
     }
 
+    /// The moment `margin` after the deadline, on the clock that says `now`.
+    pub(crate) fn as_of(self, now: Timestamp, margin: Duration) -> Timestamp {
+        let seconds = (self.left() + margin).as_secs();
+        mailrail_domain::seconds_after(now, i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+
     /// What is left.
     #[must_use]
     pub fn left(self) -> Duration {

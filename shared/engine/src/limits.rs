@@ -29,6 +29,10 @@ pub const QUEUE_DELAY_SECONDS_MAX: u32 = 900;
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 /// A lease outlives the invocation by this much, so that it never ends under a run that is still alive.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// A mailbox whose profile has no connection free is looked at again after this long.
+pub const CONNECTIONS_BUSY_SECONDS: u32 = 15;
+/// A run that goes on in the next one is woken after this long, so that the next reads the row as this one wrote it.
+pub const GO_ON_SECONDS: u32 = 1;
 /// Largest message that is read into memory whole, so that its parts can be taken out.
 pub const WHOLE_MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest message that becomes a record (source system: 150 MB). Larger ones go to quarantine, streamed.

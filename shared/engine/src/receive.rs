@@ -79,7 +79,7 @@ impl<P: Ports> Engine<P> {
             tracing::info!(mailbox = %wake.mailbox, "the mailbox is gone");
             return Ok(());
         };
-        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id).await? else {
+        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id, deadline).await? else {
             return Err(Outage::new("the mailbox's email server profile is missing from the table"));
         };
         let Some(incoming) = profile.profile().incoming.clone() else {
@@ -89,15 +89,16 @@ impl<P: Ports> Engine<P> {
         if gate(&row.state, interval, self.now()) != Gate::Open {
             return Ok(());
         }
-        let _connection = profile.connection().await;
+        let Some(_connection) = profile.connection().await else {
+            return self.put_back(wake).await;
+        };
         if deadline.is_within(DEADLINE_MARGIN) {
             return Err(Outage::new("no time was left for a connection of the profile"));
         }
         let started = self.now();
-        let lease = deadline.left() + LEASE_MARGIN;
         let mut run = Run {
             claim: row.claim.clone(),
-            lease_until: seconds_after(started, i64::try_from(lease.as_secs()).unwrap_or(i64::MAX)),
+            lease_until: deadline.as_of(started, LEASE_MARGIN),
             leased: false,
             start_date: row.mailbox.start_date(profile.profile()),
             delete_after_processing: profile.profile().delete_after_processing,

@@ -48,18 +48,19 @@ impl<P: Ports> Engine<P> {
         if due.is_empty() {
             return Ok(());
         }
-        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id).await? else {
+        let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id, deadline).await? else {
             return Err(Outage::new("the mailbox's email server profile is missing from the table"));
         };
         if let Some(why) = closed {
             return self.say_why_it_waits(&row, &profile, why, now).await;
         }
-        let _connection = profile.connection().await;
+        let Some(_connection) = profile.connection().await else {
+            return self.put_back(wake).await;
+        };
         if deadline.is_within(DEADLINE_MARGIN) {
             return Err(Outage::new("no time was left for a connection of the profile"));
         }
-        let lease = deadline.left() + LEASE_MARGIN;
-        let until = seconds_after(now, i64::try_from(lease.as_secs()).unwrap_or(i64::MAX));
+        let until = deadline.as_of(now, LEASE_MARGIN);
         let Some(claim) = self.ports.mailboxes().lease(&row.claim, until, now).await? else {
             return Ok(());
         };

@@ -14,7 +14,7 @@ use mailrail_domain::{
 
 use crate::{
     Engine,
-    limits::QUEUE_DELAY_SECONDS_MAX,
+    limits::{GO_ON_SECONDS, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,
     ports::{AlertWrite, Claim, DeliveryRow, MailboxQueue, MailboxStore, Ports, Settlement, Wake},
 };
@@ -78,7 +78,7 @@ impl<P: Ports> Engine<P> {
         let delay = match outcome.retry_in_seconds {
             Some(seconds) if seconds <= QUEUE_DELAY_SECONDS_MAX => Some(seconds),
             Some(_) => None,
-            None => ended.more.then_some(0).filter(|_| outcome.state.enabled),
+            None => ended.more.then_some(GO_ON_SECONDS).filter(|_| outcome.state.enabled),
         };
         match delay {
             Some(seconds) => self.ports.queue().send(delivery, &[wake], seconds).await,

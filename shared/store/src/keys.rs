@@ -67,6 +67,11 @@ pub fn mailboxes_of(profile: &ProfileId) -> String {
     format!("PROFILE#{profile}#MAILBOXES")
 }
 
+/// One of a profile's places, for a profile with fewer connections than there may be invocations.
+pub fn place(profile: &ProfileId, place: u16) -> Key {
+    (format!("PROFILE#{profile}#PLACES"), place.to_string())
+}
+
 pub fn slot(slot: Slot) -> String {
     format!("{SCHEDULE}#{}#{}", slot.interval_minutes, slot.phase)
 }

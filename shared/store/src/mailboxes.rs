@@ -5,7 +5,7 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind, AlertStatus, CLOSED_ALERT_DAYS},
     delivery::Delivery,
-    id::MailboxId,
+    id::{MailboxId, ProfileId},
     position::Position,
     schedule::Slot,
     seconds_after,
@@ -111,6 +111,37 @@ impl MailboxStore for Store {
             writes.extend(self.schedule_writes(&claim.mailbox, claim.delivery, before, interval).await?);
         }
         Ok(self.transact(writes).await?.is_none())
+    }
+
+    async fn take_place(
+        &self,
+        profile: &ProfileId,
+        places: u16,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u16>, Outage> {
+        for place in 0..places {
+            let request = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key_of(keys::place(profile, place))))
+                .update_expression("SET leased_until = :until")
+                .condition_expression("attribute_not_exists(leased_until) OR leased_until <= :now")
+                .expression_attribute_values(":until", number(until.timestamp()))
+                .expression_attribute_values(":now", number(now.timestamp()));
+            if conditional(request.send().await, "taking a place at a server")? {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn leave_place(&self, profile: &ProfileId, place: u16) -> Result<(), Outage> {
+        let request = self.client.delete_item().table_name(&self.table);
+        let request = request.set_key(Some(key_of(keys::place(profile, place))));
+        request.send().await.map_err(outage("leaving a place at a server"))?;
+        Ok(())
     }
 
     async fn intervals(&self) -> Result<Vec<u16>, Outage> {

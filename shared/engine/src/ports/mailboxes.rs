@@ -4,7 +4,7 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind},
     delivery::{Delivery, DeliveryState},
-    id::MailboxId,
+    id::{MailboxId, ProfileId},
     mailbox::Mailbox,
     notice::Notice,
     position::Position,
@@ -103,6 +103,19 @@ pub trait MailboxStore: Send + Sync {
     /// Ends a run: state, position, alerts, notice, schedule and the release of the lease, all or nothing. `false` if
     /// somebody else wrote since, in which case nothing was written.
     fn commit(&self, claim: &Claim, settlement: &Settlement) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Takes one of `places` places at a profile's servers until `until`, for a profile that has fewer connections
+    /// than there may be invocations; `None` if all are taken at `now`.
+    fn take_place(
+        &self,
+        profile: &ProfileId,
+        places: u16,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<u16>, Outage>> + Send;
+
+    /// Gives a place back.
+    fn leave_place(&self, profile: &ProfileId, place: u16) -> impl Future<Output = Result<(), Outage>> + Send;
 
     /// The intervals that any delivery stands under.
     fn intervals(&self) -> impl Future<Output = Result<Vec<u16>, Outage>> + Send;

@@ -39,6 +39,7 @@ struct State {
     schedule: BTreeMap<Slot, BTreeSet<(MailboxId, Delivery)>>,
     alerts: BTreeMap<(MailboxId, Delivery, AlertKind), Vec<Alert>>,
     notices: BTreeMap<String, Notice>,
+    places: BTreeMap<(ProfileId, u16), Timestamp>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -159,6 +160,26 @@ impl MailboxStore for MemoryState {
             state.notices.insert(notice.id.clone(), notice.clone());
         }
         Ok(true)
+    }
+
+    async fn take_place(
+        &self,
+        profile: &ProfileId,
+        places: u16,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u16>, Outage> {
+        let mut state = lock(&self.0);
+        let free = (0..places).find(|n| state.places.get(&(profile.clone(), *n)).is_none_or(|held| *held <= now));
+        if let Some(place) = free {
+            state.places.insert((profile.clone(), place), until);
+        }
+        Ok(free)
+    }
+
+    async fn leave_place(&self, profile: &ProfileId, place: u16) -> Result<(), Outage> {
+        lock(&self.0).places.remove(&(profile.clone(), place));
+        Ok(())
     }
 
     async fn intervals(&self) -> Result<Vec<u16>, Outage> {
