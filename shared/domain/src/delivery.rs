@@ -99,6 +99,10 @@ pub struct DeliveryState {
     /// Alerts of this delivery that are open, so that a success knows what to close without a read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_alerts: Vec<AlertKind>,
+    /// Which account on which server the position belongs to, as a digest; a position of another is worth nothing, even
+    /// where its numbers look right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// How often it has been disabled; names the notice of each disabling.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times_disabled: u32,

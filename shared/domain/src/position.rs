@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::profile::IncomingServer;
+
 /// How far a mailbox has been read, by protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "protocol", rename_all = "kebab-case")]
@@ -16,6 +18,13 @@ pub enum Position {
     Imap(ImapPosition),
     /// Of a POP3 maildrop.
     Pop3(Pop3Position),
+}
+
+/// The account that a position belongs to: protocol, server and user name, as a short digest.
+#[must_use]
+pub fn source(server: &IncomingServer, username: &str) -> String {
+    let account = format!("{:?} {} {} {username}", server.protocol, server.location.host, server.location.port);
+    hex(&Sha256::digest(account.as_bytes())[..8])
 }
 
 /// How far an IMAP folder has been read.
@@ -180,6 +189,17 @@ mod tests {
 
     fn folder(uid_validity: u32, uid_next: Option<u32>, mod_seq: Option<u64>) -> FolderState {
         FolderState { uid_validity, uid_next, mod_seq }
+    }
+
+    #[test]
+    fn a_position_belongs_to_one_account_on_one_server() {
+        let (profile, _) = crate::profile::sample();
+        let here = profile.incoming.unwrap();
+        let mut there = here.clone();
+        there.location.host.push_str(".new");
+        assert_eq!(source(&here, "a"), source(&here.clone(), "a"));
+        assert_ne!(source(&here, "a"), source(&here, "b"));
+        assert_ne!(source(&here, "a"), source(&there, "a"));
     }
 
     #[test]

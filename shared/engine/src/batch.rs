@@ -4,11 +4,14 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use mailrail_domain::{delivery::Delivery, id::ProfileId, profile::EmailServerProfile};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     Deadline, Engine,
-    limits::{CONNECTIONS_BUSY_SECONDS, DEADLINE_MARGIN, LEASE_MARGIN, MAILBOXES_AT_ONCE},
+    limits::{CONNECTIONS_BUSY_SECONDS, DEADLINE_MARGIN, GIVE_UP_MARGIN, LEASE_MARGIN, MAILBOXES_AT_ONCE},
     outage::Outage,
     ports::{Directory, MailboxQueue, MailboxStore, Ports, StoredProfile, Wake},
 };
@@ -144,13 +147,18 @@ impl<P: Ports> Engine<P> {
             }
         };
         let (mailbox, delivery) = (&wake.mailbox, wake.delivery.as_str());
-        match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(Ok(())) => Handled::Done,
-            Ok(Err(outage)) => {
+        let time = deadline.left().saturating_sub(GIVE_UP_MARGIN);
+        match timeout(time, AssertUnwindSafe(run).catch_unwind()).await {
+            Err(_) => {
+                tracing::error!(%mailbox, delivery, "out of time; counts against no mailbox");
+                Handled::Again
+            }
+            Ok(Ok(Ok(()))) => Handled::Done,
+            Ok(Ok(Err(outage))) => {
                 tracing::error!(%mailbox, delivery, error = outage.chain(), "outage; counts against no mailbox");
                 Handled::Again
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 tracing::error!(%mailbox, delivery, "panic; counts against no mailbox");
                 Handled::Again
             }

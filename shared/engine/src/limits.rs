@@ -27,6 +27,8 @@ pub const QUEUE_BATCHES_AT_ONCE: usize = 16;
 pub const QUEUE_DELAY_SECONDS_MAX: u32 = 900;
 /// No mailbox is begun, and no further page fetched, when less than this is left of the invocation.
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
+/// A mailbox that is still at it when this is left is given up, so that the batch can be answered for the others.
+pub const GIVE_UP_MARGIN: Duration = Duration::from_secs(2);
 /// A lease outlives the invocation by this much, so that it never ends under a run that is still alive.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// A mailbox whose profile has no connection free is looked at again after this long.

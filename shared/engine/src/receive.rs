@@ -10,7 +10,7 @@ use mailrail_domain::{
     delivery::Delivery,
     gate::{Gate, gate},
     id::MailboxId,
-    position::{Position, SeenUidls, hex},
+    position::{Position, SeenUidls, hex, source},
     profile::{IncomingProtocol, IncomingServer},
     quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
@@ -75,7 +75,7 @@ impl<P: Ports> Engine<P> {
     /// Receives the email of a wake's mailbox. An error of the mailbox or its server ends in its row; what is returned
     /// is ours alone.
     pub(crate) async fn receive(&self, wake: &Wake, profiles: &Profiles, deadline: Deadline) -> Result<(), Outage> {
-        let Some(row) = self.ports.mailboxes().load(&wake.mailbox, Delivery::IncomingEmail).await? else {
+        let Some(mut row) = self.ports.mailboxes().load(&wake.mailbox, Delivery::IncomingEmail).await? else {
             tracing::info!(mailbox = %wake.mailbox, "the mailbox is gone");
             return Ok(());
         };
@@ -95,6 +95,11 @@ impl<P: Ports> Engine<P> {
         if deadline.is_within(DEADLINE_MARGIN) {
             return Err(Outage::new("no time was left for a connection of the profile"));
         }
+        let source = source(&incoming, row.mailbox.sign_in_name());
+        if row.state.source.as_ref().is_some_and(|known| *known != source) {
+            row.position = None;
+        }
+        row.state.source = Some(source);
         let started = self.now();
         let mut run = Run {
             claim: row.claim.clone(),
@@ -115,7 +120,6 @@ impl<P: Ports> Engine<P> {
         };
         let (claim, position, done) = (run.claim, run.position, run.done);
         tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
-        let mut row = row;
         if done > 0 {
             // Messages came through before the failure, so the row of failures was broken: this one is its first.
             row.state.transient_failure_count = 0;

@@ -32,6 +32,9 @@ const CAPABILITIES_MAX: usize = 200;
 const UIDL_BYTES_MAX: usize = 512;
 /// RETR commands that are under way at once, where the server has PIPELINING.
 const PIPELINE: usize = 16;
+/// Content that is under way at once, unless one message alone is larger: what has to be heard out before another
+/// command can be answered.
+const PIPELINE_BYTES: u64 = CHUNK_BYTES as u64;
 
 /// A signed-in session.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Session {
     asked: VecDeque<(Listed, u64)>,
     /// Whether a large message is being read in pieces.
     in_pieces: bool,
+    /// Whether what comes next continues a line whose beginning was copied already.
+    in_line: bool,
     deletions: Vec<u32>,
 }
 
@@ -102,6 +107,7 @@ impl Session {
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             in_pieces: false,
+            in_line: false,
             deletions: Vec::new(),
         };
         session.sign_in(access).await?;
@@ -169,8 +175,10 @@ impl Session {
         self.wire.write(b"UIDL\r\n").await?;
         let line = self.wire.line(LINE_BYTES_MAX).await?;
         if !line.starts_with(b"+OK") {
-            let evidence = Evidence::new(Stage::List, &String::from_utf8_lossy(&line)).with_code("-ERR");
-            return Err(DeliveryError::new(Cause::CapabilityMissing, evidence));
+            let error = refusal(Stage::List, &line);
+            // Without a code that says otherwise, the server does not know the command.
+            let cause = if error.cause == Cause::Unknown { Cause::CapabilityMissing } else { error.cause };
+            return Err(DeliveryError { cause, ..error });
         }
         self.listing.clear();
         while let Some(line) = list_line(&mut self.wire).await? {
@@ -254,16 +262,19 @@ impl Session {
         arrival(Content::Whole(message.freeze(), share))
     }
 
-    /// Keeps the pipeline full, but for large messages, which go alone.
+    /// Keeps the pipeline full.
     async fn ask_for_more(&mut self) -> Result<(), DeliveryError> {
         let most = if self.can("PIPELINING") { PIPELINE } else { 1 };
         if self.asked.len() > most / 2 {
             return Ok(());
         }
         let mut commands = String::new();
+        let mut bytes: u64 = self.asked.iter().map(|(_, size)| size).sum();
         while self.asked.len() < most
-            && let Some((listed, size)) = self.waiting.pop_front()
+            && let Some((listed, size)) =
+                self.waiting.pop_front_if(|(_, size)| bytes == 0 || bytes.saturating_add(*size) <= PIPELINE_BYTES)
         {
+            bytes = bytes.saturating_add(size);
             commands.push_str(&format!("RETR {}\r\n", listed.number));
             self.asked.push_back((listed, size));
         }
@@ -290,18 +301,21 @@ impl Session {
         while let Some(length) = memchr::memchr(b'\n', available.get(taken..).unwrap_or_default()) {
             let line = available.get(taken..=taken + length).unwrap_or_default();
             taken += length + 1;
-            if line == b".\r\n" || line == b".\n" {
+            if !self.in_line && (line == b".\r\n" || line == b".\n") {
                 at_end = true;
                 break;
             }
-            into.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+            into.extend_from_slice(unstuffed(line, self.in_line));
+            self.in_line = false;
         }
-        let (waiting, nothing) = (available.len(), taken == 0);
+        if taken == 0 && available.len() > LINE_BYTES_MAX {
+            // The end of the line is far: what there is of it need not wait for it. A dot alone is much shorter.
+            into.extend_from_slice(unstuffed(available, self.in_line));
+            taken = available.len();
+            self.in_line = true;
+        }
         self.wire.consume(taken);
-        if nothing {
-            if waiting > CHUNK_BYTES {
-                return Err(self.wire.violation("the server sends a message without line ends"));
-            }
+        if taken == 0 {
             self.wire.fill().await?;
         }
         Ok(!at_end)
@@ -332,8 +346,12 @@ impl Session {
 
     /// Deletes what is marked, which takes effect at QUIT alone, and ends the session.
     pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
-        if !self.asked.is_empty() || self.in_pieces {
-            // Messages are still on their way; without QUIT nothing is deleted, and they are read next time.
+        self.waiting.clear();
+        // Messages that are still on their way are heard out where something is to be deleted; they are read next time.
+        while !self.deletions.is_empty() && self.next().await?.is_some() {
+            while self.read().await?.is_some() {}
+        }
+        if !self.asked.is_empty() {
             return Ok(());
         }
         let deletions = std::mem::take(&mut self.deletions);
@@ -355,6 +373,11 @@ impl Session {
         let line = self.wire.line(LINE_BYTES_MAX).await?;
         if line.starts_with(b"+OK") { Ok(()) } else { Err(refusal(Stage::Fetch, &line)) }
     }
+}
+
+/// A line, or the rest of one, without the dot that was put before a dot (RFC 1939 section 3).
+fn unstuffed(line: &[u8], is_rest: bool) -> &[u8] {
+    if is_rest { line } else { line.strip_prefix(b".").unwrap_or(line) }
 }
 
 async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>) -> Result<(), DeliveryError> {

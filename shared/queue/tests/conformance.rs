@@ -1,0 +1,127 @@
+//! The queues keep the contract of their port, as the fake does.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+
+use std::time::Duration;
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_sqs::{Client, config::BehaviorVersion, types::QueueAttributeName};
+use aws_types::{SdkConfig, region::Region};
+use mailrail_domain::delivery::Delivery;
+use mailrail_engine::{
+    outage::Outage,
+    ports::{MailboxQueue, ReceivedWake, Wake},
+};
+use mailrail_queue::Queue;
+use mailrail_test_support::{
+    build::mailbox_id,
+    conformance::{
+        emulator::{emulator, fresh_account},
+        queue::{PassTime, VISIBILITY_SECONDS},
+    },
+    queue_suite,
+};
+
+queue_suite!(queues().await);
+
+const INCOMING: Delivery = Delivery::IncomingEmail;
+/// Receptions, of a second each, in which a message has to be there.
+const RECEPTIONS_MAX: usize = 30;
+
+/// The queues of an account of their own.
+struct Queues {
+    client: Client,
+    incoming_email_url: String,
+    queue: Queue,
+}
+
+impl MailboxQueue for Queues {
+    fn send(&self, delivery: Delivery, wakes: &[Wake], delay: u32) -> impl Future<Output = Result<(), Outage>> + Send {
+        self.queue.send(delivery, wakes, delay)
+    }
+
+    fn receive(&self, delivery: Delivery) -> impl Future<Output = Result<Vec<ReceivedWake>, Outage>> + Send {
+        self.queue.receive(delivery)
+    }
+
+    fn delete(&self, delivery: Delivery, receipts: &[String]) -> impl Future<Output = Result<(), Outage>> + Send {
+        self.queue.delete(delivery, receipts)
+    }
+}
+
+impl PassTime for Queues {
+    async fn pass(&self, seconds: u32) {
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    }
+}
+
+async fn queues() -> Queues {
+    let emulator = emulator();
+    let credentials = Credentials::new(fresh_account(), "test", None, None, "test");
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(emulator.region))
+        .endpoint_url(emulator.url)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        // Its own for each test: a connection ends with the test that opened it.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    let client = Client::new(&config);
+    let incoming_email_url = created(&client, "incoming-email").await;
+    let outgoing_email_url = created(&client, "outgoing-email").await;
+    let queue = Queue::new(client.clone(), Some(incoming_email_url.clone()), Some(outgoing_email_url));
+    Queues { client, incoming_email_url, queue }
+}
+
+async fn created(client: &Client, name: &str) -> String {
+    let request = client.create_queue().queue_name(name);
+    let request = request.attributes(QueueAttributeName::VisibilityTimeout, VISIBILITY_SECONDS.to_string());
+    request.send().await.unwrap().queue_url.unwrap()
+}
+
+/// The first messages that come, waited for within a bound.
+async fn received(queues: &Queues) -> Vec<ReceivedWake> {
+    for _ in 0..RECEPTIONS_MAX {
+        let received = queues.receive(INCOMING).await.unwrap();
+        if !received.is_empty() {
+            return received;
+        }
+    }
+    panic!("nothing came in {RECEPTIONS_MAX} receptions");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_reported_and_stays_on_the_queue() {
+    let queues = queues().await;
+    let body = "{\"version\":99}";
+    queues.client.send_message().queue_url(&queues.incoming_email_url).message_body(body).send().await.unwrap();
+    for _ in 0..2 {
+        let received = received(&queues).await;
+        assert!(matches!(&received[..], [ReceivedWake { wake: Err(_), .. }]), "{received:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_keeps_no_other_back() {
+    let queues = queues().await;
+    queues.client.send_message().queue_url(&queues.incoming_email_url).message_body("?").send().await.unwrap();
+    let wake = Wake { mailbox: mailbox_id("m1"), delivery: INCOMING };
+    queues.send(INCOMING, std::slice::from_ref(&wake), 0).await.unwrap();
+    for _ in 0..RECEPTIONS_MAX {
+        if received(&queues).await.into_iter().any(|message| message.wake.as_ref() == Ok(&wake)) {
+            return;
+        }
+    }
+    panic!("the wake did not come");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_an_outage() {
+    let queues = queues().await;
+    let gone = format!("{}-gone", queues.incoming_email_url);
+    let queue = Queue::new(queues.client.clone(), Some(gone), None);
+    let wake = Wake { mailbox: mailbox_id("m1"), delivery: INCOMING };
+    assert!(queue.send(INCOMING, &[wake], 0).await.is_err());
+    assert!(queue.receive(INCOMING).await.is_err());
+    assert!(queue.receive(Delivery::OutgoingEmail).await.is_err(), "one that this function does not know");
+}

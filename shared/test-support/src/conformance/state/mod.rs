@@ -1,0 +1,312 @@
+//! Mailboxes, profiles, schedule, alerts and notices: three traits that one store implements, since what they promise
+//! of one another could not be promised by three.
+
+pub mod alerts;
+pub mod commits;
+pub mod enabling;
+pub mod leases;
+pub mod mailboxes;
+pub mod notices;
+pub mod profiles;
+pub mod schedule;
+
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertChange},
+    cause::{Cause, CredentialSource, DeliveryError},
+    delivery::Delivery,
+    evidence::{Evidence, Stage},
+    id::MailboxId,
+    notice::{Notice, NoticeStatus},
+    profile::{IncomingProtocol, Security},
+    retry::{Attempt, RetryPolicy, settle},
+    schedule::Slot,
+};
+use mailrail_engine::ports::{
+    AlertFilter, AlertWrite, Claim, Created, DeliveryRow, Directory, MailboxDetails, MailboxStore, NoticeStore, Sealed,
+    Settlement, StoredMailbox, StoredProfile, Wake,
+};
+
+use super::{PAGES_MAX, every_page};
+use crate::build::{location, mailbox, mailbox_id, profile};
+
+/// Every test of the suite, each on a fresh `$make`: an expression of a test's asynchronous body.
+#[macro_export]
+macro_rules! state_suite {
+    ($make:expr) => {
+        $crate::conformance_tests!(leases in state::leases, $make, [
+            a_delivery_of_an_unknown_mailbox_is_not_there,
+            a_lease_shows_until_when_it_is_held,
+            a_lease_leaves_state_and_position_alone,
+            a_second_lease_is_refused_while_the_first_is_held,
+            a_lease_is_granted_again_once_the_first_has_run_out,
+            a_lease_is_refused_when_somebody_wrote_since,
+            a_lease_of_one_delivery_leaves_the_others_free,
+            of_twenty_racing_leases_exactly_one_is_granted,
+            an_advance_keeps_the_position_of_a_folder,
+            an_advance_keeps_the_position_of_a_maildrop,
+            an_advance_moves_the_claim_and_keeps_the_lease,
+            an_advance_after_somebody_else_wrote_changes_nothing,
+            a_deleted_mailbox_can_be_neither_leased_nor_advanced,
+        ]);
+        $crate::conformance_tests!(commits in state::commits, $make, [
+            a_commit_writes_the_whole_state_and_the_position,
+            a_commit_without_a_position_keeps_the_stored_one,
+            a_commit_releases_the_lease,
+            a_commit_writes_alert_notice_and_schedule_with_the_state,
+            a_commit_after_somebody_else_wrote_changes_nothing,
+            a_commit_over_a_deleted_mailbox_writes_nothing,
+            a_claim_is_good_for_one_commit,
+            a_claim_of_an_advance_is_good_for_the_commit,
+            a_commit_leaves_the_other_deliveries_alone,
+            of_twenty_racing_commits_exactly_one_wins_and_one_failure_is_counted,
+            deliveries_of_one_mailbox_commit_side_by_side,
+            mailboxes_of_one_interval_commit_side_by_side,
+            ten_failures_in_a_row_are_counted_one_by_one,
+        ]);
+        $crate::conformance_tests!(schedule in state::schedule, $make, [
+            an_enabled_delivery_stands_in_its_slot_alone,
+            a_delivery_that_nobody_moves_stands_nowhere,
+            a_commit_at_the_same_interval_leaves_the_slot,
+            a_commit_at_another_interval_moves_the_slot_once,
+            a_disabled_delivery_leaves_the_schedule,
+            a_commit_of_a_disabled_delivery_keeps_it_out,
+            every_interval_in_use_is_named,
+            a_slot_in_which_nothing_stands_is_empty,
+            a_slot_of_many_pages_wakes_each_delivery_once,
+        ]);
+        $crate::conformance_tests!(alerts in state::alerts, $make, [
+            an_alert_comes_back_as_it_was_raised,
+            a_repeat_raises_the_count_of_the_open_alert,
+            a_repeat_shows_what_happened_last,
+            mailboxes_deliveries_and_kinds_have_alerts_of_their_own,
+            one_commit_raises_one_alert_and_closes_another,
+            a_closed_alert_is_listed_as_closed_and_no_longer_as_open,
+            an_alert_raised_after_a_closing_is_a_fresh_one,
+            every_closed_alert_stays_listed,
+            closing_what_is_not_open_is_no_obstacle,
+            alerts_of_a_mailbox_come_newest_first,
+            alerts_of_a_status_come_newest_first,
+            alerts_of_a_mailbox_are_each_listed_once_over_all_pages,
+            alerts_of_a_status_are_each_listed_once_over_all_pages,
+        ]);
+        $crate::conformance_tests!(enabling in state::enabling, $make, [
+            a_delivery_enabled_again_begins_to_count_at_zero,
+            a_delivery_enabled_again_goes_on_where_it_was,
+            a_delivery_enabled_again_enters_the_schedule,
+            a_running_delivery_enabled_again_moves_to_its_interval_once,
+            enabling_closes_the_alerts_of_that_delivery_alone,
+            a_commit_of_a_run_from_before_the_enabling_is_refused,
+            a_delivery_that_nobody_moves_stays_disabled,
+            enabling_an_unknown_mailbox_is_answered_so,
+        ]);
+        $crate::conformance_tests!(mailboxes in state::mailboxes, $make, [
+            an_unknown_mailbox_is_not_there,
+            a_new_mailbox_has_three_deliveries_in_their_first_state,
+            a_delivery_comes_with_its_mailbox_and_the_sealed_credentials,
+            an_address_belongs_to_one_mailbox_however_it_is_spelled,
+            of_mailboxes_that_race_for_an_address_one_gets_it,
+            every_read_shows_a_mailbox_as_it_was_changed,
+            a_change_that_leaves_the_methods_leaves_the_deliveries,
+            a_changed_method_begins_that_delivery_anew_and_leaves_the_others,
+            a_method_that_is_taken_away_takes_the_delivery_out_of_the_schedule,
+            a_run_from_before_its_method_changed_is_refused,
+            a_run_from_before_a_change_does_not_undo_it,
+            a_changed_address_frees_the_old_one,
+            an_address_of_another_mailbox_is_refused_and_nothing_changes,
+            a_mailbox_may_spell_its_own_address_anew,
+            mailboxes_are_each_listed_once_over_all_pages,
+            mailboxes_of_a_profile_are_each_listed_once_over_all_pages,
+            a_mailbox_that_changed_its_profile_is_listed_under_the_new_one_alone,
+            a_deleted_mailbox_is_gone_from_every_read,
+            a_deleted_mailbox_frees_its_address,
+            a_deleted_mailbox_leaves_the_schedule,
+            a_deleted_mailbox_takes_its_alerts_along,
+            deleting_a_mailbox_leaves_the_others,
+        ]);
+        $crate::conformance_tests!(profiles in state::profiles, $make, [
+            an_unknown_profile_is_not_there,
+            a_profile_comes_back_as_it_was_written,
+            a_profile_written_again_is_the_changed_one,
+            a_deleted_profile_is_gone,
+            profiles_are_each_listed_once_over_all_pages,
+            an_organization_without_settings_has_the_default_ones,
+            settings_of_the_organization_come_back_as_they_were_written,
+        ]);
+        $crate::conformance_tests!(notices in state::notices, $make, [
+            a_notice_comes_back_as_it_was_committed,
+            pending_notices_come_in_the_order_of_their_next_attempt,
+            an_attempt_that_failed_moves_the_notice_back,
+            an_update_is_refused_when_somebody_attempted_since,
+            of_twenty_racing_updates_exactly_one_wins,
+            an_unknown_notice_is_not_updated,
+            a_sent_notice_is_listed_as_sent_and_no_longer_as_pending,
+            the_same_notice_committed_twice_is_one,
+            a_disabling_after_the_method_changed_is_told_as_well,
+            notices_are_each_listed_once_over_all_pages,
+        ]);
+    };
+}
+
+/// One store of all three.
+pub trait StateStore: MailboxStore + Directory + NoticeStore {}
+impl<S: MailboxStore + Directory + NoticeStore> StateStore for S {}
+
+/// Minutes between two runs, where a test is not about them.
+const INTERVAL: u16 = 5;
+const INCOMING: Delivery = Delivery::IncomingEmail;
+const OUTGOING: Delivery = Delivery::OutgoingEmail;
+const APPOINTMENTS: Delivery = Delivery::AppointmentsContactsTasks;
+/// More than any list of a test, where it is not about pages.
+const WHOLE_LIST: usize = 100;
+
+fn sealed(content: &str) -> Sealed {
+    Sealed {
+        wrapped_key: "d3JhcHBlZA==".to_owned(),
+        key_context: "profile/p1".to_owned(),
+        nonce: "bm9uY2U=".to_owned(),
+        ciphertext: content.to_owned(),
+    }
+}
+
+fn a_profile(id: &str) -> StoredProfile {
+    let incoming = (IncomingProtocol::Imap, location("imap.example.test", 993, Security::Tls));
+    let outgoing = location("smtp.example.test", 465, Security::Tls);
+    StoredProfile { profile: profile(id, Some(incoming), Some(outgoing)), credentials: None }
+}
+
+/// A mailbox of the profile `p1` whose incoming and outgoing email are synchronized.
+fn a_mailbox(id: &str) -> StoredMailbox {
+    StoredMailbox {
+        mailbox: mailbox(id, &format!("{id}@example.test"), &a_profile("p1").profile),
+        credentials: Some(sealed(id)),
+    }
+}
+
+/// The same mailbox in the store.
+async fn created(store: &impl StateStore, id: &str) -> MailboxId {
+    store.put_profile(&a_profile("p1")).await.unwrap();
+    assert_eq!(store.create_mailbox(&a_mailbox(id), INTERVAL).await.unwrap(), Created::Created);
+    mailbox_id(id)
+}
+
+async fn load(store: &impl StateStore, mailbox: &MailboxId, delivery: Delivery) -> DeliveryRow {
+    store.load(mailbox, delivery).await.unwrap().expect("a delivery of a mailbox that was created")
+}
+
+async fn details(store: &impl StateStore, mailbox: &MailboxId) -> MailboxDetails {
+    store.mailbox(mailbox).await.unwrap().expect("a mailbox that was created")
+}
+
+/// Changes a mailbox that is there.
+async fn change(store: &impl StateStore, mailbox: &MailboxId, to: impl FnOnce(&mut StoredMailbox)) -> Created {
+    let before = details(store, mailbox).await;
+    let mut after = before.stored.clone();
+    to(&mut after);
+    store.change_mailbox(&before, &after, INTERVAL).await.unwrap()
+}
+
+async fn commit(store: &impl StateStore, claim: &Claim, settlement: &Settlement) {
+    assert!(store.commit(claim, settlement).await.unwrap(), "a commit that nobody was quicker than");
+}
+
+/// What a run writes that has nothing to say.
+fn unchanged(row: &DeliveryRow) -> Settlement {
+    Settlement {
+        state: row.state.clone(),
+        position: None,
+        alerts: vec![],
+        notice: None,
+        interval_minutes: row.interval_minutes.unwrap_or(INTERVAL),
+        previous_interval_minutes: row.interval_minutes,
+    }
+}
+
+/// What a run writes that failed.
+fn failed(row: &DeliveryRow, cause: Cause, now: Timestamp) -> Settlement {
+    let (profile, policy, delivery) = (a_profile("p1").profile, RetryPolicy::default(), row.claim.delivery);
+    let evidence = Evidence::new(Stage::SignIn, "the server's words").with_code("NO").with_detail(Some("DETAIL"));
+    let error = DeliveryError::new(cause, evidence);
+    let outcome = settle(policy, &row.state, Attempt::Failed(&error, CredentialSource::Mailbox), now, now);
+    let alert = Alert::of_failure(&row.mailbox, &profile, delivery, &error, &outcome, policy, now)
+        .expect("a failure raises an alert");
+    let disabling = || Notice::of_disabling(&row.mailbox, &profile, delivery, &outcome, &alert, now);
+    Settlement {
+        notice: outcome.disabled.then(disabling),
+        alerts: vec![AlertWrite::Raise(Box::new(alert))],
+        state: outcome.state,
+        ..unchanged(row)
+    }
+}
+
+/// What a run writes that went through.
+fn succeeded(row: &DeliveryRow, now: Timestamp) -> Settlement {
+    let outcome = settle(RetryPolicy::default(), &row.state, Attempt::Succeeded, now, now);
+    let close = |change| match change {
+        AlertChange::Close(kind) => AlertWrite::Close(kind, now),
+        AlertChange::Raise(kind) => panic!("a success raised {kind:?}"),
+    };
+    Settlement { alerts: outcome.alerts.into_iter().map(close).collect(), state: outcome.state, ..unchanged(row) }
+}
+
+/// Disables a delivery as a permanent failure does.
+async fn disable(store: &impl StateStore, mailbox: &MailboxId, delivery: Delivery, now: Timestamp) {
+    let row = load(store, mailbox, delivery).await;
+    commit(store, &row.claim, &failed(&row, Cause::CredentialsRefused, now)).await;
+}
+
+/// Every wake of a slot, page by page.
+async fn wakes(store: &impl StateStore, slot: Slot) -> Vec<Wake> {
+    let mut wakes = Vec::new();
+    let mut cursor = None;
+    for _ in 0..PAGES_MAX {
+        let page = store.due(slot, cursor).await.unwrap();
+        wakes.extend(page.wakes);
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return wakes;
+        }
+    }
+    panic!("the slot does not end after {PAGES_MAX} pages");
+}
+
+/// The slots in which a delivery stands, once for each time it does, among all of these intervals.
+async fn slots(store: &impl StateStore, mailbox: &MailboxId, delivery: Delivery, intervals: &[u16]) -> Vec<Slot> {
+    let mut found = Vec::new();
+    for &interval_minutes in intervals {
+        for phase in 0..interval_minutes {
+            let slot = Slot { interval_minutes, phase };
+            let here = wakes(store, slot).await.into_iter();
+            found.extend(here.filter(|w| w.mailbox == *mailbox && w.delivery == delivery).map(|_| slot));
+        }
+    }
+    found
+}
+
+async fn alerts(store: &impl StateStore, filter: AlertFilter) -> Vec<Alert> {
+    every_page(WHOLE_LIST, async |page| store.alerts(&filter, page).await).await
+}
+
+async fn notices(store: &impl StateStore, status: NoticeStatus) -> Vec<Notice> {
+    every_page(WHOLE_LIST, async |page| store.notices(status, page).await).await
+}
+
+/// Everything that a commit may write.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    row: DeliveryRow,
+    slots: Vec<Slot>,
+    alerts: Vec<Alert>,
+    pending: Vec<Notice>,
+    sent: Vec<Notice>,
+}
+
+async fn everything(store: &impl StateStore, mailbox: &MailboxId, delivery: Delivery) -> Everything {
+    Everything {
+        row: load(store, mailbox, delivery).await,
+        slots: slots(store, mailbox, delivery, &[INTERVAL, 15]).await,
+        alerts: alerts(store, AlertFilter::Mailbox(mailbox.clone())).await,
+        pending: notices(store, NoticeStatus::Pending).await,
+        sent: notices(store, NoticeStatus::Sent).await,
+    }
+}
