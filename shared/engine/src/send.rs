@@ -19,7 +19,7 @@ use mailrail_domain::{
 use crate::{
     Deadline, Engine,
     batch::{ProfileInUse, Profiles},
-    limits::{DEADLINE_MARGIN, LEASE_MARGIN, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX, SENDS_PER_RUN},
+    limits::{DEADLINE_MARGIN, LEASE_MARGIN, OUTBOX_PAGE, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX, SENDS_PER_RUN},
     mime::dated,
     outage::Outage,
     ports::{
@@ -42,9 +42,10 @@ impl<P: Ports> Engine<P> {
             Gate::NotYet(_) => return Ok(()),
             Gate::Closed(why) => Some(why),
         };
-        let outbox = self.ports.records().outbox(&wake.mailbox, SENDS_PER_RUN).await?;
-        let full = outbox.len() >= SENDS_PER_RUN;
-        let due: Vec<StoredEmail> = outbox.into_iter().filter(|stored| is_due(stored, now)).collect();
+        let outbox = self.ports.records().outbox(&wake.mailbox, OUTBOX_PAGE).await?;
+        let mut due: Vec<StoredEmail> = outbox.into_iter().filter(|stored| is_due(stored, now)).collect();
+        let full = due.len() > SENDS_PER_RUN;
+        due.truncate(SENDS_PER_RUN);
         if due.is_empty() {
             return Ok(());
         }

@@ -310,19 +310,32 @@ impl Store {
         Ok(next.into_iter().next().map(|stored| stored.profile.id.to_string()))
     }
 
+    /// One page of a mailbox's alerts, the newest first. They stand in the table by kind, and are few: all are read.
     async fn alerts_of(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Alert>, Outage> {
-        let question = Question {
-            sort: Sort::BeginsWith(keys::ALERT),
-            limit: Some(page.limit),
-            after: page.cursor.clone().map(|sort| key_of((keys::mailbox_partition(mailbox), sort))),
-            consistent: true,
-            ..Question::of(keys::mailbox_partition(mailbox))
-        };
-        let (items, next) = self.query(question).await?;
-        let rows = items.into_iter().map(decode::<AlertRow>).map(|row| row.map(|row| row.alert));
-        let mut alerts = rows.collect::<Result<Vec<_>, _>>()?;
-        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.first_seen));
-        Ok(Page { items: alerts, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
+        let mut alerts = Vec::new();
+        let mut after = None;
+        for _ in 0..ALERT_PAGES_MAX {
+            let question = Question {
+                sort: Sort::BeginsWith(keys::ALERT),
+                consistent: true,
+                after,
+                ..Question::of(keys::mailbox_partition(mailbox))
+            };
+            let (items, next) = self.query(question).await?;
+            for item in items {
+                let alert = decode::<AlertRow>(item)?.alert;
+                alerts.push((keys::alert_place(&alert).1, alert));
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        alerts.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        let mut left = alerts.into_iter().filter(|(place, _)| page.cursor.as_ref().is_none_or(|c| place < c));
+        let taken: Vec<_> = left.by_ref().take(page.limit).collect();
+        let cursor = taken.last().filter(|_| left.next().is_some()).map(|(place, _)| place.clone());
+        Ok(Page { items: taken.into_iter().map(|(_, alert)| alert).collect(), cursor })
     }
 
     /// One page of several lists that are one by their order. The cursor is the place of the last entry, which all of

@@ -27,15 +27,15 @@ const REPLIES_MAX: usize = 1_000;
 impl RecordStore for Store {
     async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
         let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
-        let (inserted, received_at) = match self.put_new(item).await? {
-            None => (Inserted::New, email.received_at),
-            // Its place in the list is by the time of the record, so that seeing it again does not list it twice.
-            Some(there) => (Inserted::AlreadyThere, decode::<EmailRow>(there)?.email.received_at),
+        let (inserted, stored) = match self.put_new(item).await? {
+            None => (Inserted::New, email.clone()),
+            // Its places are by the record that is there, so that seeing it again does not list it twice.
+            Some(there) => (Inserted::AlreadyThere, decode::<EmailRow>(there)?.email),
         };
         // These follow the record, and a run that is cut off here finds the record and writes them again.
         tokio::try_join!(
-            self.put(place(keys::emails_of(mailbox), received_at, &email.id)),
-            self.put_reply(email, inserted)
+            self.put(place(keys::emails_of(mailbox), stored.received_at, &stored.id)),
+            self.put_reply(&stored)
         )?;
         Ok(inserted)
     }
@@ -47,7 +47,7 @@ impl RecordStore for Store {
         }
         tokio::try_join!(
             self.put(place(keys::emails_of(&email.mailbox_id), email.received_at, &email.id)),
-            self.put_reply(email, Inserted::New)
+            self.put_reply(email)
         )?;
         Ok(true)
     }
@@ -144,12 +144,10 @@ impl RecordStore for Store {
 
 impl Store {
     /// Ties a reply to the Message-ID that it answers, whether that email is here yet or not.
-    async fn put_reply(&self, email: &Email, inserted: Inserted) -> Result<(), Outage> {
-        match (email.answers(), inserted) {
-            (Some(answered), Inserted::New | Inserted::AlreadyThere) => {
-                self.put(key_of(keys::reply(&message_key(answered), &email.id))).await
-            }
-            (None, _) => Ok(()),
+    async fn put_reply(&self, email: &Email) -> Result<(), Outage> {
+        match email.answers() {
+            Some(answered) => self.put(key_of(keys::reply(&message_key(answered), &email.id))).await,
+            None => Ok(()),
         }
     }
 }

@@ -32,7 +32,7 @@ const CONTEXT: &str = "mailrail:profile";
 pub struct KmsVault {
     client: aws_sdk_kms::Client,
     key_id: String,
-    /// By wrapped key.
+    /// By context and wrapped key.
     opened: Mutex<HashMap<String, Arc<LessSafeKey>>>,
     /// By context: the key that new secrets of it are sealed with.
     sealing: Mutex<HashMap<String, (String, Arc<LessSafeKey>)>>,
@@ -70,7 +70,9 @@ impl KmsVault {
 
     /// The data key of an envelope; `None` if the key service says that it is not one of its own for this context.
     async fn opening_key(&self, sealed: &Sealed) -> Result<Option<Arc<LessSafeKey>>, Outage> {
-        if let Some(found) = self.opened.lock().ok().and_then(|keys| keys.get(&sealed.wrapped_key).cloned()) {
+        // The context is part of the name: a key that was opened for one context must not open for another.
+        let name = format!("{} {}", sealed.key_context, sealed.wrapped_key);
+        if let Some(found) = self.opened.lock().ok().and_then(|keys| keys.get(&name).cloned()) {
             return Ok(Some(found));
         }
         let Ok(wrapped) = STANDARD.decode(&sealed.wrapped_key) else {
@@ -89,7 +91,7 @@ impl KmsVault {
         };
         let key = usable(plain.into_inner())?;
         if let Ok(mut keys) = self.opened.lock() {
-            keep(&mut keys, &sealed.wrapped_key, Arc::clone(&key));
+            keep(&mut keys, &name, Arc::clone(&key));
         }
         Ok(Some(key))
     }

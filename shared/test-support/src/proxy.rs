@@ -33,6 +33,10 @@ pub enum Mischief {
     CorruptAt(u64),
     /// Closed as soon as the client has sent this many bytes; the server has them, and its answer is lost.
     CutReplyAfter(u64),
+    /// Closed when the server answers the client's turn of this number, counted from 1; the answer is lost.
+    LoseReply(u64),
+    /// Silent from the server's answer to the client's turn of this number on.
+    HoldReply(u64),
 }
 
 /// What passed through.
@@ -95,7 +99,12 @@ async fn pass(mut client: TcpStream, port: u16, mischief: Mischief, counts: Arc<
             while matches!(client.read(&mut sink).await, Ok(n) if n > 0) {}
             return;
         }
-        Mischief::Delay(_) | Mischief::CutAfter(_) | Mischief::CorruptAt(_) | Mischief::CutReplyAfter(_) => {}
+        Mischief::Delay(_)
+        | Mischief::CutAfter(_)
+        | Mischief::CorruptAt(_)
+        | Mischief::CutReplyAfter(_)
+        | Mischief::LoseReply(_)
+        | Mischief::HoldReply(_) => {}
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
@@ -104,12 +113,14 @@ async fn pass(mut client: TcpStream, port: u16, mischief: Mischief, counts: Arc<
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let last_was_down = std::sync::atomic::AtomicBool::new(true);
+    let turn = AtomicU64::new(0);
     let up = async {
         let mut piece = vec![0; PIECE_BYTES];
         let mut sent = 0;
         while let Ok(n @ 1..) = from_client.read(&mut piece).await {
             if last_was_down.swap(false, Ordering::Relaxed) {
                 counts.turns.fetch_add(1, Ordering::Relaxed);
+                turn.fetch_add(1, Ordering::Relaxed);
             }
             counts.up.fetch_add(n as u64, Ordering::Relaxed);
             wait(mischief).await;
@@ -135,6 +146,8 @@ async fn pass(mut client: TcpStream, port: u16, mischief: Mischief, counts: Arc<
             wait(mischief).await;
             let mut keep = n;
             match mischief {
+                Mischief::LoseReply(lost) if turn.load(Ordering::Relaxed) >= lost => return,
+                Mischief::HoldReply(held) if turn.load(Ordering::Relaxed) >= held => std::future::pending().await,
                 Mischief::CutAfter(limit) => keep = n.min(usize::try_from(limit.saturating_sub(sent)).unwrap_or(n)),
                 Mischief::CorruptAt(place) if (sent..sent + n as u64).contains(&place) => {
                     piece[usize::try_from(place - sent).expect("within the piece")] ^= 0x55;
@@ -143,7 +156,9 @@ async fn pass(mut client: TcpStream, port: u16, mischief: Mischief, counts: Arc<
                 | Mischief::Stall
                 | Mischief::Drop
                 | Mischief::CorruptAt(_)
-                | Mischief::CutReplyAfter(_) => {}
+                | Mischief::CutReplyAfter(_)
+                | Mischief::LoseReply(_)
+                | Mischief::HoldReply(_) => {}
             }
             if to_client.write_all(&piece[..keep]).await.is_err() || keep < n {
                 break;

@@ -1,5 +1,6 @@
 //! Alerts: one open per mailbox, delivery and kind, with its repeats; the closed ones behind it.
 
+use chrono::TimeDelta;
 use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind, AlertStatus, Level},
@@ -201,9 +202,11 @@ pub async fn alerts_of_a_status_come_newest_first(store: &impl StateStore) {
     let now = this_second();
     for (n, id) in (0..).zip(["m2", "m3", "m1"]) {
         let mailbox = created(store, id).await;
-        raise(store, alert(&mailbox, INCOMING, UNREACHABLE, seconds_after(now, n))).await;
-        raise(store, alert(&mailbox, INCOMING, OVER_QUOTA, seconds_after(now, n))).await;
-        close(store, &mailbox, OVER_QUOTA, seconds_after(now, n)).await;
+        // All within one second.
+        let at = now + TimeDelta::milliseconds(n);
+        raise(store, alert(&mailbox, INCOMING, UNREACHABLE, at)).await;
+        raise(store, alert(&mailbox, INCOMING, OVER_QUOTA, at)).await;
+        close(store, &mailbox, OVER_QUOTA, at).await;
     }
     for status in [AlertStatus::Open, AlertStatus::Closed] {
         let listed = alerts(store, AlertFilter::Status(status)).await;
@@ -224,14 +227,17 @@ pub async fn alerts_of_a_mailbox_are_each_listed_once_over_all_pages(store: &imp
             write(store, &mailbox, delivery, vec![again]).await;
         }
     }
-    let filter = AlertFilter::Mailbox(mailbox);
-    let listed = every_page(PAGE, async |page| store.alerts(&filter, page).await).await;
-    let mut names: Vec<_> =
-        listed.iter().map(|alert| (alert.delivery, alert.kind, alert.status == AlertStatus::Open)).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!((listed.len(), names.len()), (24, 24));
-    assert!(listed.is_sorted_by_key(|alert| std::cmp::Reverse(alert.first_seen)), "newest first over all pages");
+    let name = |alert: &Alert| (alert.delivery, alert.kind, alert.status == AlertStatus::Open);
+    let statuses = [AlertFilter::Status(AlertStatus::Open), AlertFilter::Status(AlertStatus::Closed)];
+    for (filter, count) in [AlertFilter::Mailbox(mailbox)].into_iter().chain(statuses).zip([24, 12, 12]) {
+        let listed = every_page(PAGE, async |page| store.alerts(&filter, page).await).await;
+        let mut names: Vec<_> = listed.iter().map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((listed.len(), names.len()), (count, count), "{filter:?}");
+        let newest_first = listed.is_sorted_by_key(|alert| std::cmp::Reverse(alert.first_seen));
+        assert!(newest_first, "{filter:?} over all pages");
+    }
 }
 
 pub async fn alerts_of_a_status_are_each_listed_once_over_all_pages(store: &impl StateStore) {

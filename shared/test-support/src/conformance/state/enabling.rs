@@ -1,9 +1,12 @@
-//! Enabling a delivery again, which is a person's decision and goes before any run that is under way.
+//! What a person asks of a delivery: to be enabled again, which goes before any run that is under way, and to hurry,
+//! which disturbs none.
 
+use futures_util::future::join;
 use mailrail_domain::{
     alert::{AlertKind, AlertStatus},
     cause::Cause,
-    delivery::Delivery,
+    delivery::{Delivery, DeliveryState},
+    gate::{Gate, gate},
     position::{ImapPosition, Position},
     schedule::Slot,
     seconds_after,
@@ -103,4 +106,67 @@ pub async fn enabling_an_unknown_mailbox_is_answered_so(store: &impl StateStore)
         assert_eq!(store.load(&unknown, delivery).await.unwrap(), None);
         assert_eq!(slots(store, &unknown, delivery, &[INTERVAL]).await, []);
     }
+}
+
+pub async fn an_enabling_that_meets_the_end_of_a_run_leaves_nothing_half_done(store: &impl StateStore) {
+    let now = this_second();
+    for n in 0..10 {
+        let mailbox = created(store, &format!("m{n}")).await;
+        let row = load(store, &mailbox, INCOMING).await;
+        let disabling = failed(&row, Cause::CredentialsRefused, now);
+        let (enabled, committed) =
+            join(store.enable(&mailbox, INCOMING, INTERVAL, now), store.commit(&row.claim, &disabling)).await;
+        assert!(enabled.unwrap());
+        // Either it was disabled and then enabled, or the run came too late and counts for nothing.
+        let disabled = u32::from(committed.unwrap());
+        let after = everything(store, &mailbox, INCOMING).await;
+        assert_eq!((after.row.state.enabled, after.row.state.times_disabled), (true, disabled));
+        assert_eq!((after.slots, after.row.state.open_alerts), (vec![Slot::of(&mailbox, INCOMING, INTERVAL)], vec![]));
+        assert!(after.alerts.iter().all(|alert| alert.status == AlertStatus::Closed));
+        assert_eq!(after.pending.iter().filter(|notice| notice.mailbox_id == mailbox).count(), after.alerts.len());
+    }
+}
+
+pub async fn a_hurried_delivery_runs_at_the_next_wake(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let row = load(store, &mailbox, INCOMING).await;
+    store.commit(&row.claim, &succeeded(&row, now)).await.unwrap();
+    let ran = load(store, &mailbox, INCOMING).await;
+    assert!(matches!(gate(&ran.state, INTERVAL, now), Gate::NotYet(_)));
+    store.hurry(&mailbox, INCOMING).await.unwrap();
+    let hurried = load(store, &mailbox, INCOMING).await;
+    assert_eq!(gate(&hurried.state, INTERVAL, now), Gate::Open);
+    assert_eq!(hurried.state, DeliveryState { last_run: None, ..ran.state });
+    assert_eq!((hurried.interval_minutes, hurried.mailbox), (ran.interval_minutes, ran.mailbox));
+}
+
+pub async fn a_hurried_delivery_keeps_the_gap_between_two_tries(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let row = load(store, &mailbox, INCOMING).await;
+    store.commit(&row.claim, &failed(&row, Cause::TimedOut, now)).await.unwrap();
+    store.hurry(&mailbox, INCOMING).await.unwrap();
+    assert!(matches!(gate(&load(store, &mailbox, INCOMING).await.state, INTERVAL, now), Gate::NotYet(_)));
+    disable(store, &mailbox, INCOMING, now).await;
+    store.hurry(&mailbox, INCOMING).await.unwrap();
+    assert!(matches!(gate(&load(store, &mailbox, INCOMING).await.state, INTERVAL, now), Gate::Closed(_)));
+}
+
+pub async fn a_run_that_is_under_way_ends_as_if_nobody_had_hurried_it(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let row = load(store, &mailbox, INCOMING).await;
+    let until = seconds_after(now, 60);
+    let leased = store.lease(&row.claim, until, now).await.unwrap().expect("a free delivery");
+    store.hurry(&mailbox, INCOMING).await.unwrap();
+    let held = load(store, &mailbox, INCOMING).await;
+    assert_eq!((&held.claim, held.leased_until), (&leased, Some(until)));
+    let settlement = succeeded(&row, now);
+    assert!(store.commit(&leased, &settlement).await.unwrap());
+    assert_eq!(load(store, &mailbox, INCOMING).await.state, settlement.state);
+}
+
+pub async fn hurrying_an_unknown_mailbox_writes_nothing(store: &impl StateStore) {
+    let mailbox = mailbox_id("m1");
+    store.hurry(&mailbox, INCOMING).await.unwrap();
+    assert_eq!(store.load(&mailbox, INCOMING).await.unwrap(), None);
+    assert_eq!(created(store, "m1").await, mailbox);
 }

@@ -7,6 +7,7 @@ pub mod enabling;
 pub mod leases;
 pub mod mailboxes;
 pub mod notices;
+pub mod places;
 pub mod profiles;
 pub mod schedule;
 
@@ -48,6 +49,15 @@ macro_rules! state_suite {
             an_advance_moves_the_claim_and_keeps_the_lease,
             an_advance_after_somebody_else_wrote_changes_nothing,
             a_deleted_mailbox_can_be_neither_leased_nor_advanced,
+        ]);
+        $crate::conformance_tests!(places in state::places, $make, [
+            places_are_taken_until_there_are_none_left,
+            a_place_that_was_given_back_is_free,
+            a_place_is_free_once_its_time_is_up,
+            profiles_have_places_of_their_own,
+            a_profile_that_was_given_fewer_connections_has_fewer_places,
+            of_twenty_that_race_for_three_places_three_get_one,
+            giving_back_a_place_that_nobody_holds_is_no_error,
         ]);
         $crate::conformance_tests!(commits in state::commits, $make, [
             a_commit_writes_the_whole_state_and_the_position,
@@ -99,6 +109,11 @@ macro_rules! state_suite {
             a_commit_of_a_run_from_before_the_enabling_is_refused,
             a_delivery_that_nobody_moves_stays_disabled,
             enabling_an_unknown_mailbox_is_answered_so,
+            an_enabling_that_meets_the_end_of_a_run_leaves_nothing_half_done,
+            a_hurried_delivery_runs_at_the_next_wake,
+            a_hurried_delivery_keeps_the_gap_between_two_tries,
+            a_run_that_is_under_way_ends_as_if_nobody_had_hurried_it,
+            hurrying_an_unknown_mailbox_writes_nothing,
         ]);
         $crate::conformance_tests!(mailboxes in state::mailboxes, $make, [
             an_unknown_mailbox_is_not_there,

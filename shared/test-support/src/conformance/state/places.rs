@@ -1,0 +1,76 @@
+//! Places at a profile's servers, for a profile that has fewer connections than there may be invocations.
+
+use futures_util::future::join_all;
+use mailrail_domain::{Timestamp, id::ProfileId, seconds_after};
+
+use super::{StateStore, a_profile};
+use crate::conformance::this_second;
+
+fn profile() -> ProfileId {
+    a_profile("p1").profile.id
+}
+
+async fn take(store: &impl StateStore, places: u16, now: Timestamp) -> Option<u16> {
+    store.take_place(&profile(), places, seconds_after(now, 60), now).await.unwrap()
+}
+
+pub async fn places_are_taken_until_there_are_none_left(store: &impl StateStore) {
+    let now = this_second();
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.extend(take(store, 3, now).await);
+    }
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), 3);
+    assert_eq!(take(store, 3, seconds_after(now, 59)).await, None);
+}
+
+pub async fn a_place_that_was_given_back_is_free(store: &impl StateStore) {
+    let now = this_second();
+    for _ in 0..2 {
+        assert!(take(store, 2, now).await.is_some());
+    }
+    for place in [1, 0] {
+        store.leave_place(&profile(), place).await.unwrap();
+        assert_eq!(take(store, 2, now).await, Some(place));
+    }
+}
+
+pub async fn a_place_is_free_once_its_time_is_up(store: &impl StateStore) {
+    let now = this_second();
+    let first = take(store, 1, now).await;
+    assert_eq!(take(store, 1, seconds_after(now, 59)).await, None);
+    let again = seconds_after(now, 60);
+    assert_eq!(take(store, 1, again).await, first);
+    assert_eq!(take(store, 1, seconds_after(again, 59)).await, None, "it is held for the whole of its time");
+}
+
+pub async fn profiles_have_places_of_their_own(store: &impl StateStore) {
+    let (now, other) = (this_second(), a_profile("p11").profile.id);
+    assert!(take(store, 1, now).await.is_some());
+    let theirs = store.take_place(&other, 1, seconds_after(now, 60), now).await.unwrap();
+    store.leave_place(&other, theirs.expect("a place of another profile")).await.unwrap();
+    assert_eq!(take(store, 1, now).await, None);
+}
+
+pub async fn a_profile_that_was_given_fewer_connections_has_fewer_places(store: &impl StateStore) {
+    let now = this_second();
+    let taken = [take(store, 3, now).await, take(store, 3, now).await, take(store, 3, now).await];
+    assert!(taken.iter().all(Option::is_some));
+    store.leave_place(&profile(), 2).await.unwrap();
+    assert_eq!(take(store, 2, now).await, None);
+}
+
+pub async fn of_twenty_that_race_for_three_places_three_get_one(store: &impl StateStore) {
+    let now = this_second();
+    let takings = join_all((0..20).map(|_| take(store, 3, now))).await;
+    let mut taken: Vec<u16> = takings.into_iter().flatten().collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1, 2]);
+}
+
+pub async fn giving_back_a_place_that_nobody_holds_is_no_error(store: &impl StateStore) {
+    store.leave_place(&profile(), 0).await.unwrap();
+    assert_eq!(take(store, 1, this_second()).await, Some(0));
+}
