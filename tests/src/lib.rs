@@ -1,1 +1,8 @@
-//! Placeholder.
+//! What the end-to-end tests share: the local servers and their accounts, messages, and an engine over fakes whose
+//! mail servers are real.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+
+pub mod letter;
+pub mod stack;
+pub mod world;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 pub use bodies::MemoryBodies;
 use mailrail_engine::ports::{IncomingServers, OutgoingServers, Page, PageRequest, Ports};
-pub use queue::MemoryQueue;
+pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;
 pub use state::MemoryState;
 pub use vault::MemoryVault;

@@ -18,8 +18,18 @@ pub struct MemoryQueue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    stuck: Option<QueueCall>,
     next: u64,
     messages: BTreeMap<u64, Message>,
+}
+
+/// A call that a test can let hang, so that whoever makes it can be killed there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueCall {
+    /// Sending wakes.
+    Send,
+    /// Deleting messages.
+    Delete,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +45,18 @@ impl MemoryQueue {
         let state = lock(&self.0);
         let of_delivery = state.messages.values().filter(|m| m.wake.delivery == delivery);
         of_delivery.map(|m| (m.wake.clone(), m.delay_seconds)).collect()
+    }
+
+    /// Lets a call hang from now on, or none.
+    pub fn stick(&self, call: Option<QueueCall>) {
+        lock(&self.0).stuck = call;
+    }
+
+    async fn hang_if(&self, call: QueueCall) {
+        let stuck = lock(&self.0).stuck == Some(call);
+        if stuck {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Lets `seconds` pass: delays run off, and what is in flight becomes visible again.
@@ -54,6 +76,7 @@ impl PassTime for MemoryQueue {
 
 impl MailboxQueue for MemoryQueue {
     async fn send(&self, delivery: Delivery, wakes: &[Wake], delay_seconds: u32) -> Result<(), Outage> {
+        self.hang_if(QueueCall::Send).await;
         assert!(wakes.len() <= QUEUE_BATCH && delay_seconds <= QUEUE_DELAY_SECONDS_MAX, "what SQS would refuse");
         assert!(wakes.iter().all(|wake| wake.delivery == delivery), "a wake on the queue of another delivery");
         let mut state = lock(&self.0);
@@ -79,6 +102,7 @@ impl MailboxQueue for MemoryQueue {
     }
 
     async fn delete(&self, _: Delivery, receipts: &[String]) -> Result<(), Outage> {
+        self.hang_if(QueueCall::Delete).await;
         let mut state = lock(&self.0);
         for receipt in receipts {
             state.messages.remove(&receipt.parse().expect("a receipt of this queue"));

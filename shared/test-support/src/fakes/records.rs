@@ -25,6 +25,7 @@ pub struct MemoryRecords(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    updates_left: Option<u32>,
     emails: BTreeMap<EmailId, StoredEmail>,
     listed: BTreeSet<(MailboxId, EmailId)>,
     replies: BTreeSet<(String, EmailId)>,
@@ -44,6 +45,23 @@ impl State {
 }
 
 impl MemoryRecords {
+    /// Lets updates of outgoing emails hang after this many more, so that whoever makes them can be killed there.
+    pub fn stick_after_updates(&self, updates: Option<u32>) {
+        lock(&self.0).updates_left = updates;
+    }
+
+    async fn count_update(&self) {
+        let stuck = {
+            let mut state = lock(&self.0);
+            let stuck = state.updates_left == Some(0);
+            state.updates_left = state.updates_left.map(|left| left.saturating_sub(1));
+            stuck
+        };
+        if stuck {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Every record.
     pub fn all(&self) -> Vec<Email> {
         lock(&self.0).emails.values().map(|stored| stored.email.clone()).collect()
@@ -62,6 +80,7 @@ impl RecordStore for MemoryRecords {
     }
 
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
+        self.count_update().await;
         let mut state = lock(&self.0);
         Ok(state.emails.get_mut(&email.id).filter(|stored| stored.revision == revision).map(|stored| {
             *stored = StoredEmail { email: email.clone(), revision: revision + 1 };

@@ -1,0 +1,9 @@
+//! The mail side against real servers: every test here takes accounts of its own, so all of them run side by side.
+
+#![allow(clippy::expect_used)] // a test that cannot be set up has failed
+
+mod dovecot;
+mod incoming;
+mod killed;
+mod large;
+mod outgoing;
