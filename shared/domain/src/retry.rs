@@ -21,6 +21,35 @@ pub const GAP_SECONDS_MIN: u32 = 60;
 /// Longest wait that a server can impose on us, in seconds: one day.
 pub const SERVER_WAIT_SECONDS_MAX: u32 = 86_400;
 
+/// Failures in a row after which messages are read one by one, so that a bad one is found.
+pub const SINGLY_AFTER_FAILURES: u32 = 3;
+/// Failures in a row after which a message at which the server hangs up is passed over, with a place in quarantine:
+/// late enough for a fault of the network to have passed, early enough for the mailbox not to be disabled for it.
+pub const PASS_OVER_AFTER_FAILURES: u32 = 7;
+
+/// How cautiously messages are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    /// Many at once.
+    Pages,
+    /// One by one.
+    Singly,
+    /// One by one, and the first is passed over if the server hangs up at it.
+    PassOver,
+}
+
+impl Pace {
+    /// The pace after so many failures in a row.
+    #[must_use]
+    pub const fn after(failures: u32) -> Self {
+        match failures {
+            0..SINGLY_AFTER_FAILURES => Self::Pages,
+            SINGLY_AFTER_FAILURES..PASS_OVER_AFTER_FAILURES => Self::Singly,
+            PASS_OVER_AFTER_FAILURES.. => Self::PassOver,
+        }
+    }
+}
+
 /// How failures are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -175,6 +204,13 @@ mod tests {
         assert!(tenth.disabled && !tenth.state.enabled);
         assert_eq!((tenth.retry_in_seconds, tenth.state.times_disabled), (None, 1));
         assert_eq!(tenth.state.failing_since, Some(at(300)));
+    }
+
+    #[test]
+    fn reading_grows_more_cautious_before_a_mailbox_is_disabled() {
+        let paces = [0, 2, 3, 6, 7, 9].map(Pace::after);
+        assert_eq!(paces, [Pace::Pages, Pace::Pages, Pace::Singly, Pace::Singly, Pace::PassOver, Pace::PassOver]);
+        const { assert!(PASS_OVER_AFTER_FAILURES + 1 < FAILURES_MAX) };
     }
 
     #[test]

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
     Timestamp,
-    cause::DeliveryError,
+    cause::{Cause, DeliveryError},
     delivery::Delivery,
     gate::{Gate, gate},
     id::MailboxId,
     position::{Position, SeenUidls, hex, source},
     profile::{IncomingProtocol, IncomingServer},
     quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    retry::Pace,
     seconds_after,
 };
 use sha2::{Digest, Sha256};
@@ -47,6 +48,7 @@ struct Run<'a> {
     leased: bool,
     start_date: Option<Timestamp>,
     delete_after_processing: bool,
+    pace: Pace,
     deadline: Deadline,
     /// How far we are; written at every page and at the end.
     position: Option<Position>,
@@ -107,6 +109,7 @@ impl<P: Ports> Engine<P> {
             leased: false,
             start_date: row.mailbox.start_date(profile.profile()),
             delete_after_processing: profile.profile().delete_after_processing,
+            pace: Pace::after(row.state.transient_failure_count),
             deadline,
             position: None,
             done: 0,
@@ -173,7 +176,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Ok(ReadEnd::Elsewhere));
         }
         let seen = self.seen(stored).await?;
-        if let Err(error) = session.begin(stored, seen.clone(), run.start_date).await {
+        if let Err(error) = session.begin(stored, seen.clone(), run.start_date, run.pace).await {
             return Ok(Err(error));
         }
         let end = self.read_messages(run, &mut session, seen).await?;
@@ -251,6 +254,19 @@ impl<P: Ports> Engine<P> {
         while let Some(stored) = storing.next().await {
             page.push(stored?);
         }
+        if let Err(error) = &end
+            && run.pace == Pace::PassOver
+            && run.done == 0
+            && page.is_empty()
+            && hangs_up(error)
+            && let Some(remote) = session.pass_over()
+        {
+            // The same message has ended every run: it must not block those behind it.
+            let detail = format!("the server ends the connection when it is read: {}", error.evidence.words);
+            let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
+            self.quarantine(mailbox, &remote, 0, unreadable, None).await?;
+            page.push(Taken { remote, is_stored: false });
+        }
         run.done += page.len();
         if run.delete_after_processing {
             if end.is_ok()
@@ -258,7 +274,7 @@ impl<P: Ports> Engine<P> {
             {
                 end = Err(error);
             }
-            if end.is_err() {
+            if end.is_err() && page.iter().any(|taken| taken.is_stored) {
                 // What could not be deleted is read once more by the next run, which recognizes and deletes it.
                 return Ok(end);
             }
@@ -305,15 +321,15 @@ impl<P: Ports> Engine<P> {
         Ok(object.and_then(|bytes| SeenUidls::from_bytes(&bytes)).unwrap_or_default())
     }
 
-    /// Writes the set of seen UIDLs beside the row that will name it. Its key alternates between two, so that the
-    /// set that the row names now stays whole until the row names the other.
+    /// Writes the set of seen UIDLs beside the row that names it. It holds only what is done, so a row that is behind
+    /// it does no harm.
     async fn put_seen(
         &self,
         run: &Run<'_>,
         seen: &SeenUidls,
         session: &<P::Incoming as IncomingServers>::Session,
     ) -> Result<String, Outage> {
-        let key = format!("positions/{}/{}", run.row.mailbox.id, run.claim.version % 2);
+        let key = format!("positions/{}", run.row.mailbox.id);
         if matches!(session.position(None, &key), Position::Pop3(_)) {
             self.ports.bodies().put(&key, Bytes::from(seen.to_bytes()), BYTES_TYPE).await?;
         }
@@ -479,6 +495,11 @@ fn stored(page: &[Taken]) -> Vec<RemoteId> {
 /// A protocol that does not say when a message was received leaves it to the message's own fields.
 fn is_before_start(received_at: Option<Timestamp>, message: &ReadMessage, start_date: Option<Timestamp>) -> bool {
     received_at.is_none() && start_date.is_some_and(|start| message.email.received_at < start)
+}
+
+/// Whether a failure is the server ending the connection, in words or without.
+fn hangs_up(error: &DeliveryError) -> bool {
+    matches!(error.cause, Cause::ServerUnavailable | Cause::ConnectionLost)
 }
 
 fn quarantine_key(mailbox: &MailboxId, remote: &RemoteId) -> String {

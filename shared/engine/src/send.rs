@@ -44,6 +44,8 @@ impl<P: Ports> Engine<P> {
         };
         let outbox = self.ports.records().outbox(&wake.mailbox, OUTBOX_PAGE).await?;
         let mut due: Vec<StoredEmail> = outbox.into_iter().filter(|stored| is_due(stored, now)).collect();
+        // What was never tried goes before what the server hung up at.
+        due.sort_by_key(|stored| stored.email.outgoing.as_ref().and_then(|outgoing| outgoing.next_attempt));
         let full = due.len() > SENDS_PER_RUN;
         due.truncate(SENDS_PER_RUN);
         if due.is_empty() {
@@ -65,12 +67,17 @@ impl<P: Ports> Engine<P> {
         let Some(claim) = self.ports.mailboxes().lease(&row.claim, until, now).await? else {
             return Ok(());
         };
-        let result = self.hand_over_all(&row, &profile, due, deadline).await?;
-        let deferred = matches!(result, Ok(Handed { deferred: true, .. }));
-        let cut_short = matches!(result, Ok(Handed { cut_short: true, .. }));
-        let ended = Ended { position: None, more: full || cut_short, result: result.map(|_| ()) };
+        let mut handed = Handed::default();
+        let result = self.hand_over_all(&row, &profile, due, &mut handed, deadline).await?;
+        let mut row = row;
+        if handed.done > 0 {
+            // Email went through before the failure, so the row of failures was broken: this one is its first.
+            row.state.transient_failure_count = 0;
+            row.state.failing_since = None;
+        }
+        let ended = Ended { position: None, more: full || handed.cut_short, result };
         self.settle(&row, profile.profile(), &claim, ended, now).await?;
-        if deferred {
+        if handed.deferred {
             let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);
             self.ports.queue().send(Delivery::OutgoingEmail, std::slice::from_ref(wake), delay).await?;
         }
@@ -108,9 +115,9 @@ impl<P: Ports> Engine<P> {
         row: &DeliveryRow,
         profile: &ProfileInUse,
         due: Vec<StoredEmail>,
+        handed: &mut Handed,
         deadline: Deadline,
-    ) -> Result<Result<Handed, DeliveryError>, Outage> {
-        let mut handed = Handed::default();
+    ) -> Result<Result<(), DeliveryError>, Outage> {
         let (unknown, pending): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|stored| stored.email.status == EmailStatus::Sending);
         for stored in unknown {
@@ -119,10 +126,10 @@ impl<P: Ports> Engine<P> {
             handed.cut_short |= settled == Some(EmailStatus::PendingSend);
         }
         if pending.is_empty() {
-            return Ok(Ok(handed));
+            return Ok(Ok(()));
         }
         let Some(location) = &profile.profile().outgoing else {
-            return Ok(Ok(handed));
+            return Ok(Ok(()));
         };
         let access = match self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, location).await? {
             Ok(access) => access,
@@ -138,12 +145,15 @@ impl<P: Ports> Engine<P> {
                 break;
             }
             match self.hand_over(row, &mut session, &stored).await? {
-                Ok(status) => handed.deferred |= status == Some(EmailStatus::PendingSend),
+                Ok(status) => {
+                    handed.done += 1;
+                    handed.deferred |= status == Some(EmailStatus::PendingSend);
+                }
                 Err(error) => return Ok(Err(error)),
             }
         }
         session.close().await;
-        Ok(Ok(handed))
+        Ok(Ok(()))
     }
 
     /// Hands one email over. `None` if somebody else changed it meanwhile.
@@ -167,7 +177,10 @@ impl<P: Ports> Engine<P> {
         let message = dated(&raw, self.now());
         let reply = match session.envelope(&row.mailbox.address, &recipients).await {
             Ok(reply) => reply,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                self.postpone(stored, &error).await?;
+                return Ok(Err(error));
+            }
         };
         let replies = match reply {
             EnvelopeReply::Recipients(replies) => replies,
@@ -198,6 +211,19 @@ impl<P: Ports> Engine<P> {
                 Ok(Ok(status))
             }
         }
+    }
+
+    /// Lets the others go first after the server hung up at this email: should it be the reason, it blocks nobody. No
+    /// try of it is spent, because the server may as well have hung up at any.
+    async fn postpone(&self, stored: &StoredEmail, error: &DeliveryError) -> Result<(), Outage> {
+        if !matches!(error.cause, Cause::ServerBusy | Cause::ServerUnavailable) {
+            return Ok(());
+        }
+        let mut after = stored.email.clone();
+        let next = seconds_after(self.now(), i64::from(self.settings.retry.gap_seconds));
+        after.outgoing.get_or_insert_default().next_attempt = Some(next);
+        self.ports.records().update_outgoing(&after, stored.revision).await?;
+        Ok(())
     }
 
     async fn record(&self, before: &StoredEmail, report: &SendReport) -> Result<Option<EmailStatus>, Outage> {
@@ -260,6 +286,8 @@ impl<P: Ports> Engine<P> {
 /// What a run over an outbox did.
 #[derive(Debug, Clone, Copy, Default)]
 struct Handed {
+    /// Emails that were handed over, whatever the server said to each.
+    done: usize,
     /// Some email is to be tried again after the gap.
     deferred: bool,
     /// Some email is to be tried again at once.

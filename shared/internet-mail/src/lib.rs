@@ -17,6 +17,7 @@ use mailrail_domain::{
     cause::DeliveryError,
     position::{Position, SeenUidls},
     profile::IncomingProtocol,
+    retry::Pace,
 };
 use mailrail_engine::ports::{
     Access, Arrival, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,
@@ -58,10 +59,11 @@ impl IncomingSession for Incoming {
         position: Option<&Position>,
         seen: SeenUidls,
         start_date: Option<Timestamp>,
+        pace: Pace,
     ) -> Result<usize, DeliveryError> {
         match self {
-            Self::Imap(session) => session.begin(position, start_date).await,
-            Self::Pop3(session) => session.begin(&seen).await,
+            Self::Imap(session) => session.begin(position, start_date, pace).await,
+            Self::Pop3(session) => session.begin(&seen, pace).await,
         }
     }
 
@@ -69,6 +71,13 @@ impl IncomingSession for Incoming {
         match self {
             Self::Imap(session) => session.next().await,
             Self::Pop3(session) => session.next().await,
+        }
+    }
+
+    fn pass_over(&mut self) -> Option<RemoteId> {
+        match self {
+            Self::Imap(session) => session.pass_over(),
+            Self::Pop3(session) => session.pass_over(),
         }
     }
 

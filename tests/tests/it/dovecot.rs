@@ -1,6 +1,6 @@
 //! Incoming email, what only Dovecot can show.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use end_to_end::{
     letter::Letter,
@@ -11,6 +11,8 @@ use mailrail_domain::{
     cause::Cause,
     delivery::Delivery,
     profile::{Authentication, EmailServerProfile},
+    quarantine::QuarantineReason,
+    retry::FAILURES_MAX,
 };
 
 async fn check_token(server: Server) {
@@ -82,4 +84,44 @@ async fn a_message_whose_size_the_pop3_server_misjudges_arrives() {
     let mailbox = world.reader(Server::Pop3s, &account).await;
     world.receive(&mailbox).await;
     assert_eq!(world.subjects(&mailbox).await, ["First", "Last", "Misjudged"]);
+}
+
+/// A message at which Dovecot ends every session over IMAP: the others become records all the same, and nobody is
+/// disabled for it.
+async fn check_passed_over(spoil: impl FnOnce(&Path)) {
+    let (world, account) = (World::new(), Server::Imaps.account());
+    account.deliver(&Letter::new("First"));
+    spoil(&account.deliver(&Letter::new("Bad")));
+    account.deliver(&Letter::new("Last"));
+    let mailbox = world.reader(Server::Imaps, &account).await;
+    let mut runs = 0;
+    while world.subjects(&mailbox).await != ["First", "Last"] {
+        runs += 1;
+        assert!(runs <= 2 * FAILURES_MAX, "the bad message blocks those behind it");
+        world.run(&mailbox, Delivery::IncomingEmail).await;
+    }
+    world.run(&mailbox, Delivery::IncomingEmail).await;
+    let state = world.state(&mailbox, Delivery::IncomingEmail).await;
+    assert!(state.enabled && state.last_success.is_some(), "{state:?}");
+    let quarantined = world.quarantined(&mailbox).await;
+    assert_eq!(quarantined.iter().map(|entry| entry.reason).collect::<Vec<_>>(), [QuarantineReason::NotHandedOut]);
+    account.deliver(&Letter::new("Later"));
+    world.receive(&mailbox).await;
+    assert_eq!(world.subjects(&mailbox).await, ["First", "Last", "Later"]);
+}
+
+#[tokio::test]
+async fn a_message_that_the_server_cannot_read_blocks_no_other_for_ever() {
+    let unreadable = |file: &Path| {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o000)).expect("permissions can be set");
+    };
+    check_passed_over(unreadable).await;
+}
+
+#[tokio::test]
+async fn a_message_whose_size_the_server_misjudges_blocks_no_other_for_ever() {
+    let misjudged = |file: &Path| {
+        fs::rename(file, format!("{},S=50000,W=51000", file.display())).expect("a message can be renamed");
+    };
+    check_passed_over(misjudged).await;
 }

@@ -8,6 +8,7 @@ use mailrail_domain::{
     cause::DeliveryError,
     position::{Position, SeenUidls},
     profile::{Authentication, IncomingProtocol, ServerLocation},
+    retry::Pace,
 };
 
 use super::{
@@ -105,10 +106,15 @@ pub trait IncomingSession: Send {
         position: Option<&Position>,
         seen: SeenUidls,
         start_date: Option<Timestamp>,
+        pace: Pace,
     ) -> impl Future<Output = Result<usize, DeliveryError>> + Send;
 
     /// The next message; `None` when everything was handed out.
     fn next(&mut self) -> impl Future<Output = Result<Option<Arrival>, DeliveryError>> + Send;
+
+    /// The message that was being read when the session ended, where messages are read one by one. From now on it
+    /// counts as handed out.
+    fn pass_over(&mut self) -> Option<RemoteId>;
 
     /// The next piece of a message handed out as [`Content::Pieces`]; `None` at its end.
     fn read(&mut self) -> impl Future<Output = Result<Option<Bytes>, DeliveryError>> + Send;

@@ -13,6 +13,7 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
     position::{FolderState, ImapPlan, ImapPosition, Position, plan_imap},
     profile::{Authentication, Security},
+    retry::Pace,
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
@@ -66,6 +67,14 @@ pub struct Session {
     /// The large message that is being read in pieces: UID, next offset, whole size.
     pieces: Option<(u32, u64, u64)>,
     start_date: Option<Timestamp>,
+    /// Messages that are asked about at once.
+    page_size: usize,
+    /// The message that is being read, where messages are read one by one.
+    reading: Option<u32>,
+    /// Everything up to this UID was done before this session.
+    done_before: u32,
+    /// The highest UID that was found.
+    found_last: u32,
     /// Messages to delete as soon as no FETCH is under way.
     deletions: BTreeSet<u32>,
 }
@@ -115,6 +124,10 @@ impl Session {
             one_by_one: false,
             pieces: None,
             start_date: None,
+            page_size: PAGE,
+            reading: None,
+            done_before: 0,
+            found_last: 0,
             deletions: BTreeSet::new(),
         };
         let preauth = match greeted {
@@ -238,8 +251,11 @@ impl Session {
         &mut self,
         position: Option<&Position>,
         start_date: Option<Timestamp>,
+        pace: Pace,
     ) -> Result<usize, DeliveryError> {
         self.start_date = start_date;
+        self.page_size = if pace == Pace::Pages { PAGE } else { 1 };
+        self.done_before = self.imap_position(position).map_or(0, |position| position.uid_done);
         let expected = self.folder.uid_validity;
         let first = self.plan(position).first_uid().unwrap_or(1);
         let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
@@ -258,6 +274,7 @@ impl Session {
             self.listed(&tag).await?;
         }
         self.waiting = std::mem::take(&mut self.waiting).from(first);
+        self.found_last = self.waiting.last().unwrap_or(0);
         self.wire.stage = Stage::Fetch;
         Ok(self.waiting.len())
     }
@@ -304,7 +321,7 @@ impl Session {
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
-        loop {
+        for _ in 0..REPLIES_MAX {
             if self.fetching.is_some() {
                 if let Some(arrival) = self.fetched().await? {
                     return Ok(Some(arrival));
@@ -330,6 +347,7 @@ impl Session {
             }
             self.fetch_group().await?;
         }
+        Err(self.wire.violation("the server does not end its answer"))
     }
 
     fn is_before_start(&self, listed: &Listed) -> bool {
@@ -347,7 +365,8 @@ impl Session {
 
     /// Asks for size and date of the next messages.
     async fn list_page(&mut self) -> Result<(), DeliveryError> {
-        let uids = self.waiting.take(PAGE);
+        let uids = self.waiting.take(self.page_size);
+        self.reading = uids.last().filter(|_| self.page_size == 1);
         let tag = self.send(&format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uids.command())).await?;
         let mut listed = Vec::new();
         for _ in 0..REPLIES_MAX {
@@ -373,7 +392,7 @@ impl Session {
     /// Asks for the contents of the messages at the front of the page, up to the next that needs another treatment.
     async fn fetch_group(&mut self) -> Result<(), DeliveryError> {
         let ordinary = |listed: &&Listed| listed.size <= WHOLE_MESSAGE_BYTES_MAX && !self.is_before_start(listed);
-        let most = if self.one_by_one { 1 } else { PAGE };
+        let most = if self.one_by_one { 1 } else { self.page_size };
         let mut bytes = 0;
         let fits = |listed: &&Listed| {
             let is_first = bytes == 0;
@@ -417,6 +436,7 @@ impl Session {
                 Some(Token::Atom(_) | Token::Open | Token::Close) | None => None,
             };
             let content = content.unwrap_or_else(|| Content::Missing("the server handed out NIL".to_owned()));
+            self.reading = None;
             return Ok(Some(self.arrival(&listed, content)));
         }
         if reply.status.as_ref().is_some_and(|status| status.condition == Condition::Bye)
@@ -466,6 +486,14 @@ impl Session {
         Err(self.wire.violation("the server does not end its answer"))
     }
 
+    /// The message that was being read when the session ended, which from now on counts as handed out.
+    pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
+        let uid = self.reading.take()?;
+        self.fetching = None;
+        self.page.retain(|listed| listed.uid != uid);
+        Some(RemoteId::Imap { uid_validity: self.folder.uid_validity, uid })
+    }
+
     /// The next piece of a large message.
     pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
         let Some((uid, offset, size)) = self.pieces else {
@@ -509,7 +537,8 @@ impl Session {
             }
             Some(RemoteId::Pop3 { .. }) | None => ImapPosition {
                 uid_validity,
-                uid_done: self.folder.uid_next.map_or(0, |next| next.saturating_sub(1)),
+                // A server without UIDNEXT has at least what it listed.
+                uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
                 mod_seq: self.folder.mod_seq,
             },
         };

@@ -84,6 +84,11 @@ impl UidSet {
         self.0.is_empty()
     }
 
+    /// The highest UID.
+    pub fn last(&self) -> Option<u32> {
+        self.0.back().map(|(_, last)| *last)
+    }
+
     /// The set as a command has it.
     pub fn command(&self) -> String {
         let mut text = String::new();
@@ -108,6 +113,7 @@ mod tests {
     fn sets_are_read_merged_cut_and_written() {
         let mut set = UidSet::parse(b"7,1:3,4,9:8").unwrap();
         assert_eq!((set.command().as_str(), set.len()), ("1:4,7:9", 7));
+        assert_eq!(set.last(), Some(9));
         assert_eq!(set.take(5).command(), "1:4,7");
         assert_eq!(UidSet::parse(b"1:10,20").unwrap().from(10).command(), "10,20");
         assert!(UidSet::parse(b"5").unwrap().from(6).is_empty());

@@ -8,6 +8,7 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
     position::{Listed, Pop3Position, Position, SeenUidls, listing_digest},
     profile::{Authentication, Security},
+    retry::Pace,
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
@@ -47,6 +48,10 @@ pub struct Session {
     waiting: VecDeque<(Listed, u64)>,
     /// Messages whose RETR was sent, oldest first.
     asked: VecDeque<(Listed, u64)>,
+    /// Whether messages are read one by one.
+    singly: bool,
+    /// The message that is being read, where they are.
+    reading: Option<Listed>,
     /// Whether a large message is being read in pieces.
     in_pieces: bool,
     /// Whether what comes next continues a line whose beginning was copied already.
@@ -106,6 +111,8 @@ impl Session {
             listing: Vec::new(),
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
+            singly: false,
+            reading: None,
             in_pieces: false,
             in_line: false,
             deletions: Vec::new(),
@@ -198,7 +205,8 @@ impl Session {
     }
 
     /// Finds what is to be read.
-    pub(crate) async fn begin(&mut self, seen: &SeenUidls) -> Result<usize, DeliveryError> {
+    pub(crate) async fn begin(&mut self, seen: &SeenUidls, pace: Pace) -> Result<usize, DeliveryError> {
+        self.singly = pace != Pace::Pages;
         self.wire.stage = Stage::List;
         let unseen = seen.unseen(&self.listing);
         if unseen.is_empty() {
@@ -236,6 +244,7 @@ impl Session {
         let Some((listed, size)) = self.asked.pop_front() else {
             return Ok(None);
         };
+        self.reading = Some(listed.clone()).filter(|_| self.singly);
         let line = self.wire.line(LINE_BYTES_MAX).await?;
         let remote = RemoteId::Pop3 { uidl: listed.uidl, number: listed.number };
         let arrival = |content| Ok(Some(Arrival { remote, received_at: None, size, content }));
@@ -264,7 +273,7 @@ impl Session {
 
     /// Keeps the pipeline full.
     async fn ask_for_more(&mut self) -> Result<(), DeliveryError> {
-        let most = if self.can("PIPELINING") { PIPELINE } else { 1 };
+        let most = if self.can("PIPELINING") && !self.singly { PIPELINE } else { 1 };
         if self.asked.len() > most / 2 {
             return Ok(());
         }
@@ -279,6 +288,11 @@ impl Session {
             self.asked.push_back((listed, size));
         }
         if commands.is_empty() { Ok(()) } else { self.wire.write(commands.as_bytes()).await }
+    }
+
+    /// The message that was being read when the session ended, which from now on counts as handed out.
+    pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
+        self.reading.take().map(|listed| RemoteId::Pop3 { uidl: listed.uidl, number: listed.number })
     }
 
     /// The next piece of a large message.

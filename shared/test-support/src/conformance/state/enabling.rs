@@ -114,8 +114,14 @@ pub async fn an_enabling_that_meets_the_end_of_a_run_leaves_nothing_half_done(st
         let mailbox = created(store, &format!("m{n}")).await;
         let row = load(store, &mailbox, INCOMING).await;
         let disabling = failed(&row, Cause::CredentialsRefused, now);
-        let (enabled, committed) =
-            join(store.enable(&mailbox, INCOMING, INTERVAL, now), store.commit(&row.claim, &disabling)).await;
+        let (enable, commit) = (store.enable(&mailbox, INCOMING, INTERVAL, now), store.commit(&row.claim, &disabling));
+        // Whichever is begun first has the better chance to be the first to write.
+        let (enabled, committed) = if n % 2 == 0 {
+            join(enable, commit).await
+        } else {
+            let (committed, enabled) = join(commit, enable).await;
+            (enabled, committed)
+        };
         assert!(enabled.unwrap());
         // Either it was disabled and then enabled, or the run came too late and counts for nothing.
         let disabled = u32::from(committed.unwrap());
