@@ -102,11 +102,12 @@ impl Directory for Store {
         interval_minutes: u16,
     ) -> Result<Created, Outage> {
         let (old, new) = (&before.stored.mailbox, &after.mailbox);
-        let mut writes = vec![self.putting(mailbox_item(after)?)?];
+        let mut writes = vec![self.putting_existing(mailbox_item(after)?)?];
         let moved = old.address.normalized() != new.address.normalized();
         if moved {
             writes.insert(0, self.putting_new(address_item(after))?);
-            writes.push(self.deleting(keys::address(&old.address.normalized()))?);
+            let owner = text(old.id.as_str());
+            writes.push(self.deleting_if(keys::address(&old.address.normalized()), "mailbox_id", owner)?);
         }
         let (_, states) = self.mailbox_rows(&new.id, true).await?;
         for delivery in Delivery::ALL {
@@ -118,7 +119,7 @@ impl Directory for Store {
         match self.transact(writes).await? {
             None => Ok(Created::Created),
             Some(0) if moved => self.taken(after).await,
-            Some(_) => Err(Outage::new("a run of the mailbox ended at the same moment; change it again")),
+            Some(_) => Err(Outage::new("the mailbox was changed, deleted or run at the same moment; change it again")),
         }
     }
 
@@ -229,7 +230,12 @@ impl Store {
         interval_minutes: u16,
     ) -> Result<Vec<TransactWriteItem>, Outage> {
         let id = &mailbox.mailbox.id;
-        let state = mailbox.mailbox.initial_state(delivery);
+        let mut state = mailbox.mailbox.initial_state(delivery);
+        if let Some(before) = row {
+            // Its open alerts are closed by its first success, and each of its disablings has a name of its own.
+            state.open_alerts = before.state.open_alerts.clone();
+            state.times_disabled = before.state.times_disabled;
+        }
         let interval = state.enabled.then_some(interval_minutes);
         let version = row.map_or(0, |row| row.version);
         let before = leaving(row.and_then(|row| row.interval_minutes), interval);

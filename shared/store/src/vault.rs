@@ -25,6 +25,8 @@ use crate::call::outage;
 
 /// Unwrapped data keys that a process keeps. When there are more, it begins again.
 const KEYS_MAX: usize = 1_000;
+/// What the key service says to a wrapped key that is none, or not of this context.
+const DAMAGED: [&str; 3] = ["InvalidCiphertextException", "IncorrectKeyException", "ValidationException"];
 /// Name of the context's entry, which also stands in the key's policy and in the trail of its uses.
 const CONTEXT: &str = "mailrail:profile";
 
@@ -81,9 +83,7 @@ impl KmsVault {
         let request = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(Blob::new(wrapped));
         let reply = match request.encryption_context(CONTEXT, &sealed.key_context).send().await {
             Ok(reply) => reply,
-            Err(error) if matches!(error.code(), Some("InvalidCiphertextException" | "IncorrectKeyException")) => {
-                return Ok(None);
-            }
+            Err(error) if error.code().is_some_and(|code| DAMAGED.contains(&code)) => return Ok(None),
             Err(error) => return Err(outage("opening a data key")(error)),
         };
         let Some(plain) = reply.plaintext else {

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -59,6 +59,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     /// What passed through.
     pub counts: Arc<Counts>,
+    mischief: Arc<Mutex<Mischief>>,
     task: JoinHandle<()>,
 }
 
@@ -75,13 +76,21 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound socket");
         let counts = Arc::new(Counts::default());
         let counted = Arc::clone(&counts);
+        let mischief = Arc::new(Mutex::new(mischief));
+        let present = Arc::clone(&mischief);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.connections.fetch_add(1, Ordering::Relaxed);
+                let mischief = *lock(&present);
                 tokio::spawn(pass(client, port, mischief, Arc::clone(&counted)));
             }
         });
-        Self { address, counts, task }
+        Self { address, counts, mischief, task }
+    }
+
+    /// Does something else to every connection from now on. Those that are open keep what they have.
+    pub fn turn_to(&self, mischief: Mischief) {
+        *lock(&self.mischief) = mischief;
     }
 
     /// The port it listens on.
@@ -89,6 +98,10 @@ impl Proxy {
     pub fn port(&self) -> u16 {
         self.address.port()
     }
+}
+
+fn lock(mischief: &Mutex<Mischief>) -> std::sync::MutexGuard<'_, Mischief> {
+    mischief.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 async fn pass(mut client: TcpStream, port: u16, mischief: Mischief, counts: Arc<Counts>) {

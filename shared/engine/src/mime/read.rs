@@ -22,6 +22,14 @@ use super::clean::{beginning, clean_html};
 /// Longest name, address, media type or content id that is kept, in bytes.
 const FIELD_BYTES_MAX: usize = 512;
 
+/// Size of a record's text beyond which its lists are shortened, in bytes: with names and numbers of its attributes it
+/// stays below the 400 KB that a row may have.
+const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Entries of an address list, or of References, that remain then.
+const SHORT_LIST: usize = 20;
+/// Bytes of a name or type of an attachment that remain then.
+const SHORT_FIELD_BYTES: usize = 64;
+
 /// A message that was read.
 #[derive(Debug)]
 pub struct ReadMessage {
@@ -102,7 +110,42 @@ fn read_parsed(
         outgoing: None,
         id,
     };
-    Ok(ReadMessage { email, attachments: contents })
+    Ok(ReadMessage { email: fitted(email), attachments: contents })
+}
+
+/// The record, its lists shortened if it would not fit a row: each field is bounded, and all at their bounds are not.
+fn fitted(mut email: Email) -> Email {
+    let lists = [&email.from, &email.to, &email.cc, &email.bcc];
+    let of_lists: usize =
+        lists.into_iter().flatten().map(|c| c.address.len() + c.name.as_ref().map_or(0, String::len)).sum();
+    let of_parts: usize = email.attachments.iter().map(|a| fields(a).iter().map(|f| f.len()).sum::<usize>()).sum();
+    let of_references: usize = email.references.iter().map(String::len).sum();
+    if of_lists + of_parts + of_references + email.text.len() + email.html.len() + email.headers.len()
+        <= RECORD_BYTES_MAX
+    {
+        return email;
+    }
+    for list in [&mut email.from, &mut email.to, &mut email.cc, &mut email.bcc] {
+        list.truncate(SHORT_LIST);
+    }
+    email.references = last(email.references, SHORT_LIST);
+    for attachment in &mut email.attachments {
+        let short = |field: &str| beginning(field, SHORT_FIELD_BYTES).to_owned();
+        attachment.name = attachment.name.as_deref().map(short);
+        attachment.content_id = attachment.content_id.as_deref().map(short);
+        attachment.content_type = short(&attachment.content_type);
+    }
+    email.truncated = true;
+    email
+}
+
+fn fields(attachment: &Attachment) -> [&str; 4] {
+    [
+        attachment.name.as_deref().unwrap_or_default(),
+        attachment.content_id.as_deref().unwrap_or_default(),
+        &attachment.content_type,
+        &attachment.key,
+    ]
 }
 
 /// Notes whether anything had to be left out of the record.
@@ -252,6 +295,26 @@ mod tests {
             let unreadable = read_whole(raw).unwrap_err();
             assert_eq!(unreadable.reason, QuarantineReason::NotAMessage, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn a_record_fits_a_row_whatever_the_message() {
+        let name = "n".repeat(480);
+        let list = |n: usize| (0..n).map(|i| format!("{name} <{i}@example.org>")).collect::<Vec<_>>().join(",\r\n ");
+        let references: String = (0..100).map(|i| format!("<{i}{}@x>\r\n ", "r".repeat(900))).collect();
+        let part =
+            format!("--b\r\nContent-Type: application/pdf; name=\"{name}\"\r\nContent-ID: <{name}>\r\n\r\nx\r\n");
+        let raw = format!(
+            "From: a@b.c\r\nTo: {}\r\nCc: {}\r\nReferences: {references}\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--",
+            list(500),
+            list(500),
+            part.repeat(250),
+        );
+        let email = read_whole(raw.as_bytes()).unwrap().email;
+        assert!(email.truncated && email.attachments.len() > 200);
+        let size = serde_json::to_vec(&email).unwrap().len();
+        assert!(size < 390_000, "{size} bytes");
     }
 
     #[test]

@@ -96,9 +96,11 @@ impl State {
     }
 
     fn configure(&mut self, mailbox: &StoredMailbox, delivery: Delivery, interval: u16) {
-        let state = mailbox.mailbox.initial_state(delivery);
+        let mut state = mailbox.mailbox.initial_state(delivery);
         let enabled = state.enabled;
         let row = self.deliveries.entry((mailbox.mailbox.id.clone(), delivery)).or_default();
+        state.open_alerts = std::mem::take(&mut row.state.open_alerts);
+        state.times_disabled = row.state.times_disabled;
         *row = Row { state, version: row.version + 1, ..Row::default() };
         self.reschedule(&mailbox.mailbox.id, delivery, enabled.then_some(interval));
     }
