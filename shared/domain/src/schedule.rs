@@ -5,6 +5,8 @@
 //! or given another interval, so an idle mailbox costs the schedule no write at all, and the mailboxes of an interval
 //! spread evenly over its minutes.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 use crate::{Timestamp, delivery::Delivery, id::MailboxId, profile::POLLING_MINUTES_MAX};
@@ -41,6 +43,19 @@ impl Slot {
     }
 }
 
+/// Minutes that a tick makes up for at most, when ticks before it were missed: the longest interval.
+pub const MISSED_MINUTES_MAX: i64 = POLLING_MINUTES_MAX as i64;
+
+/// The slots of `intervals` that fell due after `last`, up to and including the minute of `now`, each once. Without a
+/// tick before, those of this minute.
+#[must_use]
+pub fn due_since(intervals: &[u16], last: Option<Timestamp>, now: Timestamp) -> BTreeSet<Slot> {
+    let minute = |at: Timestamp| at.timestamp().div_euclid(60);
+    let missed = last.map_or(0, |last| minute(now) - minute(last) - 1).clamp(0, MISSED_MINUTES_MAX - 1);
+    let minutes = (0..=missed).map(|ago| crate::seconds_after(now, -60 * ago));
+    minutes.flat_map(|at| intervals.iter().map(move |interval| Slot::due(*interval, at))).collect()
+}
+
 /// The interval of a mailbox: the deployment's, or the profile's where that is longer, rounded up to a wheel's.
 #[must_use]
 pub fn interval(deployment_minutes: u16, profile_minimum_minutes: u16) -> u16 {
@@ -73,6 +88,17 @@ mod tests {
             per_phase[usize::from(slot.phase)] += 1;
         }
         assert!(per_phase.iter().all(|n| (800..1200).contains(n)), "{per_phase:?}");
+    }
+
+    #[test]
+    fn missed_ticks_are_made_up_for_and_each_slot_comes_once() {
+        let at = |minute: i64| Timestamp::from_timestamp(minute * 60 + 7, 0).unwrap();
+        assert_eq!(due_since(&[1, 5], None, at(1_000)).len(), 2);
+        assert_eq!(due_since(&[5], Some(at(999)), at(1_000)), BTreeSet::from([Slot::due(5, at(1_000))]));
+        assert_eq!(due_since(&[1, 5, 60], Some(at(990)), at(1_000)).len(), 1 + 5 + 10);
+        assert_eq!(due_since(&[1440], Some(at(0)), at(1_000_000)).len(), 1_440);
+        assert_eq!(due_since(&[5], Some(at(1_000)), at(1_000)).len(), 1, "a tick that comes twice does no harm");
+        assert_eq!(due_since(&[5], Some(at(2_000)), at(1_000)).len(), 1, "nor does a clock that was ahead");
     }
 
     proptest! {

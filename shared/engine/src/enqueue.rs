@@ -1,7 +1,7 @@
 //! Putting every delivery that is due on its queue.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mailrail_domain::{delivery::Delivery, schedule::Slot};
+use mailrail_domain::{delivery::Delivery, schedule};
 
 use crate::{
     Deadline, Engine,
@@ -20,21 +20,22 @@ pub struct Enqueued {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Enqueues the deliveries of every slot that is due in this minute. Reads the schedule and no mailbox.
+    /// Enqueues the deliveries of every slot that fell due since the last tick that was completed. Reads the schedule
+    /// and no mailbox. Whatever a tick could not do, the next makes up for.
     pub async fn enqueue_due(&self, deadline: Deadline) -> Result<Enqueued, Outage> {
         let now = self.now();
+        let mailboxes = self.ports.mailboxes();
+        let (intervals, last) = tokio::try_join!(mailboxes.intervals(), mailboxes.enqueued_until())?;
         let mut enqueued = Enqueued::default();
-        for interval in self.ports.mailboxes().intervals().await? {
-            let slot = Slot::due(interval, now);
+        for slot in schedule::due_since(&intervals, last, now) {
             let mut cursor = None;
             for _ in 0..DUE_PAGES_MAX {
                 if deadline.is_within(DEADLINE_MARGIN) {
-                    // The rest of this minute's deliveries run in the next round of their slot.
-                    tracing::error!(interval, "the tick ended before everything due was enqueued");
+                    tracing::error!("the tick ended before everything due was enqueued; the next goes on");
                     enqueued.cut_short = true;
                     return Ok(enqueued);
                 }
-                let page = self.ports.mailboxes().due(slot, cursor).await?;
+                let page = mailboxes.due(slot, cursor).await?;
                 enqueued.wakes += page.wakes.len();
                 self.enqueue(page.wakes).await?;
                 cursor = page.cursor;
@@ -43,6 +44,7 @@ impl<P: Ports> Engine<P> {
                 }
             }
         }
+        mailboxes.set_enqueued_until(now).await?;
         Ok(enqueued)
     }
 

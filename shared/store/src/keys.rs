@@ -24,6 +24,8 @@ pub const ORGANIZATION: &str = "ORGANIZATION";
 pub const SCHEDULE: &str = "SCHEDULE";
 /// Sort key of the list of intervals.
 pub const INTERVALS: &str = "INTERVALS";
+/// Sort key of the moment up to which everything due was enqueued.
+pub const TICK: &str = "TICK";
 /// Sort key of a mailbox in its partition; the deliveries stand just before it, so that one query reads them all.
 pub const MAILBOX: &str = "MAILBOX";
 /// Beginning of the sort keys of deliveries.

@@ -153,6 +153,19 @@ impl MailboxStore for Store {
         Ok(intervals)
     }
 
+    async fn enqueued_until(&self) -> Result<Option<Timestamp>, Outage> {
+        let key = (keys::SCHEDULE.to_owned(), keys::TICK.to_owned());
+        let item = self.get(key, true).await?.unwrap_or_default();
+        let second = item.get("at").and_then(|value| value.as_n().ok()).and_then(|second| second.parse().ok());
+        Ok(second.and_then(|second| Timestamp::from_timestamp(second, 0)))
+    }
+
+    async fn set_enqueued_until(&self, at: Timestamp) -> Result<(), Outage> {
+        let mut item = key_of((keys::SCHEDULE.to_owned(), keys::TICK.to_owned()));
+        item.insert("at".to_owned(), number(at.timestamp()));
+        self.put(item).await
+    }
+
     async fn due(&self, slot: Slot, cursor: Option<String>) -> Result<DuePage, Outage> {
         let partition = keys::slot(slot);
         let question = Question {

@@ -120,6 +120,12 @@ pub trait MailboxStore: Send + Sync {
     /// The intervals that any delivery stands under.
     fn intervals(&self) -> impl Future<Output = Result<Vec<u16>, Outage>> + Send;
 
+    /// The moment up to which everything due was enqueued; `None` before the first tick.
+    fn enqueued_until(&self) -> impl Future<Output = Result<Option<Timestamp>, Outage>> + Send;
+
+    /// Notes that everything due up to `at` was enqueued.
+    fn set_enqueued_until(&self, at: Timestamp) -> impl Future<Output = Result<(), Outage>> + Send;
+
     /// One page of the deliveries of a slot.
     fn due(&self, slot: Slot, cursor: Option<String>) -> impl Future<Output = Result<DuePage, Outage>> + Send;
 }

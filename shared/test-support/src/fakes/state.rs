@@ -31,6 +31,7 @@ pub struct MemoryState(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    enqueued_until: Option<Timestamp>,
     organization: Organization,
     profiles: BTreeMap<ProfileId, StoredProfile>,
     mailboxes: BTreeMap<MailboxId, StoredMailbox>,
@@ -187,6 +188,15 @@ impl MailboxStore for MemoryState {
     async fn intervals(&self) -> Result<Vec<u16>, Outage> {
         let intervals: BTreeSet<u16> = lock(&self.0).schedule.keys().map(|slot| slot.interval_minutes).collect();
         Ok(intervals.into_iter().collect())
+    }
+
+    async fn enqueued_until(&self) -> Result<Option<Timestamp>, Outage> {
+        Ok(lock(&self.0).enqueued_until)
+    }
+
+    async fn set_enqueued_until(&self, at: Timestamp) -> Result<(), Outage> {
+        lock(&self.0).enqueued_until = Some(at);
+        Ok(())
     }
 
     async fn due(&self, slot: Slot, _: Option<String>) -> Result<DuePage, Outage> {
