@@ -4,5 +4,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
 
 pub mod letter;
+pub mod scripted;
 pub mod stack;
 pub mod world;

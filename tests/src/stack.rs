@@ -1,6 +1,7 @@
 //! The local servers, and accounts on them that no other test uses.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
@@ -30,13 +31,38 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Looks that are taken: ten seconds' worth.
 const LOOKS_MAX: u32 = 500;
 
-/// What `stack.json` says of the mail servers.
+/// What `stack.json` says.
 #[derive(Debug, Deserialize)]
 pub struct Stack {
+    /// The emulator of AWS.
+    pub aws: Aws,
+    /// The deployed console.
+    pub console: Console,
+    /// The names of the deployed functions, by the names of their directories.
+    pub functions: BTreeMap<String, String>,
+    /// The outputs of the deployed template.
+    pub outputs: BTreeMap<String, String>,
     /// Dovecot and Postfix.
     pub mail: Mail,
     /// GNU imap4d.
     pub old_imap: OldImap,
+}
+
+/// The emulator of AWS.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // the names of infra/README.md
+pub struct Aws {
+    pub url: String,
+    pub region: String,
+    pub aws_access_key_id: String,
+}
+
+/// The deployed console.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // the names of infra/README.md
+pub struct Console {
+    pub url: String,
+    pub token: String,
 }
 
 /// Dovecot and Postfix.
@@ -173,13 +199,26 @@ impl Server {
     }
 }
 
+static NEXT: AtomicU32 = AtomicU32::new(OLD_ACCOUNTS + 1);
+static DEPLOYED: AtomicU32 = AtomicU32::new(0);
+
 /// An account on Dovecot and Postfix that no other test has, without mail.
 #[must_use]
 pub fn account() -> Account {
-    static NEXT: AtomicU32 = AtomicU32::new(OLD_ACCOUNTS + 1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    on_dovecot(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The same for the deployed functions. These come from the other end: what a test leaves behind there goes on being
+/// synchronized, which must not happen to an account of another test when the tests run again.
+#[must_use]
+pub fn deployed_account() -> Account {
+    on_dovecot(stack().mail.accounts.count - DEPLOYED.fetch_add(1, Ordering::Relaxed))
+}
+
+fn on_dovecot(number: u32) -> Account {
+    let taken = NEXT.load(Ordering::Relaxed) + DEPLOYED.load(Ordering::Relaxed);
     let count = stack().mail.accounts.count;
-    assert!(number <= count, "there are only {count} accounts");
+    assert!(taken <= count + 1, "there are only {count} accounts");
     let account = Account::number(number, |_, address| stack().mail.store.join(address).join("Maildir"));
     account.empty();
     account

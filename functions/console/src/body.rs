@@ -1,14 +1,50 @@
-//! Bodies of requests as JSON, whose errors name the field.
+//! Bodies and queries of requests, whose errors name the field.
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
-    http::StatusCode,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::problem::Problem;
+
+/// A query that was read into its type.
+pub struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
+        query.map(|Query(query)| Self(query)).map_err(|rejection| {
+            let problem =
+                std::error::Error::source(&rejection).map_or_else(|| rejection.body_text(), ToString::to_string);
+            // "name: what is wrong", or an unknown name in backticks.
+            let named = problem.split_once(": ").map(|(name, _)| name).or_else(|| problem.split('`').nth(1));
+            Problem {
+                field: named.map(ToOwned::to_owned),
+                remedy: Some("See the parameters of the request in /openapi.json".to_owned()),
+                ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid value", problem)
+            }
+        })
+    }
+}
+
+/// A body as it came.
+pub struct Content(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Content {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
+            let status = rejection.status();
+            Problem::new(status, "The request cannot be read", rejection.body_text())
+        })
+    }
+}
 
 /// A body that was read into its type.
 pub struct Body<T>(pub T);
@@ -17,10 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.status();
-            Problem::new(status, "The request cannot be read", rejection.body_text())
-        })?;
+        let Content(bytes) = Content::from_request(request, state).await?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             let detail = format!("The body is not JSON: {error}.");
             Problem::new(StatusCode::BAD_REQUEST, "The request cannot be read", detail)
@@ -102,6 +135,22 @@ mod tests {
         ] {
             let problem = from_value::<Outer>(value.clone()).unwrap_err();
             assert_eq!(problem.field.as_deref(), Some(field), "{value} {problem:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_name_the_parameter() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code)]
+        struct Wanted {
+            limit: Option<u16>,
+        }
+        for (query, field) in [("limit=x", "limit"), ("limit=70000", "limit"), ("most=1", "most")] {
+            let (mut parts, ()) = axum::http::Request::get(format!("/?{query}")).body(()).unwrap().into_parts();
+            let read = Parameters::<Wanted>::from_request_parts(&mut parts, &()).await;
+            let problem = read.map(|Parameters(wanted)| wanted).unwrap_err();
+            assert_eq!(problem.field.as_deref(), Some(field), "{problem:?}");
         }
     }
 

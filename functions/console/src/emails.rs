@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -31,7 +31,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    body::Body,
+    body::{Body, Parameters},
     page::{Listing, PageQuery},
     problem::Problem,
     profiles::parse_address,
@@ -134,7 +134,7 @@ async fn find(app: &App, id: &str) -> Result<StoredEmail, Problem> {
 pub async fn list(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(page): Query<PageQuery>,
+    Parameters(page): Parameters<PageQuery>,
 ) -> Result<Json<Listing<EmailSummary>>, Problem> {
     let id = MailboxId::parse(id)?;
     let emails = app.engine.ports.records().emails(&id, &page.request()?).await?;
@@ -146,7 +146,7 @@ pub async fn list(
 pub async fn quarantine(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(page): Query<PageQuery>,
+    Parameters(page): Parameters<PageQuery>,
 ) -> Result<Json<Listing<Value>>, Problem> {
     let id = MailboxId::parse(id)?;
     let messages = app.engine.ports.records().quarantined(&id, &page.request()?).await?;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
 use chrono::{DateTime, Utc};
@@ -28,7 +27,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     App,
-    body::{Body, from_value, merge},
+    body::{Body, Content, Parameters, from_value, merge},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -241,7 +240,7 @@ async fn find(app: &App, id: &str) -> Result<MailboxDetails, Problem> {
 #[utoipa::path(get, path = "/v1/mailboxes", params(MailboxQuery), responses((status = 200, body = Listing<MailboxView>), (status = 401, body = Problem)))]
 pub async fn list(
     State(app): State<App>,
-    Query(query): Query<MailboxQuery>,
+    Parameters(query): Parameters<MailboxQuery>,
 ) -> Result<Json<Listing<MailboxView>>, Problem> {
     let profile = query.profile_id.as_deref().map(ProfileId::parse).transpose()?;
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
@@ -262,7 +261,11 @@ pub async fn create(
 
 /// Imports mailboxes from CSV (`text/csv`) or JSON lines (`application/jsonl`).
 #[utoipa::path(post, path = "/v1/mailboxes/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
-pub async fn import(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Imported>, Problem> {
+pub async fn import(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Content(body): Content,
+) -> Result<Json<Imported>, Problem> {
     let create = |value: Value| async { create_mailbox(&app, from_value(value)?).await.map(|_| ()) };
     Ok(Json(import::import(&headers, &body, create).await?))
 }

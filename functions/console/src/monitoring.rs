@@ -1,9 +1,6 @@
 //! What is to be seen: alerts, notices, the organization's settings, health.
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use mailrail_domain::{
     alert::{Alert, AlertStatus},
     delivery::Delivery,
@@ -19,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     App,
-    body::Body,
+    body::{Body, Parameters},
     page::{Listing, PageQuery},
     problem::Problem,
 };
@@ -61,7 +58,10 @@ pub struct OrganizationSettings {
 
 /// Lists alerts, the newest first.
 #[utoipa::path(get, path = "/v1/alerts", params(AlertQuery), responses((status = 200, body = Listing<Object>), (status = 422, body = Problem)))]
-pub async fn alerts(State(app): State<App>, Query(query): Query<AlertQuery>) -> Result<Json<Listing<Alert>>, Problem> {
+pub async fn alerts(
+    State(app): State<App>,
+    Parameters(query): Parameters<AlertQuery>,
+) -> Result<Json<Listing<Alert>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
     let filter = match query.mailbox_id {
         Some(id) => AlertFilter::Mailbox(MailboxId::parse(id)?),
@@ -75,7 +75,7 @@ pub async fn alerts(State(app): State<App>, Query(query): Query<AlertQuery>) -> 
 #[utoipa::path(get, path = "/v1/notices", params(NoticeQuery), responses((status = 200, body = Listing<Object>), (status = 422, body = Problem)))]
 pub async fn notices(
     State(app): State<App>,
-    Query(query): Query<NoticeQuery>,
+    Parameters(query): Parameters<NoticeQuery>,
 ) -> Result<Json<Listing<Notice>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
     let status = query.status.unwrap_or(NoticeStatus::Pending);

@@ -2,8 +2,7 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
 use chrono::{DateTime, Utc};
@@ -28,7 +27,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    body::{Body, from_value, merge},
+    body::{Body, Content, Parameters, from_value, merge},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -257,7 +256,7 @@ pub async fn find(app: &App, id: &str) -> Result<StoredProfile, Problem> {
 #[utoipa::path(get, path = "/v1/profiles", params(PageQuery), responses((status = 200, body = Listing<ProfileView>), (status = 401, body = Problem)))]
 pub async fn list(
     State(app): State<App>,
-    Query(page): Query<PageQuery>,
+    Parameters(page): Parameters<PageQuery>,
 ) -> Result<Json<Listing<ProfileView>>, Problem> {
     let profiles = app.engine.ports.mailboxes().profiles(&page.request()?).await?;
     Ok(Json(Listing::of(profiles, ProfileView::from)))
@@ -274,7 +273,11 @@ pub async fn create(
 
 /// Imports profiles from CSV (`text/csv`) or JSON lines (`application/jsonl`).
 #[utoipa::path(post, path = "/v1/profiles/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
-pub async fn import(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Json<Imported>, Problem> {
+pub async fn import(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Content(body): Content,
+) -> Result<Json<Imported>, Problem> {
     let create = |value: Value| async { create_profile(&app, from_value(value)?).await.map(|_| ()) };
     Ok(Json(import::import(&headers, &body, create).await?))
 }

@@ -5,6 +5,8 @@ mod configuration;
 mod event;
 mod tls;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::Result;
 pub use configuration::{Configuration, Deployment};
 pub use event::{BatchResponse, answer};
@@ -13,6 +15,9 @@ use mailrail_engine::{Deadline, Engine, ports::Ports};
 use mailrail_internet_mail::{Connector, InternetMail};
 use mailrail_queue::Queue;
 use mailrail_store::{Bodies, KmsVault, Store};
+
+/// Longest time that Lambda lets a function run.
+const INVOCATION_MAX: Duration = Duration::from_secs(900);
 
 /// Everything outside, for real.
 #[derive(Debug)]
@@ -85,8 +90,16 @@ pub fn engine_of(configuration: &Configuration) -> Result<Engine<Outside>> {
 /// The deadline of an invocation.
 #[must_use]
 pub fn deadline(context: &lambda_runtime::Context) -> Deadline {
-    let left = context.deadline().duration_since(system_time()).unwrap_or_default();
-    Deadline::after(left)
+    Deadline::after(left(context, system_time()))
+}
+
+/// What is left of an invocation. Lambda names a moment; `cargo lambda watch` names a time to run, from 1970 on.
+fn left(context: &lambda_runtime::Context, now: SystemTime) -> Duration {
+    let since_1970 = context.deadline().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if since_1970 <= INVOCATION_MAX {
+        return since_1970;
+    }
+    context.deadline().duration_since(now).unwrap_or_default()
 }
 
 /// The clock of the functions: the one place where time is read.
@@ -97,8 +110,8 @@ pub fn now() -> Timestamp {
 }
 
 #[allow(clippy::disallowed_methods)]
-fn system_time() -> std::time::SystemTime {
-    std::time::SystemTime::now()
+fn system_time() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Log lines as JSON on standard output, at the level of `RUST_LOG` (default: info, the AWS SDK's from warn on).
@@ -107,4 +120,19 @@ fn telemetry() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,aws=warn,hyper=warn"));
     // A second function in one process, as in a test, keeps the first one's subscriber.
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_current_span(false).without_time().try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invocation_has_what_is_left_until_its_deadline() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (deadline, seconds) in [(1_800_000_120_000, 120), (1_799_999_999_000, 0), (600_000, 600)] {
+            let mut context = lambda_runtime::Context::default();
+            context.deadline = deadline;
+            assert_eq!(left(&context, now), Duration::from_secs(seconds), "{deadline}");
+        }
+    }
 }

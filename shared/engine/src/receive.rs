@@ -366,8 +366,12 @@ impl<P: Ports> Engine<P> {
         Ok(Taken { remote, is_stored })
     }
 
-    /// Objects first, then the row that names them.
+    /// Objects first, then the row that names them; of a message that is a record already, no objects at all.
     async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
+        if self.ports.records().email(&message.email.id).await?.is_some() {
+            self.ports.records().insert_received(&message.email, mailbox).await?;
+            return Ok(());
+        }
         let ReadMessage { email, attachments } = message;
         let bodies = self.ports.bodies();
         let put_attachments = async {

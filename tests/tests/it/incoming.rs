@@ -351,3 +351,17 @@ async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(server: Se
     assert!(notices[0].text.contains(&account.address) && !notices[0].text.contains("wrong\n"));
     assert!(world.engine.ports.queue.waiting(Delivery::IncomingEmail).is_empty(), "nothing is tried again");
 }
+
+#[tokio::test]
+async fn another_message_with_the_same_message_id_and_date_does_not_replace_the_stored_one() {
+    let (world, one, two) = (World::new(), Server::Imaps.account(), Server::Imaps.account());
+    let letter = Letter::new("Invoice");
+    one.deliver(&letter);
+    let mailbox = world.reader(Server::Imaps, &one).await;
+    world.receive(&mailbox).await;
+    two.deliver(&letter.clone().body("Pay to another account.\r\n"));
+    let other = world.reader(Server::Imaps, &two).await;
+    world.receive(&other).await;
+    let email = world.only_email(&mailbox).await;
+    assert!(world.object(&email.raw_key).await == letter.raw());
+}

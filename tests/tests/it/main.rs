@@ -2,8 +2,13 @@
 
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
+mod corpora;
+mod deployed;
 mod dovecot;
+mod failure;
+mod hostile;
 mod incoming;
 mod killed;
 mod large;
+mod notices;
 mod outgoing;

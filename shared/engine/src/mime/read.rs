@@ -14,8 +14,10 @@ use mailrail_domain::{
     },
     id::{EmailId, MailboxId},
     identity::{MessageIdentity, received_email_id},
+    position::hex,
     quarantine::QuarantineReason,
 };
+use sha2::{Digest, Sha256};
 
 use super::clean::{beginning, clean_html};
 
@@ -81,7 +83,8 @@ fn read_parsed(
     let message_id = message.message_id().map(|id| cut.text(id, MESSAGE_ID_BYTES_MAX)).filter(|id| !id.is_empty());
     let id = identity(&message, raw, message_id.as_deref(), date);
     let received_at = received_at.or_else(|| received_date(&message)).or(date).unwrap_or(now);
-    let (attachments, contents) = if whole { attachments(&message, &id, &mut cut) } else { (vec![], vec![]) };
+    let place = place(&id, raw);
+    let (attachments, contents) = if whole { attachments(&message, &place, &mut cut) } else { (vec![], vec![]) };
     let html = message.html_bodies().find_map(|part| match &part.body {
         PartType::Html(html) => Some(html.as_ref()),
         _ => None,
@@ -105,7 +108,7 @@ fn read_parsed(
         text: message.body_text(0).map_or(String::new(), |text| cut.text(&text, TEXT_PREVIEW_BYTES_MAX)),
         html: html.map_or(String::new(), |html| cut.html(html)),
         truncated: cut.0,
-        raw_key: format!("emails/{id}/raw"),
+        raw_key: format!("{place}/raw"),
         attachments,
         outgoing: None,
         id,
@@ -163,6 +166,12 @@ impl Cut {
         self.0 |= cut;
         cleaned
     }
+}
+
+/// Where a message's objects go. The digest of its content is part of it, so that nobody who knows the Message-ID and
+/// Date of a record can put another content in its place.
+fn place(id: &EmailId, raw: &[u8]) -> String {
+    format!("emails/{id}/{}", hex(&Sha256::digest(raw)[..8]))
 }
 
 /// A field that a mail system knows. Bytes that merely contain a colon are no message.
@@ -224,7 +233,7 @@ fn last(mut list: Vec<String>, most: usize) -> Vec<String> {
     list
 }
 
-fn attachments(message: &Message<'_>, id: &EmailId, cut: &mut Cut) -> (Vec<Attachment>, Vec<Bytes>) {
+fn attachments(message: &Message<'_>, place: &str, cut: &mut Cut) -> (Vec<Attachment>, Vec<Bytes>) {
     cut.0 |= message.attachment_count() > ATTACHMENTS_MAX;
     let parts = message.attachments().take(ATTACHMENTS_MAX);
     parts
@@ -239,7 +248,7 @@ fn attachments(message: &Message<'_>, id: &EmailId, cut: &mut Cut) -> (Vec<Attac
                 ),
                 content_id: part.content_id().map(|id| cut.text(id, FIELD_BYTES_MAX)),
                 size: content.len() as u64,
-                key: format!("emails/{id}/attachments/{number}"),
+                key: format!("{place}/attachments/{number}"),
             };
             (attachment, content)
         })

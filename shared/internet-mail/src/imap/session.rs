@@ -380,8 +380,9 @@ impl Session {
             }
             if let Some(tokens) = full.reply.message("FETCH")
                 && let Some(uid) = value(tokens, "UID").and_then(Token::number)
+                && let Some(size) = value(tokens, "RFC822.SIZE")
             {
-                let size = value(tokens, "RFC822.SIZE").and_then(Token::number).unwrap_or(0);
+                let size = size.number().unwrap_or(0);
                 let received_at = value(tokens, "INTERNALDATE").and_then(internal_date);
                 listed.push(Listed { uid, size, received_at });
             }
@@ -421,6 +422,8 @@ impl Session {
         }
         if let Some(tokens) = reply.message("FETCH")
             && let Some(uid) = value(tokens, "UID").and_then(Token::number::<u32>)
+            // A server may tell of changed flags at any time; only what carries the body is the answer.
+            && value(tokens, "BODY[]").is_some()
             && open.remove(&uid)
             && let Some(at) = self.page.iter().position(|listed| listed.uid == uid)
             && let Some(listed) = self.page.remove(at)
@@ -694,7 +697,9 @@ impl Session {
         } else if let Some(tokens) = reply.untagged("CAPABILITY") {
             let texts = tokens.iter().filter_map(Token::text);
             self.capabilities = texts.map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
-        } else if let Some(tokens) = reply.untagged("STATUS") {
+        } else if let Some(tokens) = reply.untagged("STATUS")
+            && tokens.first().and_then(Token::text).is_none_or(|name| name.eq_ignore_ascii_case(INBOX.as_bytes()))
+        {
             let number = |name| value(tokens, name).and_then(Token::number::<u64>);
             self.folder = FolderState {
                 uid_validity: number("UIDVALIDITY").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),

@@ -80,10 +80,11 @@ impl Session {
                 plain.stage = Stage::Tls;
                 plain.write(b"STLS\r\n").await?;
                 let line = plain.line(LINE_BYTES_MAX).await?;
-                if !line.starts_with(b"+OK") {
+                if line.starts_with(b"-ERR") {
                     let evidence = Evidence::new(Stage::Tls, &String::from_utf8_lossy(&line)).with_code("-ERR");
                     return Err(DeliveryError::new(Cause::TlsNotOffered, evidence));
                 }
+                check_is_reply(&plain, &line)?;
                 Wire::new(connector.tls(plain.into_plain()?, host, access.timeout).await?, access.timeout)
             }
         };
@@ -165,6 +166,7 @@ impl Session {
         for command in [format!("USER {}\r\n", access.username), format!("PASS {}\r\n", access.secret.expose())] {
             self.wire.write(command.as_bytes()).await?;
             let line = self.wire.line(LINE_BYTES_MAX).await?;
+            check_is_reply(&self.wire, &line)?;
             if !line.starts_with(b"+OK") {
                 return Err(refusal(Stage::SignIn, &line));
             }
@@ -194,7 +196,7 @@ impl Session {
             if uidl.is_empty() || uidl.len() > UIDL_BYTES_MAX || self.listing.len() >= MESSAGES_MAX {
                 return Err(self.wire.violation("the listing of UIDL exceeds what a maildrop may have"));
             }
-            self.listing.push(Listed { number, uidl: String::from_utf8_lossy(uidl).into_owned() });
+            self.listing.push(Listed { number, uidl: uidl.escape_ascii().to_string() });
         }
         match position {
             Some(Position::Pop3(known)) if known.listing == listing_digest(&self.listing) => {
@@ -403,6 +405,14 @@ async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &mut Wire<S>) -
     } else {
         Err(wire.violation(&format!("not a POP3 greeting: {}", String::from_utf8_lossy(&line))))
     }
+}
+
+/// A line that is neither `+OK` nor `-ERR` says nothing about what was asked.
+fn check_is_reply<S: AsyncRead + AsyncWrite + Unpin + Send>(wire: &Wire<S>, line: &[u8]) -> Result<(), DeliveryError> {
+    if line.starts_with(b"+OK") || line.starts_with(b"-ERR") {
+        return Ok(());
+    }
+    Err(wire.violation(&format!("not a reply of a POP3 server: {}", String::from_utf8_lossy(line))))
 }
 
 /// The next line of a multi-line reply, or `None` at its end.

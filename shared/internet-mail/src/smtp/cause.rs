@@ -103,12 +103,18 @@ fn without_reply(stage: Stage, error: &Error) -> DeliveryError {
         Some(std::io::ErrorKind::InvalidData) => Cause::ProtocolViolation,
         Some(std::io::ErrorKind::TimedOut) => Cause::TimedOut,
         Some(_) => Cause::ConnectionLost,
-        // "incomplete response": the server closed the connection instead of answering.
+        // "incomplete response": the server closed the connection instead of answering. Any other is no reply of SMTP.
+        None if error.is_response() && !is_incomplete(error) => Cause::ProtocolViolation,
         None if error.is_response() => Cause::ConnectionLost,
         None if error.is_client() => Cause::Unknown,
         None => Cause::ConnectionLost,
     };
     DeliveryError::new(cause, Evidence::new(stage, &error.to_string()))
+}
+
+/// Observed with lettre 0.11: its words alone tell a reply that was cut off from one that cannot be read.
+fn is_incomplete(error: &Error) -> bool {
+    error.source().is_some_and(|source| source.to_string() == "incomplete response")
 }
 
 #[cfg(test)]

@@ -14,23 +14,29 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+/// Bytes that are heard before something is said again. lettre 0.11 holds a line however long it gets, and reads a reply
+/// anew from its beginning with every line of it, so that a long one holds up everybody.
+const REPLY_BYTES_MAX: usize = 16 * 1024;
+
 /// A secured connection. lettre begins every connection by reading a greeting, and after STARTTLS there is none, so
 /// one is put in front.
 #[derive(Debug)]
 pub(crate) struct SmtpStream {
     stream: TlsStream<TcpStream>,
     greeting: &'static [u8],
+    /// Bytes that were heard since something was said.
+    heard: usize,
 }
 
 impl SmtpStream {
     /// A connection whose server will greet.
     pub fn ungreeted(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream, greeting: b"" }
+        Self { stream, greeting: b"", heard: 0 }
     }
 
     /// A connection whose server has greeted before it was secured.
     pub fn greeted(stream: TlsStream<TcpStream>) -> Self {
-        Self { stream, greeting: b"220 secured\r\n" }
+        Self { stream, greeting: b"220 secured\r\n", heard: 0 }
     }
 }
 
@@ -43,7 +49,14 @@ impl AsyncTokioStream for SmtpStream {
 impl AsyncRead for SmtpStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.greeting.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            if self.heard > REPLY_BYTES_MAX {
+                let words = format!("the server sent a reply of more than {REPLY_BYTES_MAX} bytes");
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
+            }
+            let before = buf.filled().len();
+            let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+            self.heard += buf.filled().len() - before;
+            return polled;
         }
         let (now, later) = self.greeting.split_at(self.greeting.len().min(buf.remaining()));
         buf.put_slice(now);
@@ -54,6 +67,7 @@ impl AsyncRead for SmtpStream {
 
 impl AsyncWrite for SmtpStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.heard = 0;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
