@@ -9,7 +9,7 @@ use super::{Console, changed, deployed_account, id, mailbox, profile, secret, se
 
 /// Largest request of Lambda, and one byte.
 const TOO_MANY_BYTES: usize = 6 * 1024 * 1024 + 1;
-const MAILBOX_WITHOUT_SERVERS: &str = "none";
+const NOT_SYNCHRONIZED: &str = "none";
 
 #[tokio::test]
 async fn nobody_gets_in_without_the_token() {
@@ -76,7 +76,7 @@ async fn a_profile_is_created_read_listed_changed_and_deleted() {
 
 /// A mailbox that no function looks into.
 fn unsynchronized() -> Value {
-    json!({ "incoming_email": MAILBOX_WITHOUT_SERVERS, "outgoing_email": MAILBOX_WITHOUT_SERVERS })
+    json!({ "incoming_email": NOT_SYNCHRONIZED, "outgoing_email": NOT_SYNCHRONIZED })
 }
 
 #[tokio::test]
