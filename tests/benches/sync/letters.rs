@@ -200,7 +200,7 @@ fn body(dice: &mut Dice, raw: &mut String, number: u32) {
             raw.push_str(&quoted_printable(&paragraphs(dice, 1_500)));
             let attachments = if dice.percent(85) { 1 } else { 2 };
             for part in 0..attachments {
-                let bytes = dice.between(30_000, 72_000);
+                let bytes = dice.between(31_000, 76_000);
                 let content = noise(dice, usize::try_from(bytes).unwrap_or(0));
                 raw.push_str(&format!(
                     "--mixed-{number}\nContent-Type: application/pdf; name=\"offer-{part}.pdf\"\n\

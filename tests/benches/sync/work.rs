@@ -1,4 +1,4 @@
-//! Mailrail itself: one process as a function is one, which works off rounds of its schedule.
+//! Mailrail itself: one process, as a function is one, that works off rounds of its schedule.
 
 use std::{
     error::Error,
@@ -14,12 +14,12 @@ use mailrail_domain::{
     delivery::Delivery,
     id::MailboxId,
     profile::{IncomingProtocol, Security},
-    seconds_after,
 };
 use mailrail_engine::{
     Deadline, Engine, Settings,
     access::mailbox_owner,
     batch::Handled,
+    limits::GO_ON_SECONDS,
     ports::{
         Directory, MailboxQueue, MailboxStore, PageRequest, Ports, RecordStore, Secret, StoredMailbox, StoredProfile,
         Vault,
@@ -36,11 +36,11 @@ const INVOCATION: Duration = Duration::from_secs(900);
 /// Entries of a list that are read at once.
 const LIST_PAGE: usize = 100;
 
-/// How far the clock is ahead of the machine's: each round is some minutes after the one before.
-static AHEAD_SECONDS: AtomicI64 = AtomicI64::new(0);
+/// The clock, which is turned by hand: how long a round takes must not change which mailboxes are due in the next.
+static PASSED_SECONDS: AtomicI64 = AtomicI64::new(0);
 
 fn now() -> Timestamp {
-    seconds_after(build::clock(), AHEAD_SECONDS.load(Ordering::Relaxed))
+    build::moment(PASSED_SECONDS.load(Ordering::Relaxed))
 }
 
 /// Which mailboxes there are, and where.
@@ -72,11 +72,13 @@ pub fn work(
             let authority = CertificateDer::from_pem_slice(std::env::var("EXTRA_CA_PEM")?.as_bytes())?;
             let servers = InternetMail::new(Connector::new(trusting([authority]), InternalHosts::Allow));
             let engine = Engine::new(MemoryPorts::new(servers), Settings::default(), now);
-            runtime.block_on(obey(&engine, mailboxes, commands))
+            // A delay of the queue in memory passes when it is told to.
+            let go_on = || engine.ports.queue.pass(GO_ON_SECONDS);
+            runtime.block_on(obey(&engine, mailboxes, commands, go_on))
         }
         Stores::Aws => {
             let engine = Engine { clock: now, ..engine_of(&Configuration::from_environment()?)? };
-            runtime.block_on(obey(&engine, mailboxes, commands))
+            runtime.block_on(obey(&engine, mailboxes, commands, || ()))
         }
     }
 }
@@ -85,12 +87,14 @@ async fn obey<P: Ports>(
     engine: &Engine<P>,
     mailboxes: &Mailboxes,
     commands: impl Iterator<Item = String>,
+    go_on: impl Fn(),
 ) -> Result<(), Box<dyn Error>> {
     let ids = set_up(engine, mailboxes).await?;
     println!("{}", json!({ "mailboxes": ids.len() }));
     for command in commands {
         let answer = match command.as_str() {
-            "round" => round(engine).await?,
+            "enqueue" => enqueue(engine).await?,
+            "run" => run(engine, &go_on).await?,
             "check" => check(engine, &ids).await?,
             other => return Err(format!("no such command: {other}").into()),
         };
@@ -117,19 +121,35 @@ async fn set_up<P: Ports>(engine: &Engine<P>, mailboxes: &Mailboxes) -> Result<V
     Ok(ids)
 }
 
-/// One round of the schedule: every minute of a polling interval passes, then the queue is worked off as the mapping of
-/// the function would have it, batch by batch.
-async fn round<P: Ports>(engine: &Engine<P>) -> Result<Value, Box<dyn Error>> {
+/// A round of the schedule: every minute of a polling interval passes, each with its tick.
+async fn enqueue<P: Ports>(engine: &Engine<P>) -> Result<Value, Box<dyn Error>> {
     let (started, processor) = (Instant::now(), processor_time());
-    let mut ended = started;
-    let mut wakes = 0;
-    for _ in 0..engine.settings.polling_interval_minutes {
-        AHEAD_SECONDS.fetch_add(60, Ordering::Relaxed);
+    let (mut wakes, ticks) = (0, engine.settings.polling_interval_minutes);
+    for _ in 0..ticks {
+        PASSED_SECONDS.fetch_add(60, Ordering::Relaxed);
         wakes += engine.enqueue_due(Deadline::after(INVOCATION)).await?.wakes;
     }
+    Ok(json!({
+        "ticks": ticks,
+        "wakes": wakes,
+        "wall": started.elapsed().as_secs_f64(),
+        "processor": (processor_time() - processor).as_secs_f64(),
+    }))
+}
+
+/// Works off the queue as the mapping of the function would have it, batch by batch.
+async fn run<P: Ports>(engine: &Engine<P>, go_on: impl Fn()) -> Result<Value, Box<dyn Error>> {
+    let (started, processor) = (Instant::now(), processor_time());
+    let (mut ended, mut spent) = (started, processor);
     let (mut runs, mut again) = (0, 0);
     loop {
-        let received = engine.ports.queue().receive(Delivery::IncomingEmail).await?;
+        let mut received = engine.ports.queue().receive(Delivery::IncomingEmail).await?;
+        if received.is_empty() {
+            // A run that goes on in the next one is put back for so long.
+            tokio::time::sleep(Duration::from_secs(GO_ON_SECONDS.into())).await;
+            go_on();
+            received = engine.ports.queue().receive(Delivery::IncomingEmail).await?;
+        }
         if received.is_empty() {
             break;
         }
@@ -140,14 +160,13 @@ async fn round<P: Ports>(engine: &Engine<P>) -> Result<Value, Box<dyn Error>> {
         let receipts: Vec<String> = received.into_iter().map(|message| message.receipt).collect();
         engine.ports.queue().delete(Delivery::IncomingEmail, &receipts).await?;
         // Not the last look at the queue, which waits for what might still come.
-        ended = Instant::now();
+        (ended, spent) = (Instant::now(), processor_time());
     }
     Ok(json!({
-        "wakes": wakes,
         "runs": runs,
         "again": again,
         "wall": (ended - started).as_secs_f64(),
-        "processor": (processor_time() - processor).as_secs_f64(),
+        "processor": (spent - processor).as_secs_f64(),
         "peak_kilobytes": peak_kilobytes(),
     }))
 }
