@@ -11,7 +11,7 @@ from .. import functions, packages, stack
 from ..accounts import Account, account
 from ..command import carry_out
 from ..progress import say, step
-from . import emulator, large, peers, quiet, table
+from . import compression, emulator, large, peers, quiet, table
 from .clients import AWS, MBSYNC, MBSYNC_PLAIN, MBSYNC_TOGETHER, MEMORY, MPOP, Bench, Client
 from .parts import Part, build, once
 from .rows import Rows, Sample
@@ -55,6 +55,7 @@ def bench(options: argparse.Namespace) -> None:
     packages.ensure(peers.PACKAGES)
     with stack.up(stack.Wish("bench", large.archives(receive_email))) as (running, _):
         emulator.silence(running.aws)
+        compression.offer(running.mail, account(1).address, account(1).password)
         folder = running.folder / "peers"
         shutil.rmtree(folder, ignore_errors=True)
         run = Run(Bench(program, running, folder), options)

@@ -40,10 +40,17 @@ class Mailrail:
 
     def work(self) -> tuple[Cost, Json | None]:
         self._calls()
-        done = self.part.ask("round")
-        if done["again"] or done["runs"] < self.mailboxes:
-            raise Failed(f"{self.name} did not run every mailbox: {done}")
-        return Cost(done["wall"], done["processor"], done["peak_kilobytes"]), self._calls()
+        enqueued = self.part.ask("enqueue")
+        schedule = self._calls()
+        done = self.part.ask("run")
+        if enqueued["wakes"] != self.mailboxes or done["again"] or done["runs"] < self.mailboxes:
+            raise Failed(f"{self.name} did not run every mailbox once: {enqueued}, {done}")
+        cost = Cost(
+            enqueued["wall"] + done["wall"], enqueued["processor"] + done["processor"], done["peak_kilobytes"]
+        )
+        if self.counter is None:
+            return cost, None
+        return cost, {"ticks": enqueued["ticks"], "schedule": schedule, "run": self._calls()}
 
     def expect(self, messages: int) -> None:
         found = self.part.ask("check")

@@ -47,18 +47,24 @@ class Row:
     def messages_per_second(self) -> float:
         return self.messages / self.of("wall")
 
-    def calls(self, service: str) -> float | None:
-        """Calls to a service of AWS for one mailbox."""
-        counted = [sample.aws["calls"] for sample in self.samples if sample.aws is not None]
-        if not counted:
-            return None
-        sums = [sum(n for name, n in calls.items() if name.startswith(service)) for calls in counted]
+    def calls(self, service: str) -> float:
+        """Calls to a service of AWS for one mailbox, with its share of the schedule."""
+        sums = [
+            sum(n for part in ("schedule", "run") for name, n in aws[part]["calls"].items() if name.startswith(service))
+            for aws in self._aws()
+        ]
         return median(sums) / self.mailboxes
 
-    def units(self, kind: str) -> float | None:
-        """Units of the table for one mailbox, `read_units` or `write_units`."""
-        counted = [sample.aws[kind] for sample in self.samples if sample.aws is not None]
-        return median(counted) / self.mailboxes if counted else None
+    def units(self, kind: str) -> float:
+        """Units of the table, `read_units` or `write_units`, for one mailbox, without the schedule."""
+        return median(aws["run"][kind] for aws in self._aws()) / self.mailboxes
+
+    def units_of_tick(self, kind: str) -> float:
+        """The same for one tick of the schedule, whatever the number of mailboxes."""
+        return median(aws["schedule"][kind] / aws["ticks"] for aws in self._aws())
+
+    def _aws(self) -> list[Json]:
+        return [sample.aws for sample in self.samples if sample.aws is not None]
 
     def raw(self) -> Json:
         return {**self.__dict__, "samples": [sample.__dict__ for sample in self.samples]}

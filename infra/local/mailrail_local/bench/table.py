@@ -9,6 +9,9 @@ from .rows import Row, Rows
 # A row whose machine was busier than this is marked.
 BUSY_MARKED = 0.3
 INSIDE = "inside TLS"
+# Ticks of the schedule between two runs of a mailbox, and for how many mailboxes they are reckoned.
+POLLING_MINUTES = 5
+SHARING_A_SCHEDULE = (20, 1_000, 100_000)
 
 
 def show(rows: Rows) -> None:
@@ -17,7 +20,7 @@ def show(rows: Rows) -> None:
         timed = [row for row in of if row.milliseconds is not None]
         say()
         say(f"{protocol}: time (medians; * the machine was busy with something else)")
-        _table(
+        table(
             ["work", "RTT ms", "client", "n", "wall s", "CPU s", "messages/s", "CPU ms/mailbox", "peak MB"],
             [
                 [
@@ -36,7 +39,7 @@ def show(rows: Rows) -> None:
         )
         say()
         say(f"{protocol}: network, of one mailbox")
-        _table(
+        table(
             ["work", "RTT ms", "client", "round trips", "bytes up", "bytes down"],
             [
                 [
@@ -49,15 +52,29 @@ def show(rows: Rows) -> None:
             ],
         )
         say()
-        say(f"{protocol}: AWS, of one mailbox, scheduling included")
-        _table(
-            ["work", "RTT ms", "DynamoDB calls", "read units", "write units", "SQS calls", "S3 calls", "KMS calls"],
+        of_aws = [row for row in timed if row.client == AWS]
+        if not of_aws:
+            continue
+        say(f"{protocol}: AWS, of one mailbox; and units of one tick of the schedule, however many mailboxes there are")
+        table(
+            [
+                "work",
+                "RTT ms",
+                "DynamoDB calls",
+                "read units",
+                "write units",
+                "SQS calls",
+                "S3 calls",
+                "KMS calls",
+                "read units/tick",
+                "write units/tick",
+            ],
             [
                 [
                     row.work,
                     row.milliseconds,
                     *(
-                        f"{value or 0:.2f}"
+                        f"{value:.2f}"
                         for value in (
                             row.calls("DynamoDB"),
                             row.units("read_units"),
@@ -65,11 +82,12 @@ def show(rows: Rows) -> None:
                             row.calls("SQS"),
                             row.calls("S3"),
                             row.calls("KMS"),
+                            row.units_of_tick("read_units"),
+                            row.units_of_tick("write_units"),
                         )
                     ),
                 ]
-                for row in timed
-                if row.client == AWS
+                for row in of_aws
             ],
         )
 
@@ -96,8 +114,12 @@ def targets(rows: Rows) -> None:
         add(f"IMAP idle: bytes down, {where}", value(row, lambda row: row.each("down")), 2_000)
     add("IMAP idle: 20 mailboxes at 30 ms, s", value(rows.find("IMAP", "idle", 30, MEMORY), _wall), 1)
     idle = rows.find("IMAP", "idle", 0, AWS)
-    add("IMAP idle: read units", value(idle, lambda row: row.units("read_units")), 1)
-    add("IMAP idle: write units", value(idle, lambda row: row.units("write_units")), 1)
+    for kind in ("read_units", "write_units"):
+        name = f"IMAP idle: {kind.replace('_', ' ')}"
+        for mailboxes in SHARING_A_SCHEDULE:
+            of_schedule = POLLING_MINUTES / mailboxes
+            units = value(idle, lambda row: row.units(kind) + row.units_of_tick(kind) * of_schedule)
+            add(f"{name}, where {mailboxes:,} mailboxes share the schedule", units, 1)
     for protocol, peers in (("IMAP", (MBSYNC, MBSYNC_PLAIN)), ("POP3", (MPOP,))):
         for work in ("first", "idle"):
             for milliseconds in (0, 30):
@@ -116,7 +138,7 @@ def targets(rows: Rows) -> None:
             add(f"{row.work}: peak MB", row.of("peak_kilobytes") / 1000, 256)
     say()
     say("Numbers to reach")
-    _table(["number", "measured", "target", ""], lines)
+    table(["number", "measured", "target", ""], lines)
 
 
 def _wall(row: Row) -> float:
@@ -127,7 +149,7 @@ def _processor(row: Row) -> float:
     return row.of("processor")
 
 
-def _table(names: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+def table(names: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     cells = [list(names), *([str(cell) for cell in line] for line in lines)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     for number, line in enumerate(cells):

@@ -32,7 +32,7 @@ const CAPABILITIES_MAX: usize = 200;
 /// Longest unique id (RFC 1939 section 7 says 70; real servers exceed it).
 const UIDL_BYTES_MAX: usize = 512;
 /// RETR commands that are under way at once, where the server has PIPELINING.
-const PIPELINE: usize = 16;
+const PIPELINE: usize = 64;
 /// Content that is under way at once, unless one message alone is larger: what has to be heard out before another
 /// command can be answered.
 const PIPELINE_BYTES: u64 = CHUNK_BYTES as u64;
