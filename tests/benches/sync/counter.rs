@@ -101,7 +101,12 @@ async fn pass(mut client: TcpStream, target: u16, calls: &Calls) -> io::Result<(
     server.set_nodelay(true)?;
     let (mut of_client, mut of_server) = (Vec::new(), Vec::new());
     loop {
-        let Some(head) = read_head(&mut client, &mut of_client).await? else {
+        let head = tokio::select! {
+            head = read_head(&mut client, &mut of_client) => head?,
+            // A connection that the server has given up must not look alive to the client.
+            _ = server.peek(&mut [0]) => None,
+        };
+        let Some(head) = head else {
             return Ok(());
         };
         let mut request = Message { head, body: Vec::new() };

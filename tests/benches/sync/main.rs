@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     match part(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let causes = std::iter::successors(Some(&*error), |error| error.source());
+            let words: Vec<String> = causes.map(ToString::to_string).collect();
+            eprintln!("error: {}", words.join(": "));
             ExitCode::FAILURE
         }
     }
