@@ -100,11 +100,12 @@ async fn pass(mut client: TcpStream, target: u16, calls: &Calls) -> io::Result<(
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (mut of_client, mut of_server) = (Vec::new(), Vec::new());
+    let mut peeked = [0];
     loop {
         let head = tokio::select! {
             head = read_head(&mut client, &mut of_client) => head?,
             // A connection that the server has given up must not look alive to the client.
-            _ = server.peek(&mut [0]) => None,
+            _ = server.peek(&mut peeked) => None,
         };
         let Some(head) = head else {
             return Ok(());

@@ -27,9 +27,13 @@ fn main() -> ExitCode {
     match part(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let causes = std::iter::successors(Some(&*error), |error| error.source());
-            let words: Vec<String> = causes.map(ToString::to_string).collect();
-            eprintln!("error: {}", words.join(": "));
+            let mut words = error.to_string();
+            let mut cause = error.source();
+            while let Some(next) = cause {
+                words = format!("{words}: {next}");
+                cause = next.source();
+            }
+            eprintln!("error: {words}");
             ExitCode::FAILURE
         }
     }
