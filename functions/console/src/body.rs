@@ -82,6 +82,11 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     })
 }
 
+/// Whether a patch removes a field that is never shown, and so is not there to be merged into.
+pub fn removes(patch: &Value, field: &str) -> bool {
+    patch.get(field).is_some_and(Value::is_null)
+}
+
 /// Merges a patch into a value as RFC 7396 says: `null` removes, an object is merged, anything else replaces.
 pub fn merge(target: &mut Value, patch: Value) {
     match patch {

@@ -27,7 +27,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     App,
-    body::{Body, Content, Parameters, from_value, merge},
+    body::{Body, Content, Parameters, from_value, merge, removes},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -285,12 +285,13 @@ pub async fn change(
 ) -> Result<Json<MailboxView>, Problem> {
     let before = find(&app, &id).await?;
     let mut settings = serde_json::to_value(MailboxView::from(before.stored.clone()).settings).unwrap_or_default();
+    let kept = before.stored.credentials.clone().filter(|_| !removes(&patch, "password"));
     merge(&mut settings, patch);
     let input: MailboxInput = from_value(settings)?;
     let old = &before.stored.mailbox;
     let (mailbox, profile) = checked(&app, &input, old.id.clone(), old.created_at).await?;
     let sealed = seal(&app, &mailbox, input.password).await?;
-    let after = StoredMailbox { credentials: sealed.or(before.stored.credentials.clone()), mailbox };
+    let after = StoredMailbox { credentials: sealed.or(kept), mailbox };
     taken(app.engine.ports.mailboxes().change_mailbox(&before, &after, minutes(&app, &profile)).await?)?;
     Ok(Json(find(&app, &id).await?.into()))
 }

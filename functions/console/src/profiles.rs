@@ -27,7 +27,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    body::{Body, Content, Parameters, from_value, merge},
+    body::{Body, Content, Parameters, from_value, merge, removes},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -297,11 +297,12 @@ pub async fn change(
 ) -> Result<Json<ProfileView>, Problem> {
     let before = find(&app, &id).await?;
     let mut settings = serde_json::to_value(ProfileView::from(before.clone()).settings).unwrap_or_default();
+    let kept = before.credentials.clone().filter(|_| !removes(&patch, "password"));
     merge(&mut settings, patch);
     let input: ProfileInput = from_value(settings)?;
     let profile = input.checked(before.profile.id.clone(), before.profile.created_at)?;
     let sealed = seal(&app, &profile.id, input.password).await?;
-    let stored = StoredProfile { credentials: sealed.or(before.credentials), profile };
+    let stored = StoredProfile { credentials: sealed.or(kept), profile };
     app.engine.ports.mailboxes().put_profile(&stored).await?;
     if stored.profile.minimum_polling_interval_minutes != before.profile.minimum_polling_interval_minutes {
         wake_mailboxes(&app, &stored.profile.id).await?;

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from . import functions, processes, stack, suite
+from . import functions, processes, stack, suite, watch
 from .command import carry_out
 from .progress import Failed, refuse, say
 
@@ -15,7 +15,7 @@ def main() -> None:
         epilog="The last line is `N passed, N failed`, summed over every test binary.",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="leave out formatting, clippy, documentation and template checks"
+        "--fast", action="store_true", help="leave out checks of format, lints, documentation, template and of infra/local/watch"
     )
     parser.add_argument("--only", metavar="PATTERN", help="run only the tests whose name contains PATTERN")
     parser.add_argument(
@@ -35,6 +35,12 @@ def test(options: argparse.Namespace) -> int:
     except Failed as failed:
         refuse(failed)
         result = suite.Result(cargo_failed=True)
+    if not (options.fast or options.only):
+        try:
+            watch.check()
+        except Failed as failed:
+            refuse(failed)
+            checks_failed.append("infra/local/watch --check")
     for check in checks_failed:
         say(f"failed check: {check}")
     # Last, and exactly so: it is what a script reads.

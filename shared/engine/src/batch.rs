@@ -3,7 +3,7 @@
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use mailrail_domain::{delivery::Delivery, id::ProfileId, profile::EmailServerProfile};
+use mailrail_domain::{Timestamp, delivery::Delivery, id::ProfileId, profile::EmailServerProfile};
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -56,7 +56,7 @@ enum Place {
     /// There are connections enough for every invocation.
     Unneeded,
     /// It holds one of the few.
-    Held(u16),
+    Held(u16, Timestamp),
     /// All are taken by other invocations.
     Full,
 }
@@ -70,7 +70,7 @@ impl ProfileInUse {
     pub async fn connection(&self) -> Option<OwnedSemaphorePermit> {
         match self.place {
             Place::Full => None,
-            Place::Unneeded | Place::Held(_) => Arc::clone(&self.connections).acquire_owned().await.ok(),
+            Place::Unneeded | Place::Held(..) => Arc::clone(&self.connections).acquire_owned().await.ok(),
         }
     }
 }
@@ -197,13 +197,13 @@ impl<P: Ports> Engine<P> {
         let now = self.now();
         let until = deadline.as_of(now, LEASE_MARGIN);
         let taken = self.ports.mailboxes().take_place(id, connections, until, now).await?;
-        Ok(taken.map_or(Place::Full, Place::Held))
+        Ok(taken.map_or(Place::Full, |place| Place::Held(place, until)))
     }
 
     async fn leave_places(&self, profiles: &Profiles) {
         for (id, profile) in profiles.known.lock().await.iter() {
-            if let Some(Place::Held(place)) = profile.as_ref().map(|profile| profile.place)
-                && let Err(outage) = self.ports.mailboxes().leave_place(id, place).await
+            if let Some(Place::Held(place, until)) = profile.as_ref().map(|profile| profile.place)
+                && let Err(outage) = self.ports.mailboxes().leave_place(id, place, until).await
             {
                 // It is free again when its time is up.
                 tracing::error!(profile = %id, error = outage.chain(), "a place could not be given back");

@@ -13,9 +13,11 @@ pub const PAGE_MESSAGES: usize = 100;
 pub const RUN_MESSAGES_MAX: usize = 2_000;
 /// Emails of one mailbox that are sent in one run (source system: 10 per user).
 pub const SENDS_PER_RUN: usize = 10;
-/// Emails of an outbox that are looked at for those that are due: emails that wait for a greylisting to pass must not
-/// hold up the ones behind them.
+/// Emails of an outbox that are looked at in one page.
 pub const OUTBOX_PAGE: usize = 100;
+/// Pages of an outbox that are looked through for emails that are due: those that wait for a greylisting to pass must
+/// not hold up the ones behind them.
+pub const OUTBOX_PAGES_MAX: usize = 20;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

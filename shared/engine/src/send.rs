@@ -12,6 +12,7 @@ use mailrail_domain::{
     email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
     evidence::{Evidence, Stage},
     gate::{Gate, gate},
+    id::MailboxId,
     profile::UnknownOutcome,
     seconds_after,
 };
@@ -19,12 +20,15 @@ use mailrail_domain::{
 use crate::{
     Deadline, Engine,
     batch::{ProfileInUse, Profiles},
-    limits::{DEADLINE_MARGIN, LEASE_MARGIN, OUTBOX_PAGE, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX, SENDS_PER_RUN},
+    limits::{
+        DEADLINE_MARGIN, LEASE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX,
+        SENDS_PER_RUN,
+    },
     mime::dated,
     outage::Outage,
     ports::{
         AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, IncomingServers, MailboxQueue, MailboxStore,
-        OutgoingServers, OutgoingSession, Ports, RecordStore, Settlement, StoredEmail, Wake,
+        OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, Settlement, StoredEmail, Wake,
     },
     settle::Ended,
 };
@@ -42,8 +46,7 @@ impl<P: Ports> Engine<P> {
             Gate::NotYet(_) => return Ok(()),
             Gate::Closed(why) => Some(why),
         };
-        let outbox = self.ports.records().outbox(&wake.mailbox, OUTBOX_PAGE).await?;
-        let mut due: Vec<StoredEmail> = outbox.into_iter().filter(|stored| is_due(stored, now)).collect();
+        let mut due = self.due_of_outbox(&wake.mailbox, now).await?;
         // What was never tried goes before what the server hung up at.
         due.sort_by_key(|stored| stored.email.outgoing.as_ref().and_then(|outgoing| outgoing.next_attempt));
         let full = due.len() > SENDS_PER_RUN;
@@ -82,6 +85,21 @@ impl<P: Ports> Engine<P> {
             self.ports.queue().send(Delivery::OutgoingEmail, std::slice::from_ref(wake), delay).await?;
         }
         Ok(())
+    }
+
+    /// Emails of an outbox that are due. Those that wait for a greylisting to pass are passed over, page by page.
+    async fn due_of_outbox(&self, mailbox: &MailboxId, now: Timestamp) -> Result<Vec<StoredEmail>, Outage> {
+        let mut due = Vec::new();
+        let mut page = PageRequest { limit: OUTBOX_PAGE, cursor: None };
+        for _ in 0..OUTBOX_PAGES_MAX {
+            let outbox = self.ports.records().outbox(mailbox, &page).await?;
+            due.extend(outbox.items.into_iter().filter(|stored| is_due(stored, now)));
+            page.cursor = outbox.cursor;
+            if page.cursor.is_none() || due.len() > SENDS_PER_RUN {
+                break;
+            }
+        }
+        Ok(due)
     }
 
     /// Raises the alert that says why email stays in Pending Send; once, however often it is looked at.

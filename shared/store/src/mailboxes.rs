@@ -137,10 +137,15 @@ impl MailboxStore for Store {
         Ok(None)
     }
 
-    async fn leave_place(&self, profile: &ProfileId, place: u16) -> Result<(), Outage> {
-        let request = self.client.delete_item().table_name(&self.table);
-        let request = request.set_key(Some(key_of(keys::place(profile, place))));
-        request.send().await.map_err(outage("leaving a place at a server"))?;
+    async fn leave_place(&self, profile: &ProfileId, place: u16, until: Timestamp) -> Result<(), Outage> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::place(profile, place))))
+            .condition_expression("leased_until = :until")
+            .expression_attribute_values(":until", number(until.timestamp()));
+        conditional(request.send().await, "leaving a place at a server")?;
         Ok(())
     }
 

@@ -69,15 +69,20 @@ impl RecordStore for Store {
         Ok(self.transact(writes).await?.is_none().then_some(stored))
     }
 
-    async fn outbox(&self, mailbox: &MailboxId, limit: usize) -> Result<Vec<StoredEmail>, Outage> {
-        // Consistent: what was just put here is about to be sent.
-        let question = Question { consistent: true, limit: Some(limit), ..Question::of(keys::outbox_of(mailbox)) };
-        let (items, _) = self.query(question).await?;
-        if items.is_empty() {
-            return Ok(Vec::new());
-        }
+    async fn outbox(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<StoredEmail>, Outage> {
+        let partition = keys::outbox_of(mailbox);
+        let question = Question {
+            // What was just put here is about to be sent.
+            consistent: true,
+            limit: Some(page.limit),
+            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
+            ..Question::of(partition)
+        };
+        let (items, next) = self.query(question).await?;
         let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
-        rows.map(|row| row.map(|EmailRow { email, revision }| StoredEmail { email, revision })).collect()
+        let stored = rows.map(|row| row.map(|EmailRow { email, revision }| StoredEmail { email, revision }));
+        let cursor = next.and_then(|key| text_of(&key, "sk").map(str::to_owned));
+        Ok(Page { items: stored.collect::<Result<_, _>>()?, cursor })
     }
 
     async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {

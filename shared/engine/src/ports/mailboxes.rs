@@ -114,8 +114,13 @@ pub trait MailboxStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<u16>, Outage>> + Send;
 
-    /// Gives a place back.
-    fn leave_place(&self, profile: &ProfileId, place: u16) -> impl Future<Output = Result<(), Outage>> + Send;
+    /// Gives a place back that was taken until `until`. One that ended and is somebody else's by now is left alone.
+    fn leave_place(
+        &self,
+        profile: &ProfileId,
+        place: u16,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
 
     /// The intervals that any delivery stands under.
     fn intervals(&self) -> impl Future<Output = Result<Vec<u16>, Outage>> + Send;

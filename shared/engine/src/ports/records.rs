@@ -50,12 +50,12 @@ pub trait RecordStore: Send + Sync {
         revision: u64,
     ) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;
 
-    /// The oldest emails of a mailbox's outbox: Pending Send, or Sending.
+    /// A page of a mailbox's outbox, the oldest email first: Pending Send, or Sending.
     fn outbox(
         &self,
         mailbox: &MailboxId,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<StoredEmail>, Outage>> + Send;
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<StoredEmail>, Outage>> + Send;
 
     /// Reads a record.
     fn email(&self, id: &EmailId) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;

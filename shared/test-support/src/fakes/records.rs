@@ -88,7 +88,7 @@ impl RecordStore for MemoryRecords {
         }))
     }
 
-    async fn outbox(&self, mailbox: &MailboxId, limit: usize) -> Result<Vec<StoredEmail>, Outage> {
+    async fn outbox(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<StoredEmail>, Outage> {
         let state = lock(&self.0);
         let waits = |stored: &&StoredEmail| {
             stored.email.mailbox_id == *mailbox
@@ -96,8 +96,10 @@ impl RecordStore for MemoryRecords {
         };
         let mut waiting: Vec<StoredEmail> = state.emails.values().filter(waits).cloned().collect();
         waiting.sort_by_key(|stored| (stored.email.received_at, stored.email.id.clone()));
-        waiting.truncate(limit);
-        Ok(waiting)
+        let place = |stored: StoredEmail| {
+            (format!("{:014}#{}", stored.email.received_at.timestamp_millis(), stored.email.id), stored)
+        };
+        Ok(page(waiting.into_iter().map(place).collect(), request))
     }
 
     async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {

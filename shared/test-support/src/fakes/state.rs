@@ -180,8 +180,12 @@ impl MailboxStore for MemoryState {
         Ok(free)
     }
 
-    async fn leave_place(&self, profile: &ProfileId, place: u16) -> Result<(), Outage> {
-        lock(&self.0).places.remove(&(profile.clone(), place));
+    async fn leave_place(&self, profile: &ProfileId, place: u16, until: Timestamp) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        let key = (profile.clone(), place);
+        if state.places.get(&key).is_some_and(|held| held.timestamp() == until.timestamp()) {
+            state.places.remove(&key);
+        }
         Ok(())
     }
 

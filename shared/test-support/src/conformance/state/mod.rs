@@ -58,6 +58,7 @@ macro_rules! state_suite {
             a_profile_that_was_given_fewer_connections_has_fewer_places,
             of_twenty_that_race_for_three_places_three_get_one,
             giving_back_a_place_that_nobody_holds_is_no_error,
+            a_place_that_ended_and_is_somebody_elses_is_left_to_him,
         ]);
         $crate::conformance_tests!(commits in state::commits, $make, [
             a_commit_writes_the_whole_state_and_the_position,

@@ -32,7 +32,7 @@ pub async fn a_place_that_was_given_back_is_free(store: &impl StateStore) {
         assert!(take(store, 2, now).await.is_some());
     }
     for place in [1, 0] {
-        store.leave_place(&profile(), place).await.unwrap();
+        store.leave_place(&profile(), place, seconds_after(now, 60)).await.unwrap();
         assert_eq!(take(store, 2, now).await, Some(place));
     }
 }
@@ -50,7 +50,8 @@ pub async fn profiles_have_places_of_their_own(store: &impl StateStore) {
     let (now, other) = (this_second(), a_profile("p11").profile.id);
     assert!(take(store, 1, now).await.is_some());
     let theirs = store.take_place(&other, 1, seconds_after(now, 60), now).await.unwrap();
-    store.leave_place(&other, theirs.expect("a place of another profile")).await.unwrap();
+    let place = theirs.expect("a place of another profile");
+    store.leave_place(&other, place, seconds_after(now, 60)).await.unwrap();
     assert_eq!(take(store, 1, now).await, None);
 }
 
@@ -58,7 +59,7 @@ pub async fn a_profile_that_was_given_fewer_connections_has_fewer_places(store: 
     let now = this_second();
     let taken = [take(store, 3, now).await, take(store, 3, now).await, take(store, 3, now).await];
     assert!(taken.iter().all(Option::is_some));
-    store.leave_place(&profile(), 2).await.unwrap();
+    store.leave_place(&profile(), 2, seconds_after(now, 60)).await.unwrap();
     assert_eq!(take(store, 2, now).await, None);
 }
 
@@ -71,6 +72,15 @@ pub async fn of_twenty_that_race_for_three_places_three_get_one(store: &impl Sta
 }
 
 pub async fn giving_back_a_place_that_nobody_holds_is_no_error(store: &impl StateStore) {
-    store.leave_place(&profile(), 0).await.unwrap();
+    store.leave_place(&profile(), 0, this_second()).await.unwrap();
     assert_eq!(take(store, 1, this_second()).await, Some(0));
+}
+
+pub async fn a_place_that_ended_and_is_somebody_elses_is_left_to_him(store: &impl StateStore) {
+    let first = this_second();
+    assert_eq!(take(store, 1, first).await, Some(0));
+    let later = seconds_after(first, 60);
+    assert_eq!(take(store, 1, later).await, Some(0));
+    store.leave_place(&profile(), 0, seconds_after(first, 60)).await.unwrap();
+    assert_eq!(take(store, 1, seconds_after(later, 1)).await, None);
 }
