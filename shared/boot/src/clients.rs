@@ -6,6 +6,10 @@
 use anyhow::{Context, Result};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    runtime_components::RuntimeComponents,
+};
 use aws_types::{SdkConfig, region::Region};
 
 /// The shared configuration of all clients.
@@ -20,7 +24,8 @@ pub fn config() -> Result<SdkConfig> {
         None,
         "environment",
     );
-    let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let http = SharedHttpClient::new(Unprepared(Builder::new().tls_provider(tls).build_https()));
     let mut config = SdkConfig::builder()
         .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
         .region(Region::new(region))
@@ -30,6 +35,17 @@ pub fn config() -> Result<SdkConfig> {
         config = config.endpoint_url(endpoint);
     }
     Ok(config.build())
+}
+
+/// A client that reads the system's authorities when it first connects. Left to itself it reads them at its making, once
+/// for each of the SDK's clients, which took a third of a function's start.
+#[derive(Debug)]
+struct Unprepared(SharedHttpClient);
+
+impl HttpClient for Unprepared {
+    fn http_connector(&self, settings: &HttpConnectorSettings, parts: &RuntimeComponents) -> SharedHttpConnector {
+        self.0.http_connector(settings, parts)
+    }
 }
 
 /// The client of the bucket. The emulator of the local stack has no host name per bucket, so buckets are named in the

@@ -15,6 +15,11 @@ use mailrail_engine::{Deadline, Engine, ports::Ports};
 use mailrail_internet_mail::{Connector, InternetMail};
 use mailrail_queue::Queue;
 use mailrail_store::{Bodies, KmsVault, Store};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Longest time that Lambda lets a function run.
 const INVOCATION_MAX: Duration = Duration::from_secs(900);
@@ -114,12 +119,18 @@ fn system_time() -> SystemTime {
     SystemTime::now()
 }
 
-/// Log lines as JSON on standard output, at the level of `RUST_LOG` (default: info, the AWS SDK's from warn on).
+/// Log lines as JSON on standard output, at the levels of `RUST_LOG` (default: info, the AWS SDK's from warn on). Levels
+/// by target are all that it takes: filters by span and field would bring in regular expressions, a tenth of a function.
 fn telemetry() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,aws=warn,hyper=warn"));
+    let given = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let levels = given.unwrap_or_else(|| {
+        Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_targets([("aws", LevelFilter::WARN), ("hyper", LevelFilter::WARN)])
+    });
+    let lines = tracing_subscriber::fmt::layer().json().with_current_span(false).without_time();
     // A second function in one process, as in a test, keeps the first one's subscriber.
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_current_span(false).without_time().try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(levels).try_init();
 }
 
 #[cfg(test)]

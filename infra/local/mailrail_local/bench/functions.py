@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -132,7 +133,8 @@ def start(function: Function) -> Start:
         except TimeoutError:
             raise Failed(f"{function.name} did not ask for work in {START_SECONDS_MAX:.0f} s") from None
         finally:
-            process.kill()
+            # Not by its own method, which waits for a process that has ended, and forgets what it used.
+            os.kill(process.pid, signal.SIGKILL)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
     if asked != NEXT:
