@@ -31,8 +31,8 @@ use mailrail_engine::{
     batch::Handled,
     mime::{Composition, compose},
     ports::{
-        AlertFilter, BodyStore, Created, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore,
-        Secret, StoredMailbox, StoredProfile, Vault, Wake,
+        AlertFilter, BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret,
+        StoredMailbox, StoredProfile, Vault, Wake, Written,
     },
 };
 use mailrail_internet_mail::{Connector, InternalHosts, InternetMail};
@@ -121,17 +121,26 @@ impl World {
         self.put_profile(profile).await;
         let owner = mailbox_owner(&mailbox.id);
         let sealed = self.engine.ports.vault.seal(&owner, &owner, &Secret::new(secret)).await;
-        let stored = StoredMailbox { mailbox: mailbox.clone(), credentials: Some(sealed.expect("a vault that works")) };
-        let created = self.engine.ports.state.create_mailbox(&stored, 5).await.expect("a store that works");
-        assert_eq!(created, Created::Created);
+        let credentials = Some(sealed.expect("a vault that works"));
+        let stored = StoredMailbox { mailbox: mailbox.clone(), credentials, revision: 0 };
+        let state = &self.engine.ports.state;
+        let created = state.create_mailbox(&stored, &build::audit()).await.expect("a store that works");
+        assert_eq!(created, Written::Done);
+        for delivery in Delivery::ALL {
+            assert!(state.enable(&mailbox.id, delivery, 5, &build::audit_at(now())).await.expect("a store that works"));
+        }
         mailbox.id.clone()
     }
 
     /// Writes a profile, new or changed.
     pub async fn put_profile(&self, profile: &EmailServerProfile) {
         profile.validate().expect("a profile that the API would accept");
-        let stored = StoredProfile { profile: profile.clone(), credentials: None };
-        self.engine.ports.state.put_profile(&stored).await.expect("a store that works");
+        let state = &self.engine.ports.state;
+        let before = state.profile(&profile.id).await.expect("a store that works");
+        let revision = before.map_or(0, |before| before.revision);
+        let stored = StoredProfile { profile: profile.clone(), credentials: None, revision };
+        let written = state.put_profile(&stored, &build::audit()).await.expect("a store that works");
+        assert_eq!(written, Written::Done);
     }
 
     /// Runs a delivery once, some time after the run before.
@@ -158,10 +167,11 @@ impl World {
     pub async fn pend(&self, mailbox: &MailboxId, outbound: &Outbound<'_>) -> EmailId {
         let sender = self.row(mailbox, Delivery::OutgoingEmail).await.mailbox;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let message_id = format!("sent-{number:06}@{}", sender.address.domain());
+        let from = sender.address.as_ref().expect("a mailbox with an address");
+        let message_id = format!("sent-{number:06}@{}", from.domain());
         let [to, cc, bcc] = [outbound.to, outbound.cc, outbound.bcc].map(addresses);
         let raw = compose(&Composition {
-            from: Some((&sender.name, &sender.address)),
+            from: Some((&sender.name, from)),
             to: &to,
             cc: &cc,
             subject: outbound.subject,

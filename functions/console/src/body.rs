@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -80,6 +80,25 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
             ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid value", problem)
         }
     })
+}
+
+/// Names of the fields that a patch is about, for the audit.
+pub fn names(patch: &Value) -> Vec<String> {
+    patch.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Refuses a change that is made on condition of another revision than the present one (RFC 9110 section 13.1.1).
+pub fn require_revision(headers: &HeaderMap, revision: u64) -> Result<(), Problem> {
+    let Some(wanted) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    let wanted = wanted.trim().trim_matches('"');
+    if wanted == "*" || wanted.parse() == Ok(revision) {
+        return Ok(());
+    }
+    let detail = format!("It has the revision {revision}, and If-Match asks for another.");
+    let remedy = Some("Read it again, and repeat your change if it is still wanted.".to_owned());
+    Err(Problem { remedy, ..Problem::new(StatusCode::PRECONDITION_FAILED, "Conflict", detail) })
 }
 
 /// Whether a patch removes a field that is never shown, and so is not there to be merged into.

@@ -206,6 +206,10 @@ pub async fn create(
     Body(input): Body<EmailInput>,
 ) -> Result<(StatusCode, Json<EmailSummary>), Problem> {
     let sender = mailbox(&app, &input.mailbox_id).await?.stored.mailbox;
+    let Some(from) = &sender.address else {
+        let problem = "the mailbox has no address";
+        return Err(Invalid::new("mailbox_id", problem, "Give it an address, or choose another mailbox").into());
+    };
     let to = addresses("to", &input.to)?;
     let cc = addresses("cc", &input.cc)?;
     let bcc = addresses("bcc", &input.bcc)?;
@@ -219,9 +223,9 @@ pub async fn create(
         None => None,
     };
     let references = answered.as_ref().map_or(Vec::new(), references);
-    let message_id = format!("{}@{}", uuid::Uuid::now_v7(), sender.address.domain());
+    let message_id = format!("{}@{}", uuid::Uuid::now_v7(), from.domain());
     let raw = compose(&Composition {
-        from: Some((&sender.name, &sender.address)),
+        from: Some((&sender.name, from)),
         to: &to,
         cc: &cc,
         subject: &input.subject,
@@ -242,7 +246,7 @@ pub async fn create(
         message_id: Some(message_id),
         in_reply_to: references.last().cloned(),
         references,
-        from: vec![Correspondent { name: Some(sender.name), address: sender.address.as_str().to_owned() }],
+        from: vec![Correspondent { name: Some(sender.name.clone()), address: from.as_str().to_owned() }],
         to: correspondents(&to),
         cc: correspondents(&cc),
         bcc: correspondents(&bcc),

@@ -10,15 +10,17 @@ use axum::{
 use chrono::{DateTime, Utc};
 use mailrail_boot::now;
 use mailrail_domain::{
+    address::EmailAddress,
+    approval::{self, Approval},
+    audit::{AuditAction, AuditSubject},
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     invalid::Invalid,
-    mailbox::Mailbox,
-    profile::EmailServerProfile,
+    mailbox::{Mailbox, MailboxKind},
 };
 use mailrail_engine::{
     access::mailbox_owner,
-    ports::{Created, Directory, MailboxDetails, MailboxQueue, Ports, Sealed, Secret, StoredMailbox, Vault, Wake},
+    ports::{Directory, MailboxDetails, MailboxQueue, Ports, Sealed, Secret, StoredMailbox, Vault, Wake, Written},
     settle::interval,
 };
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     App,
-    body::{Body, Content, Parameters, from_value, merge, removes},
+    auth::Caller,
+    body::{Body, Content, Parameters, from_value, merge, names, removes, require_revision},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -43,8 +46,13 @@ const WAKE_DELAY_SECONDS: u32 = 1;
 pub struct MailboxInput {
     /// Its name, 1 to 100 characters.
     name: String,
-    /// Its address; one mailbox per address.
-    address: String,
+    /// Whose it is: `user` (default) or `queue`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    kind: MailboxKind,
+    /// Its address; one mailbox per address. Without one, nothing can be synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
     /// The email server profile that says where it lives.
     profile_id: String,
     /// User name, where it is not the address.
@@ -116,8 +124,13 @@ pub struct MailboxView {
     id: String,
     /// When it was created.
     created_at: DateTime<Utc>,
+    /// How often it has been written; a change may be conditional on it, by `If-Match`.
+    revision: u64,
     /// Whether a password is stored.
     has_password: bool,
+    /// Whether its address is approved, who decided and when.
+    #[schema(value_type = Object)]
+    approval: Approval,
     /// Everything that was given.
     #[serde(flatten)]
     settings: MailboxInput,
@@ -128,14 +141,17 @@ pub struct MailboxView {
 
 impl From<StoredMailbox> for MailboxView {
     fn from(stored: StoredMailbox) -> Self {
-        let StoredMailbox { mailbox, credentials } = stored;
+        let StoredMailbox { mailbox, credentials, revision } = stored;
         Self {
             id: mailbox.id.to_string(),
             created_at: mailbox.created_at,
+            revision,
             has_password: credentials.is_some(),
+            approval: mailbox.approval,
             settings: MailboxInput {
                 name: mailbox.name,
-                address: mailbox.address.as_str().to_owned(),
+                kind: mailbox.kind,
+                address: mailbox.address.map(String::from),
                 profile_id: mailbox.profile_id.to_string(),
                 username: mailbox.username,
                 password: None,
@@ -172,7 +188,7 @@ async fn checked(
     input: &MailboxInput,
     id: MailboxId,
     created_at: DateTime<Utc>,
-) -> Result<(Mailbox, EmailServerProfile), Problem> {
+) -> Result<Mailbox, Problem> {
     let no_profile = || {
         let problem = "there is no email server profile with this id";
         Problem::from(Invalid::new("profile_id", problem, "Give the id of a profile, see /v1/profiles"))
@@ -182,7 +198,9 @@ async fn checked(
     let mailbox = Mailbox {
         id,
         name: input.name.clone(),
-        address: parse_address("address", &input.address)?,
+        kind: input.kind,
+        address: input.address.as_deref().map(|address| parse_address("address", address)).transpose()?,
+        approval: Approval::undecided(input.address.is_some()),
         profile_id,
         username: input.username.clone(),
         process_emails_received_after: input.process_emails_received_after,
@@ -194,7 +212,7 @@ async fn checked(
     mailbox.validate(&profile)?;
     check_credential("username", input.username.as_deref())?;
     check_credential("password", input.password.as_deref())?;
-    Ok((mailbox, profile))
+    Ok(mailbox)
 }
 
 async fn seal(app: &App, mailbox: &Mailbox, password: Option<String>) -> Result<Option<Sealed>, Problem> {
@@ -208,29 +226,28 @@ async fn seal(app: &App, mailbox: &Mailbox, password: Option<String>) -> Result<
     }
 }
 
-async fn create_mailbox(app: &App, input: MailboxInput) -> Result<StoredMailbox, Problem> {
+async fn create_mailbox(app: &App, caller: &Caller, input: MailboxInput) -> Result<StoredMailbox, Problem> {
     let id = MailboxId::parse(uuid::Uuid::now_v7().to_string())?;
-    let (mailbox, profile) = checked(app, &input, id, now()).await?;
-    let stored = StoredMailbox { credentials: seal(app, &mailbox, input.password).await?, mailbox };
-    taken(app.engine.ports.mailboxes().create_mailbox(&stored, minutes(app, &profile)).await?)?;
+    let mailbox = checked(app, &input, id, now()).await?;
+    let stored = StoredMailbox { credentials: seal(app, &mailbox, input.password).await?, mailbox, revision: 0 };
+    let audit = caller.audit(AuditAction::Created, AuditSubject::Mailbox, stored.mailbox.id.as_str(), vec![]);
+    written(app.engine.ports.mailboxes().create_mailbox(&stored, &audit).await?)?;
     Ok(stored)
 }
 
-fn minutes(app: &App, profile: &EmailServerProfile) -> u16 {
-    interval(app.engine.settings.polling_interval_minutes, Delivery::IncomingEmail, profile)
-}
-
-fn taken(created: Created) -> Result<(), Problem> {
-    match created {
-        Created::Created => Ok(()),
-        Created::AddressTaken(owner) => {
+fn written(written: Written) -> Result<(), Problem> {
+    match written {
+        Written::Done => Ok(()),
+        Written::AddressTaken(owner) => {
             let problem = format!("the address belongs to the mailbox {owner}");
             Err(Invalid::new("address", problem, "Give another address, or change that mailbox").into())
         }
+        Written::Superseded => Err(Problem::superseded()),
     }
 }
 
-async fn find(app: &App, id: &str) -> Result<MailboxDetails, Problem> {
+/// The mailbox with this id, or the problem that there is none.
+pub async fn find(app: &App, id: &str) -> Result<MailboxDetails, Problem> {
     let not_found = || Problem::not_found("mailbox", id);
     let id = MailboxId::parse(id).map_err(|_| not_found())?;
     app.engine.ports.mailboxes().mailbox(&id).await?.ok_or_else(not_found)
@@ -248,13 +265,14 @@ pub async fn list(
     Ok(Json(Listing::of(mailboxes, MailboxView::from)))
 }
 
-/// Creates a mailbox; its deliveries run from the next round on.
+/// Creates a mailbox. Its address waits for approval, and its deliveries run once they are enabled.
 #[utoipa::path(post, path = "/v1/mailboxes", request_body = MailboxInput, responses((status = 201, body = MailboxView), (status = 422, body = Problem)))]
 pub async fn create(
     State(app): State<App>,
+    caller: Caller,
     Body(input): Body<MailboxInput>,
 ) -> Result<(StatusCode, Json<MailboxView>), Problem> {
-    let stored = create_mailbox(&app, input).await?;
+    let stored = create_mailbox(&app, &caller, input).await?;
     let details = find(&app, stored.mailbox.id.as_str()).await?;
     Ok((StatusCode::CREATED, Json(details.into())))
 }
@@ -263,10 +281,11 @@ pub async fn create(
 #[utoipa::path(post, path = "/v1/mailboxes/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
 pub async fn import(
     State(app): State<App>,
+    caller: Caller,
     headers: HeaderMap,
     Content(body): Content,
 ) -> Result<Json<Imported>, Problem> {
-    let create = |value: Value| async { create_mailbox(&app, from_value(value)?).await.map(|_| ()) };
+    let create = |value: Value| async { create_mailbox(&app, &caller, from_value(value)?).await.map(|_| ()) };
     Ok(Json(import::import(&headers, &body, create).await?))
 }
 
@@ -276,31 +295,42 @@ pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json
     Ok(Json(find(&app, &id).await?.into()))
 }
 
-/// Changes a mailbox by a merge patch (RFC 7396). A delivery whose method changes begins anew.
+/// Changes a mailbox by a merge patch (RFC 7396). A delivery whose method changes begins anew; with another address all
+/// do, and the address waits for approval.
 #[utoipa::path(patch, path = "/v1/mailboxes/{id}", request_body = MailboxInput, responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub async fn change(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Body(patch): Body<Value>,
 ) -> Result<Json<MailboxView>, Problem> {
     let before = find(&app, &id).await?;
+    require_revision(&headers, before.stored.revision)?;
     let mut settings = serde_json::to_value(MailboxView::from(before.stored.clone()).settings).unwrap_or_default();
     let kept = before.stored.credentials.clone().filter(|_| !removes(&patch, "password"));
+    let fields = names(&patch);
     merge(&mut settings, patch);
     let input: MailboxInput = from_value(settings)?;
     let old = &before.stored.mailbox;
-    let (mailbox, profile) = checked(&app, &input, old.id.clone(), old.created_at).await?;
+    let mut mailbox = checked(&app, &input, old.id.clone(), old.created_at).await?;
+    let same = |address: &Option<EmailAddress>| address.as_ref().map(EmailAddress::normalized);
+    if same(&mailbox.address) == same(&old.address) {
+        mailbox.approval = old.approval.clone();
+    }
     let sealed = seal(&app, &mailbox, input.password).await?;
-    let after = StoredMailbox { credentials: sealed.or(kept), mailbox };
-    taken(app.engine.ports.mailboxes().change_mailbox(&before, &after, minutes(&app, &profile)).await?)?;
+    let after = StoredMailbox { credentials: sealed.or(kept), mailbox, revision: before.stored.revision };
+    let audit = caller.audit(AuditAction::Changed, AuditSubject::Mailbox, after.mailbox.id.as_str(), fields);
+    written(app.engine.ports.mailboxes().change_mailbox(&before, &after, &audit).await?)?;
     Ok(Json(find(&app, &id).await?.into()))
 }
 
 /// Deletes a mailbox. Its email records stay.
 #[utoipa::path(delete, path = "/v1/mailboxes/{id}", responses((status = 204), (status = 404, body = Problem)))]
-pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     let details = find(&app, &id).await?;
-    app.engine.ports.mailboxes().delete_mailbox(&details).await?;
+    let audit = caller.audit(AuditAction::Deleted, AuditSubject::Mailbox, &id, vec![]);
+    app.engine.ports.mailboxes().delete_mailbox(&details, &audit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -326,13 +356,21 @@ async fn wake(app: &App, mailbox: MailboxId, delivery: Delivery) -> Result<(), P
 #[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/enable", responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn enable(
     State(app): State<App>,
+    caller: Caller,
     Path((id, delivery)): Path<(String, String)>,
 ) -> Result<Json<MailboxView>, Problem> {
     let (details, delivery) = delivery_of(&app, &id, &delivery).await?;
     let mailbox = details.stored.mailbox;
     let profile = find_profile(&app, mailbox.profile_id.as_str()).await?.profile;
+    let organization = app.engine.ports.mailboxes().organization().await?.organization;
+    if approval::lacking(&mailbox, &profile, &organization).is_some() {
+        let detail = format!("The email address of the mailbox {} is not approved.", mailbox.name);
+        return Err(Problem::conflict(detail, "Approve it first: POST /v1/mailboxes/approval."));
+    }
     let minutes = interval(app.engine.settings.polling_interval_minutes, delivery, &profile);
-    app.engine.ports.mailboxes().enable(&mailbox.id, delivery, minutes, now()).await?;
+    let fields = vec![delivery.as_str().to_owned()];
+    let audit = caller.audit(AuditAction::Enabled, AuditSubject::Mailbox, mailbox.id.as_str(), fields);
+    app.engine.ports.mailboxes().enable(&mailbox.id, delivery, minutes, &audit).await?;
     wake(&app, mailbox.id, delivery).await?;
     Ok(Json(find(&app, &id).await?.into()))
 }

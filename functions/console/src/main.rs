@@ -1,7 +1,9 @@
 //! The administrator's and the records API over HTTP, described by `/openapi.json`.
 
+mod approvals;
 mod auth;
 mod body;
+mod bulk;
 mod emails;
 mod import;
 mod mailboxes;
@@ -10,6 +12,7 @@ mod openapi;
 mod page;
 mod problem;
 mod profiles;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use mailrail_boot::{Outside, engine};
 use mailrail_engine::Engine;
@@ -46,6 +49,7 @@ fn router(app: App) -> Router {
         .route("/v1/profiles/{id}", get(profiles::read).patch(profiles::change).delete(profiles::delete))
         .route("/v1/mailboxes", get(mailboxes::list).post(mailboxes::create))
         .route("/v1/mailboxes/import", post(mailboxes::import))
+        .route("/v1/mailboxes/approval", post(approvals::decide))
         .route("/v1/mailboxes/{id}", get(mailboxes::read).patch(mailboxes::change).delete(mailboxes::delete))
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/enable", post(mailboxes::enable))
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/run", post(mailboxes::run))
@@ -57,6 +61,9 @@ fn router(app: App) -> Router {
         .route("/v1/emails/{id}/send", post(emails::send))
         .route("/v1/alerts", get(monitoring::alerts))
         .route("/v1/notices", get(monitoring::notices))
+        .route("/v1/api-tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/api-tokens/{id}", delete(tokens::delete))
+        .route("/v1/audit", get(tokens::audit))
         .route("/v1/organization", get(monitoring::organization).patch(monitoring::change_organization))
         .route_layer(middleware::from_fn_with_state(app.clone(), auth::require_token));
     Router::new()

@@ -1,22 +1,24 @@
 //! What is to be seen: alerts, notices, the organization's settings, health.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use mailrail_domain::{
     alert::{Alert, AlertStatus},
+    audit::{AuditAction, AuditSubject},
     delivery::Delivery,
     id::MailboxId,
     invalid::Invalid,
     notice::{Notice, NoticeStatus},
     organization::Organization,
 };
-use mailrail_engine::ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports};
+use mailrail_engine::ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports, StoredOrganization, Written};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     App,
-    body::{Body, Parameters},
+    auth::Caller,
+    body::{Body, Parameters, from_value, merge, names, require_revision},
     page::{Listing, PageQuery},
     problem::Problem,
 };
@@ -54,6 +56,36 @@ pub struct OrganizationSettings {
     /// The mailbox whose profile and credentials send notices; `null` for none, and notices wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice_mailbox_id: Option<String>,
+    /// Whether email of users' mailboxes is processed only once their addresses are approved.
+    process_emails_only_for_approved_users: bool,
+    /// Whether email of queues' mailboxes is processed only once their addresses are approved.
+    process_emails_only_for_approved_queues: bool,
+}
+
+/// Settings of the organization, as they are shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrganizationView {
+    /// How often they have been written; a change may be conditional on it, by `If-Match`.
+    revision: u64,
+    /// Everything that was given.
+    #[serde(flatten)]
+    settings: OrganizationSettings,
+}
+
+impl From<StoredOrganization> for OrganizationView {
+    fn from(stored: StoredOrganization) -> Self {
+        let Organization {
+            notice_mailbox_id,
+            process_emails_only_for_approved_users,
+            process_emails_only_for_approved_queues,
+        } = stored.organization;
+        let settings = OrganizationSettings {
+            notice_mailbox_id: notice_mailbox_id.map(String::from),
+            process_emails_only_for_approved_users,
+            process_emails_only_for_approved_queues,
+        };
+        Self { revision: stored.revision, settings }
+    }
 }
 
 /// Lists alerts, the newest first.
@@ -84,18 +116,26 @@ pub async fn notices(
 }
 
 /// Reads the organization's settings.
-#[utoipa::path(get, path = "/v1/organization", responses((status = 200, body = OrganizationSettings)))]
-pub async fn organization(State(app): State<App>) -> Result<Json<OrganizationSettings>, Problem> {
-    let Organization { notice_mailbox_id } = app.engine.ports.mailboxes().organization().await?;
-    Ok(Json(OrganizationSettings { notice_mailbox_id: notice_mailbox_id.map(String::from) }))
+#[utoipa::path(get, path = "/v1/organization", responses((status = 200, body = OrganizationView)))]
+pub async fn organization(State(app): State<App>) -> Result<Json<OrganizationView>, Problem> {
+    Ok(Json(app.engine.ports.mailboxes().organization().await?.into()))
 }
 
-/// Changes the organization's settings.
-#[utoipa::path(patch, path = "/v1/organization", request_body = OrganizationSettings, responses((status = 200, body = OrganizationSettings), (status = 422, body = Problem)))]
+/// Changes the organization's settings by a merge patch (RFC 7396).
+#[utoipa::path(patch, path = "/v1/organization", request_body = OrganizationSettings, responses((status = 200, body = OrganizationView), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub async fn change_organization(
     State(app): State<App>,
-    Body(settings): Body<OrganizationSettings>,
-) -> Result<Json<OrganizationSettings>, Problem> {
+    caller: Caller,
+    headers: HeaderMap,
+    Body(patch): Body<Value>,
+) -> Result<Json<OrganizationView>, Problem> {
+    let mailboxes = app.engine.ports.mailboxes();
+    let before = mailboxes.organization().await?;
+    require_revision(&headers, before.revision)?;
+    let fields = names(&patch);
+    let mut settings = serde_json::to_value(OrganizationView::from(before.clone()).settings).unwrap_or_default();
+    merge(&mut settings, patch);
+    let settings: OrganizationSettings = from_value(settings)?;
     let notice_mailbox_id = match settings.notice_mailbox_id {
         None => None,
         Some(id) => {
@@ -104,12 +144,25 @@ pub async fn change_organization(
                 Invalid::new("notice_mailbox_id", problem, "Give the id of a mailbox")
             };
             let id = MailboxId::parse(id).map_err(|_| unknown())?;
-            app.engine.ports.mailboxes().load(&id, Delivery::OutgoingEmail).await?.ok_or_else(unknown)?;
+            mailboxes.load(&id, Delivery::OutgoingEmail).await?.ok_or_else(unknown)?;
             Some(id)
         }
     };
-    app.engine.ports.mailboxes().put_organization(&Organization { notice_mailbox_id }).await?;
-    organization(State(app)).await
+    let organization = Organization {
+        notice_mailbox_id,
+        process_emails_only_for_approved_users: settings.process_emails_only_for_approved_users,
+        process_emails_only_for_approved_queues: settings.process_emails_only_for_approved_queues,
+    };
+    let audit = caller.audit(AuditAction::Changed, AuditSubject::Organization, "organization", fields);
+    let stored = StoredOrganization { organization, revision: before.revision };
+    match mailboxes.put_organization(&stored, &audit).await? {
+        Written::Done => organization_view(&app).await,
+        Written::AddressTaken(_) | Written::Superseded => Err(Problem::superseded()),
+    }
+}
+
+async fn organization_view(app: &App) -> Result<Json<OrganizationView>, Problem> {
+    organization(State(app.clone())).await
 }
 
 /// Says that the console answers.

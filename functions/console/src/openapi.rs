@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{emails, mailboxes, monitoring, profiles};
+use crate::{approvals, emails, mailboxes, monitoring, profiles, tokens};
 
 /// The whole API.
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use crate::{emails, mailboxes, monitoring, profiles};
         mailboxes::delete,
         mailboxes::enable,
         mailboxes::run,
+        approvals::decide,
         emails::list,
         emails::quarantine,
         emails::create,
@@ -35,6 +36,10 @@ use crate::{emails, mailboxes, monitoring, profiles};
         emails::send,
         monitoring::alerts,
         monitoring::notices,
+        tokens::list,
+        tokens::create,
+        tokens::delete,
+        tokens::audit,
         monitoring::organization,
         monitoring::change_organization,
         monitoring::health,

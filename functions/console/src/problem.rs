@@ -46,6 +46,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Somebody else's change came first.
+    pub fn superseded() -> Self {
+        let detail = "Somebody else changed or deleted it since it was read. Nothing was overwritten.";
+        Self::conflict(detail, "Read it again, and repeat your change if it is still wanted.")
+    }
+}
+
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid value", invalid.problem);

@@ -9,17 +9,18 @@ use chrono::{DateTime, Utc};
 use mailrail_boot::now;
 use mailrail_domain::{
     address::EmailAddress,
+    audit::{AuditAction, AuditSubject},
     cause::CredentialSource,
     delivery::Delivery,
     id::ProfileId,
     profile::{
         Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
-        ServerLocation, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+        ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
     },
 };
 use mailrail_engine::{
     access::profile_owner,
-    ports::{Directory, MailboxQueue, PageRequest, Ports, Secret, StoredProfile, Vault, Wake},
+    ports::{Directory, MailboxQueue, PageRequest, Ports, Secret, StoredProfile, Vault, Wake, Written},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +28,8 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    body::{Body, Content, Parameters, from_value, merge, removes},
+    auth::Caller,
+    body::{Body, Content, Parameters, from_value, merge, names, removes, require_revision},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -77,6 +79,10 @@ pub struct ProfileInput {
     name: String,
     /// Who is told when a mailbox is disabled.
     owner_address: String,
+    /// `internet-mail` (default) or `exchange-online`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    server_type: ServerType,
     /// Where incoming email is read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incoming: Option<IncomingInput>,
@@ -134,6 +140,8 @@ pub struct ProfileView {
     id: String,
     /// When it was created.
     created_at: DateTime<Utc>,
+    /// How often it has been written; a change may be conditional on it, by `If-Match`.
+    revision: u64,
     /// Whether a password is stored.
     has_password: bool,
     /// Everything that was given.
@@ -143,7 +151,7 @@ pub struct ProfileView {
 
 impl From<StoredProfile> for ProfileView {
     fn from(stored: StoredProfile) -> Self {
-        let StoredProfile { profile, credentials } = stored;
+        let StoredProfile { profile, credentials, revision } = stored;
         let incoming = |IncomingServer { protocol, location }| {
             let ServerLocation { host, port, security } = location;
             IncomingInput { protocol, host, port, security }
@@ -152,10 +160,12 @@ impl From<StoredProfile> for ProfileView {
         Self {
             id: profile.id.to_string(),
             created_at: profile.created_at,
+            revision,
             has_password: credentials.is_some(),
             settings: ProfileInput {
                 name: profile.name,
                 owner_address: profile.owner_address.as_str().to_owned(),
+                server_type: profile.server_type,
                 incoming: profile.incoming.map(incoming),
                 outgoing: profile.outgoing.map(outgoing),
                 credentials: profile.credentials,
@@ -183,6 +193,7 @@ impl ProfileInput {
             id,
             name: self.name.clone(),
             owner_address: parse_address("owner_address", &self.owner_address)?,
+            server_type: self.server_type,
             incoming: incoming
                 .map(|i| IncomingServer { protocol: i.protocol, location: location(&i.host, i.port, i.security) }),
             outgoing: outgoing.map(|o| location(&o.host, o.port, o.security)),
@@ -220,11 +231,24 @@ pub fn check_credential(field: &str, value: Option<&str>) -> Result<(), Problem>
     Err(mailrail_domain::invalid::Invalid::new(field, "the value cannot be used", remedy).into())
 }
 
-async fn create_profile(app: &App, input: ProfileInput) -> Result<StoredProfile, Problem> {
+async fn create_profile(app: &App, caller: &Caller, input: ProfileInput) -> Result<StoredProfile, Problem> {
     let profile = input.checked(new_id()?, now())?;
-    let stored = StoredProfile { credentials: seal(app, &profile.id, input.password).await?, profile };
-    app.engine.ports.mailboxes().put_profile(&stored).await?;
-    Ok(stored)
+    let stored = StoredProfile { credentials: seal(app, &profile.id, input.password).await?, profile, revision: 0 };
+    put(app, caller, AuditAction::Created, stored, vec![]).await
+}
+
+async fn put(
+    app: &App,
+    caller: &Caller,
+    action: AuditAction,
+    stored: StoredProfile,
+    fields: Vec<String>,
+) -> Result<StoredProfile, Problem> {
+    let audit = caller.audit(action, AuditSubject::Profile, stored.profile.id.as_str(), fields);
+    match app.engine.ports.mailboxes().put_profile(&stored, &audit).await? {
+        Written::Done => Ok(StoredProfile { revision: stored.revision + 1, ..stored }),
+        Written::AddressTaken(_) | Written::Superseded => Err(Problem::superseded()),
+    }
 }
 
 async fn seal(
@@ -266,19 +290,21 @@ pub async fn list(
 #[utoipa::path(post, path = "/v1/profiles", request_body = ProfileInput, responses((status = 201, body = ProfileView), (status = 422, body = Problem)))]
 pub async fn create(
     State(app): State<App>,
+    caller: Caller,
     Body(input): Body<ProfileInput>,
 ) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    Ok((StatusCode::CREATED, Json(create_profile(&app, input).await?.into())))
+    Ok((StatusCode::CREATED, Json(create_profile(&app, &caller, input).await?.into())))
 }
 
 /// Imports profiles from CSV (`text/csv`) or JSON lines (`application/jsonl`).
 #[utoipa::path(post, path = "/v1/profiles/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
 pub async fn import(
     State(app): State<App>,
+    caller: Caller,
     headers: HeaderMap,
     Content(body): Content,
 ) -> Result<Json<Imported>, Problem> {
-    let create = |value: Value| async { create_profile(&app, from_value(value)?).await.map(|_| ()) };
+    let create = |value: Value| async { create_profile(&app, &caller, from_value(value)?).await.map(|_| ()) };
     Ok(Json(import::import(&headers, &body, create).await?))
 }
 
@@ -292,18 +318,22 @@ pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json
 #[utoipa::path(patch, path = "/v1/profiles/{id}", request_body = ProfileInput, responses((status = 200, body = ProfileView), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub async fn change(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Body(patch): Body<Value>,
 ) -> Result<Json<ProfileView>, Problem> {
     let before = find(&app, &id).await?;
+    require_revision(&headers, before.revision)?;
+    let fields = names(&patch);
     let mut settings = serde_json::to_value(ProfileView::from(before.clone()).settings).unwrap_or_default();
     let kept = before.credentials.clone().filter(|_| !removes(&patch, "password"));
     merge(&mut settings, patch);
     let input: ProfileInput = from_value(settings)?;
     let profile = input.checked(before.profile.id.clone(), before.profile.created_at)?;
     let sealed = seal(&app, &profile.id, input.password).await?;
-    let stored = StoredProfile { credentials: sealed.or(kept), profile };
-    app.engine.ports.mailboxes().put_profile(&stored).await?;
+    let stored = StoredProfile { credentials: sealed.or(kept), profile, revision: before.revision };
+    let stored = put(&app, &caller, AuditAction::Changed, stored, fields).await?;
     if stored.profile.minimum_polling_interval_minutes != before.profile.minimum_polling_interval_minutes {
         wake_mailboxes(&app, &stored.profile.id).await?;
     }
@@ -328,7 +358,7 @@ async fn wake_mailboxes(app: &App, id: &ProfileId) -> Result<(), Problem> {
 
 /// Deletes a profile that has no mailboxes.
 #[utoipa::path(delete, path = "/v1/profiles/{id}", responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     let stored = find(&app, &id).await?;
     let page = PageRequest { limit: 1, cursor: None };
     let mailboxes = app.engine.ports.mailboxes().mailboxes(Some(&stored.profile.id), &page).await?;
@@ -336,6 +366,7 @@ pub async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<St
         let detail = format!("The email server profile {} has mailboxes.", stored.profile.name);
         return Err(Problem::conflict(detail, "Delete its mailboxes, or give them another profile."));
     }
-    app.engine.ports.mailboxes().delete_profile(&stored.profile.id).await?;
+    let audit = caller.audit(AuditAction::Deleted, AuditSubject::Profile, &id, vec![]);
+    app.engine.ports.mailboxes().delete_profile(&stored.profile.id, &audit).await?;
     Ok(StatusCode::NO_CONTENT)
 }

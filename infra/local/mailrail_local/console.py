@@ -4,6 +4,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from typing import Any
 
 from .progress import Failed
@@ -38,6 +39,15 @@ class Console:
 
     def patch(self, path: str, body: Json) -> Json:
         return self._call("PATCH", path, json.dumps(body).encode(), "application/json")
+
+    def approve(self, mailbox_ids: list[str]) -> list[str]:
+        """Approves addresses, and answers the mailboxes for which that was possible."""
+        answer = self.post("/v1/mailboxes/approval", {"mailbox_ids": mailbox_ids, "verdict": "approve"})
+        return list(answer["done"])
+
+    def enable(self, mailbox_id: str, deliveries: Iterable[str]) -> None:
+        for delivery in deliveries:
+            self.post(f"/v1/mailboxes/{mailbox_id}/deliveries/{delivery}/enable")
 
     def import_csv(self, path: str, table: str) -> Json:
         return self._call("POST", path, table.encode(), "text/csv")

@@ -88,6 +88,11 @@ class Demonstration:
         for mailbox in self.console.all("/v1/mailboxes", profile_id=self.profile):
             owner = next(one for one in (self.anna, self.ben) if one.address == mailbox["address"])
             self.mailboxes[owner] = mailbox["id"]
+        approved = self.console.approve(list(self.mailboxes.values()))
+        expect(len(approved) == 2, "two addresses approved")
+        seen("both addresses approved, and both mailboxes enabled")
+        for mailbox_id in approved:
+            self.console.enable(mailbox_id, DELIVERIES)
         self.create_mailbox("Service desk", self.desk, self.profile, self.desk.password)
         self.console.patch("/v1/organization", {"notice_mailbox_id": self.mailboxes[self.desk]})
         seen(f"notices are sent by the mailbox of {self.desk.address} to the profiles' owner, {self.owner.address}")
@@ -231,7 +236,9 @@ class Demonstration:
             },
         )
         self.mailboxes[who] = mailbox["id"]
-        seen(f"mailbox {name}, {who.address}")
+        self.console.approve([mailbox["id"]])
+        self.console.enable(mailbox["id"], DELIVERIES if outgoing != "none" else DELIVERIES[:1])
+        seen(f"mailbox {name}, {who.address}, approved and enabled")
 
     def wake(self, who: Account, delivery: str) -> None:
         """Runs the delivery now rather than within a minute."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .console import Console, Json
-from .demonstration import described, heading, seen
+from .demonstration import DELIVERIES, described, heading, seen
 from .progress import Failed, say, wait_for
 from .stack import Stack
 
@@ -86,7 +86,10 @@ def _find_or_create(console: Console, own: OwnMailbox) -> str:
     mailbox = console.post(
         "/v1/mailboxes", {**own.mailbox, "profile_id": profile["id"], "appointments_contacts_tasks": "none"}
     )
-    seen("email server profile and mailbox created")
+    console.approve([mailbox["id"]])
+    methods = {name: mailbox[name.replace("-", "_")] for name in DELIVERIES}
+    console.enable(mailbox["id"], [name for name, method in methods.items() if method != "none"])
+    seen("email server profile and mailbox created, its address approved, its deliveries enabled")
     return mailbox["id"]
 
 

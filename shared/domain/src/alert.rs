@@ -45,6 +45,10 @@ pub enum AlertKind {
     SenderRefused,
     /// The server takes no mail from the mailbox now.
     SendingDeferred,
+    /// The mailbox's address is not approved.
+    AddressNotApproved,
+    /// The address of a mailbox on Exchange Online is not approved by the tenant's administrator.
+    TenantApprovalRequired,
     /// Email waits in Pending Send, because the mailbox may not send.
     EmailPendingSend,
     /// An error that is in no list.
@@ -231,6 +235,10 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
         AlertKind::OverQuota => "the mailbox is over its quota on the email server".into(),
         AlertKind::SenderRefused => "the email server does not let this account send as the mailbox's address".into(),
         AlertKind::SendingDeferred => "the email server takes no email from this mailbox at present".into(),
+        AlertKind::AddressNotApproved => "the email address of the mailbox is not approved".into(),
+        AlertKind::TenantApprovalRequired => {
+            "the email address of the mailbox requires an approval by the tenant's administrator".into()
+        }
         AlertKind::EmailPendingSend => "it may not send".into(),
         AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
     }
@@ -275,6 +283,13 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
         AlertKind::SenderRefused => {
             vec!["Give the account the right to send as the mailbox's address, or use the account that owns it.".to_owned()]
         }
+        AlertKind::AddressNotApproved => vec![
+            "Approve the email address of the mailbox: Approve Email, for one mailbox or many.".to_owned(),
+            "Or switch off, in the organization's settings, \"process emails only for approved users\" or \"process emails only for approved queues\".".to_owned(),
+        ],
+        AlertKind::TenantApprovalRequired => vec![
+            "Have the tenant's administrator approve the email address of the mailbox. Exchange Online asks for it whatever the organization's settings are, because the approval takes the place of credentials.".to_owned(),
+        ],
         AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
         AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
     }

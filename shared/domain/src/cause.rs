@@ -58,13 +58,17 @@ pub enum Cause {
     SenderRefused,
     /// The server will not take mail from this sender now.
     SenderDeferred,
+    /// Nobody has approved the mailbox's address, or somebody has rejected it.
+    AddressNotApproved,
+    /// The tenant's administrator has not approved the address of a mailbox on Exchange Online.
+    TenantApprovalMissing,
     /// Something else; said as it is, never guessed.
     Unknown,
 }
 
 impl Cause {
     /// Every cause, in the order of the table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::HostNotFound,
         Self::HostNotAllowed,
         Self::ConnectionRefused,
@@ -89,6 +93,8 @@ impl Cause {
         Self::OverQuota,
         Self::SenderRefused,
         Self::SenderDeferred,
+        Self::AddressNotApproved,
+        Self::TenantApprovalMissing,
         Self::Unknown,
     ];
 }

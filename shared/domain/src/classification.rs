@@ -61,7 +61,9 @@ const fn permanence(cause: Cause) -> Permanence {
         | Cause::CredentialsExpired
         | Cause::AccessDenied
         | Cause::MailboxNotFound
-        | Cause::SenderRefused => Permanence::Permanent,
+        | Cause::SenderRefused
+        | Cause::AddressNotApproved
+        | Cause::TenantApprovalMissing => Permanence::Permanent,
         Cause::HostNotFound
         | Cause::ConnectionRefused
         | Cause::TimedOut
@@ -107,6 +109,8 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
         | Cause::OverQuota
         | Cause::SenderRefused
         | Cause::SenderDeferred
+        | Cause::AddressNotApproved
+        | Cause::TenantApprovalMissing
         | Cause::Unknown => Scope::Mailbox,
     }
 }
@@ -127,6 +131,8 @@ const fn alert(cause: Cause) -> AlertKind {
         Cause::OverQuota => AlertKind::OverQuota,
         Cause::SenderRefused => AlertKind::SenderRefused,
         Cause::SenderDeferred => AlertKind::SendingDeferred,
+        Cause::AddressNotApproved => AlertKind::AddressNotApproved,
+        Cause::TenantApprovalMissing => AlertKind::TenantApprovalRequired,
         Cause::Unknown => AlertKind::UnknownError,
     }
 }
@@ -181,6 +187,8 @@ mod tests {
         over_quota_is_not_bad_credentials: OverQuota => Transient, Mailbox / Mailbox, OverQuota;
         a_refused_sender_is_permanent: SenderRefused => Permanent, Mailbox / Mailbox, SenderRefused;
         a_deferred_sender_is_transient: SenderDeferred => Transient, Mailbox / Mailbox, SendingDeferred;
+        an_address_without_approval_is_permanent: AddressNotApproved => Permanent, Mailbox / Mailbox, AddressNotApproved;
+        an_address_without_the_tenants_approval_is_permanent: TenantApprovalMissing => Permanent, Mailbox / Mailbox, TenantApprovalRequired;
         an_unknown_error_is_transient_and_called_unknown: Unknown => Transient, Mailbox / Mailbox, UnknownError;
     }
 

@@ -114,13 +114,13 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl DeliveryState {
-    /// The state of a delivery that was just configured: it runs if somebody is to move its items.
+    /// The state of a delivery that was just configured: not enabled, for nobody knows yet whether it works.
     #[must_use]
     pub fn configured(method: SynchronizationMethod) -> Self {
-        Self { method, enabled: method == SynchronizationMethod::ServerSideSynchronization, ..Self::default() }
+        Self { method, ..Self::default() }
     }
 
-    /// The state after a person enabled the delivery again: counts start at zero, history of success stays.
+    /// The state after a person enabled the delivery: counts start at zero, history of success stays.
     #[must_use]
     pub fn re_enabled(&self) -> Self {
         Self {

@@ -55,7 +55,7 @@ mod tests {
     }
 
     fn enabled() -> DeliveryState {
-        DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
+        DeliveryState { enabled: true, ..DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization) }
     }
 
     #[test]

@@ -11,6 +11,8 @@
 
 pub mod address;
 pub mod alert;
+pub mod approval;
+pub mod audit;
 pub mod cause;
 pub mod classification;
 pub mod delivery;
@@ -27,6 +29,7 @@ pub mod position;
 pub mod profile;
 pub mod quarantine;
 pub mod retry;
+pub mod role;
 pub mod schedule;
 
 /// A moment, always in UTC. Passed in as `now` wherever a rule depends on it.

@@ -5,11 +5,23 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp,
     address::EmailAddress,
+    approval::Approval,
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     invalid::Invalid,
-    profile::{EmailServerProfile, validate_name},
+    profile::{EmailServerProfile, ServerType, validate_name},
 };
+
+/// Whose mailbox it is. The two differ in what the organization's settings ask for, and in what a profile may do to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailboxKind {
+    /// A person's.
+    #[default]
+    User,
+    /// A queue's, which many work on.
+    Queue,
+}
 
 /// A mailbox as an administrator configures it. What happens to it is in [`DeliveryState`], one per delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +30,15 @@ pub struct Mailbox {
     pub id: MailboxId,
     /// Its name, as alerts and notices give it.
     pub name: String,
-    /// Its address; one mailbox of the organization per address.
-    pub address: EmailAddress,
+    /// Whose it is.
+    #[serde(default)]
+    pub kind: MailboxKind,
+    /// Its address; one mailbox of the organization per address. Without one, nothing is synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<EmailAddress>,
+    /// Whether its address is approved.
+    #[serde(default)]
+    pub approval: Approval,
     /// The profile that says where it lives.
     pub profile_id: ProfileId,
     /// User name, where it is not the address.
@@ -44,14 +63,22 @@ impl Mailbox {
     pub fn validate(&self, profile: &EmailServerProfile) -> Result<(), Invalid> {
         validate_name(&self.name)?;
         let synchronized = SynchronizationMethod::ServerSideSynchronization;
-        if self.incoming_email == synchronized && profile.incoming.is_none() {
+        let servers = profile.server_type == ServerType::InternetMail;
+        if self.address.is_none() && Delivery::ALL.into_iter().any(|delivery| self.method(delivery) == synchronized) {
+            return Err(Invalid::new(
+                "address",
+                "the mailbox has no address and is to be synchronized",
+                "Give it an address, or set its synchronization methods to none",
+            ));
+        }
+        if self.incoming_email == synchronized && servers && profile.incoming.is_none() {
             return Err(Invalid::new(
                 "incoming_email",
                 format!("the email server profile {} has no incoming server", profile.name),
                 "Give the profile an incoming server, or set incoming_email to none",
             ));
         }
-        if self.outgoing_email == synchronized && profile.outgoing.is_none() {
+        if self.outgoing_email == synchronized && servers && profile.outgoing.is_none() {
             return Err(Invalid::new(
                 "outgoing_email",
                 format!("the email server profile {} has no outgoing server", profile.name),
@@ -78,7 +105,7 @@ impl Mailbox {
         }
     }
 
-    /// The state in which a delivery begins.
+    /// The state in which a delivery begins: not enabled, for it is not tested.
     #[must_use]
     pub fn initial_state(&self, delivery: Delivery) -> DeliveryState {
         DeliveryState::configured(self.method(delivery))
@@ -87,7 +114,13 @@ impl Mailbox {
     /// The user name to sign in with, where the mailbox's own credentials are used.
     #[must_use]
     pub fn sign_in_name(&self) -> &str {
-        self.username.as_deref().unwrap_or(self.address.as_str())
+        self.username.as_deref().or(self.address.as_ref().map(EmailAddress::as_str)).unwrap_or_default()
+    }
+
+    /// Its address as text, for a sentence; empty if it has none.
+    #[must_use]
+    pub fn address_text(&self) -> &str {
+        self.address.as_ref().map(EmailAddress::as_str).unwrap_or_default()
     }
 
     /// Messages received before this are left alone: the later of the profile's date and the mailbox's.

@@ -128,7 +128,7 @@ fn text(mailbox: &Mailbox, profile: &EmailServerProfile, outcome: &Outcome, aler
     let moment = |at: Timestamp| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let since = outcome.state.failing_since.unwrap_or(now);
     let mut text = format!("{}\n\n", alert.text);
-    text.push_str(&format!("Mailbox:              {} <{}>\n", mailbox.name, mailbox.address.as_str()));
+    text.push_str(&format!("Mailbox:              {} <{}>\n", mailbox.name, mailbox.address_text()));
     text.push_str(&format!("Email server profile: {}\n", profile.name));
     text.push_str(&format!("First failure:        {}\n", moment(since)));
     text.push_str(&format!("Last failure:         {}\n", moment(now)));

@@ -25,6 +25,17 @@ pub const TIMEOUT_SECONDS_MAX: u16 = 100;
 /// Wait for a server of a profile that says nothing about it, in seconds.
 pub const TIMEOUT_SECONDS_DEFAULT: u16 = 30;
 
+/// What kind of servers a profile is for. The list is closed: other providers cannot be added (source page).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerType {
+    /// IMAP or POP3 for incoming, SMTP for outgoing email.
+    #[default]
+    InternetMail,
+    /// Exchange Online, for everything.
+    ExchangeOnline,
+}
+
 /// How incoming email is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -122,6 +133,9 @@ pub struct EmailServerProfile {
     pub name: String,
     /// Who is told when a mailbox is disabled.
     pub owner_address: EmailAddress,
+    /// What kind of servers they are.
+    #[serde(default)]
+    pub server_type: ServerType,
     /// Where incoming email is read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incoming: Option<IncomingServer>,
@@ -164,7 +178,7 @@ impl EmailServerProfile {
         if let Some(outgoing) = &self.outgoing {
             outgoing.validate().map_err(|e| e.within("outgoing"))?;
         }
-        if self.incoming.is_none() && self.outgoing.is_none() {
+        if self.server_type == ServerType::InternetMail && self.incoming.is_none() && self.outgoing.is_none() {
             return Err(Invalid::new(
                 "incoming",
                 "the profile has neither an incoming nor an outgoing server",
@@ -222,13 +236,19 @@ fn validate_range(field: &str, value: u16, least: u16, most: u16) -> Result<(), 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
-    use crate::{delivery::SynchronizationMethod, id::MailboxId, mailbox::Mailbox};
+    use crate::{
+        approval::{Approval, ApprovalState},
+        delivery::SynchronizationMethod,
+        id::MailboxId,
+        mailbox::{Mailbox, MailboxKind},
+    };
     let created_at = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
     let location = ServerLocation { host: "mail.example.org".into(), port: 993, security: Security::Tls };
     let profile = EmailServerProfile {
         id: ProfileId::parse("p1").unwrap(),
         name: "Example IMAP".into(),
         owner_address: EmailAddress::parse("owner@example.org").unwrap(),
+        server_type: ServerType::InternetMail,
         incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
         outgoing: Some(ServerLocation { port: 465, ..location }),
         credentials: CredentialSource::Mailbox,
@@ -245,7 +265,9 @@ pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
     let mailbox = Mailbox {
         id: MailboxId::parse("m1").unwrap(),
         name: "Sales".into(),
-        address: EmailAddress::parse("sales@example.org").unwrap(),
+        kind: MailboxKind::User,
+        address: EmailAddress::parse("sales@example.org").ok(),
+        approval: Approval { state: ApprovalState::Approved, ..Approval::default() },
         profile_id: profile.id.clone(),
         username: None,
         process_emails_received_after: None,

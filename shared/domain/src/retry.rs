@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn fresh() -> DeliveryState {
-        DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
+        DeliveryState { enabled: true, ..DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization) }
     }
 
     fn fail(state: &DeliveryState, cause: Cause, now: Timestamp) -> Outcome {

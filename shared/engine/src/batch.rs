@@ -3,9 +3,11 @@
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use mailrail_domain::{Timestamp, delivery::Delivery, id::ProfileId, profile::EmailServerProfile};
+use mailrail_domain::{
+    Timestamp, delivery::Delivery, id::ProfileId, organization::Organization, profile::EmailServerProfile,
+};
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -37,10 +39,12 @@ pub struct Drained {
 /// Rounds of receiving in one invocation; the deadline nearly always ends it sooner.
 const ROUNDS_MAX: usize = 10_000;
 
-/// The profiles of a batch, read once, each with the bound on its connections.
+/// What the mailboxes of a batch have in common, read once: the organization's settings, and the profiles, each with the
+/// bound on its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Profiles {
     known: Mutex<HashMap<ProfileId, Option<Arc<ProfileInUse>>>>,
+    organization: OnceCell<Organization>,
 }
 
 #[derive(Debug)]
@@ -163,6 +167,11 @@ impl<P: Ports> Engine<P> {
                 Handled::Again
             }
         }
+    }
+
+    pub(crate) async fn organization_of<'a>(&self, profiles: &'a Profiles) -> Result<&'a Organization, Outage> {
+        let read = async || Ok(self.ports.mailboxes().organization().await?.organization);
+        profiles.organization.get_or_try_init(read).await
     }
 
     pub(crate) async fn profile_of(

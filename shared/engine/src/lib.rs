@@ -5,6 +5,7 @@
 //! `Result<Result<_, DeliveryError>, Outage>` makes it a type error to disable a mailbox because a table was away.
 
 pub mod access;
+mod admission;
 pub mod batch;
 pub mod enqueue;
 pub mod limits;

@@ -89,7 +89,7 @@ impl<P: Ports> Engine<P> {
 
     async fn notice_access(&self) -> Result<Result<(EmailAddress, Access), String>, Outage> {
         let mailboxes = self.ports.mailboxes();
-        let Some(id) = mailboxes.organization().await?.notice_mailbox_id else {
+        let Some(id) = mailboxes.organization().await?.organization.notice_mailbox_id else {
             return Ok(Err("the organization has no notice mailbox; set notice_mailbox_id".to_owned()));
         };
         let Some(row) = mailboxes.load(&id, Delivery::OutgoingEmail).await? else {
@@ -102,7 +102,10 @@ impl<P: Ports> Engine<P> {
             return Ok(Err("the notice mailbox's email server profile has no outgoing server".to_owned()));
         };
         let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &location).await?;
-        Ok(access.map(|access| (row.mailbox.address, access)).map_err(|error| error.to_string()))
+        let Some(address) = row.mailbox.address else {
+            return Ok(Err("the organization's notice mailbox has no address".to_owned()));
+        };
+        Ok(access.map(|access| (address, access)).map_err(|error| error.to_string()))
     }
 
     async fn hand_over_notice(

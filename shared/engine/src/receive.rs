@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Deadline, Engine,
+    admission::refusal,
     batch::{ProfileInUse, Profiles},
     limits::{
         DEADLINE_MARGIN, LEASE_MARGIN, MESSAGE_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX,
@@ -84,13 +85,17 @@ impl<P: Ports> Engine<P> {
         let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id, deadline).await? else {
             return Err(Outage::new("the mailbox's email server profile is missing from the table"));
         };
-        let Some(incoming) = profile.profile().incoming.clone() else {
-            return Ok(());
-        };
         let interval = self.interval(Delivery::IncomingEmail, profile.profile());
         if gate(&row.state, interval, self.now()) != Gate::Open {
             return Ok(());
         }
+        if let Some(error) = refusal(&row.mailbox, profile.profile(), self.organization_of(profiles).await?) {
+            let ended = Ended { position: None, more: false, result: Err(error) };
+            return self.settle(&row, profile.profile(), &row.claim, ended, self.now()).await;
+        }
+        let Some(incoming) = profile.profile().incoming.clone() else {
+            return Ok(());
+        };
         let Some(_connection) = profile.connection().await else {
             return self.put_back(wake).await;
         };

@@ -19,6 +19,7 @@ use mailrail_domain::{
 
 use crate::{
     Deadline, Engine,
+    admission::refusal,
     batch::{ProfileInUse, Profiles},
     limits::{
         DEADLINE_MARGIN, LEASE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, OUTGOING_BYTES_MAX, QUEUE_DELAY_SECONDS_MAX,
@@ -59,6 +60,10 @@ impl<P: Ports> Engine<P> {
         };
         if let Some(why) = closed {
             return self.say_why_it_waits(&row, &profile, why, now).await;
+        }
+        if let Some(error) = refusal(&row.mailbox, profile.profile(), self.organization_of(profiles).await?) {
+            let ended = Ended { position: None, more: false, result: Err(error) };
+            return self.settle(&row, profile.profile(), &row.claim, ended, now).await;
         }
         let Some(_connection) = profile.connection().await else {
             return self.put_back(wake).await;
@@ -192,8 +197,11 @@ impl<P: Ports> Engine<P> {
         let Some(raw) = self.ports.bodies().get(&email.raw_key, OUTGOING_BYTES_MAX).await? else {
             return Err(Outage::new("the content of an outgoing email is missing from the bucket"));
         };
+        let Some(from) = &row.mailbox.address else {
+            return Err(Outage::new("a mailbox without an address was let through to send"));
+        };
         let message = dated(&raw, self.now());
-        let reply = match session.envelope(&row.mailbox.address, &recipients).await {
+        let reply = match session.envelope(from, &recipients).await {
             Ok(reply) => reply,
             Err(error) => {
                 self.postpone(stored, &error).await?;

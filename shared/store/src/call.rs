@@ -232,11 +232,6 @@ impl Store {
         self.build_put(put)
     }
 
-    pub(crate) fn putting_existing(&self, item: Item) -> Result<TransactWriteItem, Outage> {
-        let put = Put::builder().table_name(&self.table).set_item(Some(item));
-        self.build_put(put.condition_expression("attribute_exists(pk)"))
-    }
-
     /// Deletes a row on condition that it is gone or that its `attribute` is `value`.
     pub(crate) fn deleting_if(
         &self,
@@ -252,6 +247,13 @@ impl Store {
             .expression_attribute_values(":a", value)
             .build()
             .map_err(|error| Outage::because("asking for a deletion", error))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    pub(crate) fn deleting_existing(&self, key: Key) -> Result<TransactWriteItem, Outage> {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(key_of(key)));
+        let delete = delete.condition_expression("attribute_exists(pk)").build();
+        let delete = delete.map_err(|error| Outage::because("asking for a deletion", error))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 

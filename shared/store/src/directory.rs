@@ -3,15 +3,18 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use mailrail_domain::{
     Timestamp,
+    address::EmailAddress,
     alert::Alert,
+    audit::AuditEntry,
     delivery::Delivery,
     id::{MailboxId, ProfileId},
-    organization::Organization,
+    mailbox::Mailbox,
 };
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AlertFilter, AlertWrite, Created, Directory, MailboxDetails, Page, PageRequest, StoredMailbox, StoredProfile,
+        AlertFilter, AlertWrite, Directory, MailboxDetails, Page, PageRequest, StoredMailbox, StoredOrganization,
+        StoredProfile, Written,
     },
 };
 
@@ -19,7 +22,10 @@ use crate::{
     Store,
     call::{Question, Sort, conditional},
     keys::{self, SHARDS},
-    rows::{AlertRow, Item, MailboxRow, ProfileRow, StateRow, decode, encode, key_of, listed, number, text, text_of},
+    rows::{
+        AlertRow, AuditRow, Item, MailboxRow, OrganizationRow, ProfileRow, StateRow, decode, encode, key_of, listed,
+        number, text, text_of,
+    },
 };
 
 /// Profiles whose mailboxes are looked at for one page of all mailboxes.
@@ -32,9 +38,14 @@ const ALERT_PAGES_MAX: usize = 100;
 const ENABLE_TRIES: usize = 5;
 
 impl Directory for Store {
-    async fn put_profile(&self, profile: &StoredProfile) -> Result<(), Outage> {
-        let row = ProfileRow { profile: profile.profile.clone(), credentials: profile.credentials.clone() };
-        self.put(encode(keys::profile(&profile.profile.id), &row)?).await
+    async fn put_profile(&self, profile: &StoredProfile, audit: &AuditEntry) -> Result<Written, Outage> {
+        let row = ProfileRow {
+            profile: profile.profile.clone(),
+            credentials: profile.credentials.clone(),
+            revision: profile.revision + 1,
+        };
+        let put = self.putting_revised(encode(keys::profile(&profile.profile.id), &row)?, profile.revision)?;
+        self.write_audited(vec![put], audit).await
     }
 
     async fn profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, Outage> {
@@ -53,26 +64,30 @@ impl Directory for Store {
         Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
     }
 
-    async fn delete_profile(&self, id: &ProfileId) -> Result<(), Outage> {
-        self.transact(vec![self.deleting(keys::profile(id))?]).await?;
+    async fn delete_profile(&self, id: &ProfileId, audit: &AuditEntry) -> Result<(), Outage> {
+        self.write_audited(vec![self.deleting(keys::profile(id))?], audit).await?;
         Ok(())
     }
 
-    async fn create_mailbox(&self, mailbox: &StoredMailbox, interval_minutes: u16) -> Result<Created, Outage> {
-        let mut writes = vec![self.putting_new(address_item(mailbox))?, self.putting_new(mailbox_item(mailbox)?)?];
-        for delivery in Delivery::ALL {
-            writes.extend(self.beginning(mailbox, delivery, None, interval_minutes).await?);
+    async fn create_mailbox(&self, mailbox: &StoredMailbox, audit: &AuditEntry) -> Result<Written, Outage> {
+        let mut writes = Vec::new();
+        if let Some(address) = address_item(mailbox) {
+            writes.push(self.putting_new(address)?);
         }
-        match self.transact(writes).await? {
-            None => Ok(Created::Created),
-            Some(_) => self.taken(mailbox).await,
+        writes.push(self.putting_revised(mailbox_item(mailbox)?, mailbox.revision)?);
+        for delivery in Delivery::ALL {
+            writes.extend(self.beginning(mailbox, delivery, None, audit.at).await?);
+        }
+        match self.write_audited(writes, audit).await? {
+            Written::Done => Ok(Written::Done),
+            Written::AddressTaken(_) | Written::Superseded => self.taken(mailbox).await,
         }
     }
 
     async fn mailbox(&self, id: &MailboxId) -> Result<Option<MailboxDetails>, Outage> {
         let (mailbox, states) = self.mailbox_rows(id, true).await?;
-        Ok(mailbox.map(|MailboxRow { mailbox, credentials }| MailboxDetails {
-            stored: StoredMailbox { mailbox, credentials },
+        Ok(mailbox.map(|row| MailboxDetails {
+            stored: stored_mailbox(row),
             deliveries: Delivery::ALL
                 .into_iter()
                 .filter_map(|d| states.iter().find(|(of, _)| *of == d).map(|(_, row)| (d, row.state.clone())))
@@ -82,16 +97,12 @@ impl Directory for Store {
 
     async fn mailboxes(&self, profile: Option<&ProfileId>, page: &PageRequest) -> Result<Page<StoredMailbox>, Outage> {
         let (keys, cursor) = match profile {
-            Some(profile) => {
-                let (keys, cursor) = self.mailboxes_of(profile, page.limit, page.cursor.as_deref()).await?;
-                (keys, cursor)
-            }
+            Some(profile) => self.mailboxes_of(profile, page.limit, page.cursor.as_deref()).await?,
             None => self.all_mailboxes(page).await?,
         };
         let keys = keys.iter().map(keys::mailbox).collect();
         let rows = self.get_all(keys).await?.into_iter().map(decode::<MailboxRow>);
-        let stored = |row: MailboxRow| StoredMailbox { mailbox: row.mailbox, credentials: row.credentials };
-        let items = rows.map(|row| row.map(stored)).collect::<Result<_, _>>()?;
+        let items = rows.map(|row| row.map(stored_mailbox)).collect::<Result<_, _>>()?;
         Ok(Page { items, cursor })
     }
 
@@ -99,42 +110,47 @@ impl Directory for Store {
         &self,
         before: &MailboxDetails,
         after: &StoredMailbox,
-        interval_minutes: u16,
-    ) -> Result<Created, Outage> {
+        audit: &AuditEntry,
+    ) -> Result<Written, Outage> {
         let (old, new) = (&before.stored.mailbox, &after.mailbox);
-        let mut writes = vec![self.putting_existing(mailbox_item(after)?)?];
-        let moved = old.address.normalized() != new.address.normalized();
+        let mut writes = vec![self.putting_revised(mailbox_item(after)?, after.revision)?];
+        let (was, is) = (normalized(old), normalized(new));
+        let moved = was != is;
         if moved {
-            writes.insert(0, self.putting_new(address_item(after))?);
-            let owner = text(old.id.as_str());
-            writes.push(self.deleting_if(keys::address(&old.address.normalized()), "mailbox_id", owner)?);
+            if let Some(address) = address_item(after) {
+                writes.push(self.putting_new(address)?);
+            }
+            if let Some(was) = &was {
+                writes.push(self.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
+            }
         }
         let (_, states) = self.mailbox_rows(&new.id, true).await?;
         for delivery in Delivery::ALL {
-            if old.method(delivery) != new.method(delivery) {
+            if moved || old.method(delivery) != new.method(delivery) {
                 let row = states.iter().find(|(of, _)| *of == delivery).map(|(_, row)| row);
-                writes.extend(self.beginning(after, delivery, row, interval_minutes).await?);
+                writes.extend(self.beginning(after, delivery, row, audit.at).await?);
             }
         }
+        writes.push(self.auditing(audit).await?);
         match self.transact(writes).await? {
-            None => Ok(Created::Created),
-            Some(0) if moved => self.taken(after).await,
-            Some(_) => Err(Outage::new("the mailbox was changed, deleted or run at the same moment; change it again")),
+            None => Ok(Written::Done),
+            Some(1) if moved && is.is_some() => self.taken(after).await,
+            Some(_) => Ok(Written::Superseded),
         }
     }
 
-    async fn delete_mailbox(&self, details: &MailboxDetails) -> Result<(), Outage> {
+    async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mailbox = &details.stored.mailbox;
         let (_, states) = self.mailbox_rows(&mailbox.id, true).await?;
-        let mut deletions = vec![
-            self.deleting(keys::mailbox(&mailbox.id))?,
-            self.deleting(keys::address(&mailbox.address.normalized()))?,
-        ];
+        let mut deletions = vec![self.deleting(keys::mailbox(&mailbox.id))?];
+        if let Some(address) = normalized(mailbox) {
+            deletions.push(self.deleting(keys::address(&address))?);
+        }
         for (delivery, row) in states {
             deletions.push(self.deleting(keys::delivery(&mailbox.id, delivery))?);
             deletions.extend(self.schedule_writes(&mailbox.id, delivery, row.interval_minutes, None).await?);
         }
-        self.transact(deletions).await?;
+        self.write_audited(deletions, audit).await?;
         for _ in 0..ALERT_PAGES_MAX {
             let question = Question {
                 sort: Sort::BeginsWith(keys::ALERT),
@@ -158,7 +174,7 @@ impl Directory for Store {
         mailbox: &MailboxId,
         delivery: Delivery,
         interval_minutes: u16,
-        now: Timestamp,
+        audit: &AuditEntry,
     ) -> Result<bool, Outage> {
         for _ in 0..ENABLE_TRIES {
             let Some(item) = self.get(keys::delivery(mailbox, delivery), true).await? else {
@@ -169,7 +185,7 @@ impl Directory for Store {
             let interval = state.enabled.then_some(interval_minutes);
             let mut writes = Vec::new();
             for kind in &row.state.open_alerts {
-                writes.extend(self.alert_writes(mailbox, delivery, &AlertWrite::Close(*kind, now)).await?);
+                writes.extend(self.alert_writes(mailbox, delivery, &AlertWrite::Close(*kind, audit.at)).await?);
             }
             writes.extend(
                 self.schedule_writes(mailbox, delivery, leaving(row.interval_minutes, interval), interval).await?,
@@ -179,7 +195,7 @@ impl Directory for Store {
                 StateRow { state, reached, interval_minutes: interval, leased_until: None, version: version + 1 };
             let item = encode(keys::delivery(mailbox, delivery), &next)?;
             writes.insert(0, self.putting_if(item, "version", number(version))?);
-            if self.transact(writes).await?.is_none() {
+            if self.write_audited(writes, audit).await? == Written::Done {
                 return Ok(true);
             }
         }
@@ -199,13 +215,18 @@ impl Directory for Store {
         Ok(())
     }
 
-    async fn organization(&self) -> Result<Organization, Outage> {
+    async fn organization(&self) -> Result<StoredOrganization, Outage> {
         let item = self.get(keys::organization(), true).await?;
-        Ok(item.map(decode).transpose()?.unwrap_or_default())
+        let row = item.map(decode::<OrganizationRow>).transpose()?;
+        Ok(row.map_or_else(StoredOrganization::default, |OrganizationRow { organization, revision }| {
+            StoredOrganization { organization, revision }
+        }))
     }
 
-    async fn put_organization(&self, organization: &Organization) -> Result<(), Outage> {
-        self.put(encode(keys::organization(), organization)?).await
+    async fn put_organization(&self, stored: &StoredOrganization, audit: &AuditEntry) -> Result<Written, Outage> {
+        let row = OrganizationRow { organization: stored.organization.clone(), revision: stored.revision + 1 };
+        let put = self.putting_revised(encode(keys::organization(), &row)?, stored.revision)?;
+        self.write_audited(vec![put], audit).await
     }
 
     async fn alerts(&self, filter: &AlertFilter, page: &PageRequest) -> Result<Page<Alert>, Outage> {
@@ -227,33 +248,61 @@ impl Store {
         mailbox: &StoredMailbox,
         delivery: Delivery,
         row: Option<&StateRow>,
-        interval_minutes: u16,
+        now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, Outage> {
         let id = &mailbox.mailbox.id;
         let mut state = mailbox.mailbox.initial_state(delivery);
-        if let Some(before) = row {
-            // Its open alerts are closed by its first success, and each of its disablings has a name of its own.
-            state.open_alerts = before.state.open_alerts.clone();
-            state.times_disabled = before.state.times_disabled;
-        }
-        let interval = state.enabled.then_some(interval_minutes);
         let version = row.map_or(0, |row| row.version);
-        let before = leaving(row.and_then(|row| row.interval_minutes), interval);
-        let next = StateRow { state, interval_minutes: interval, version: version + 1, ..StateRow::default() };
+        let mut writes = Vec::new();
+        if let Some(before) = row {
+            // Each of its disablings has a name of its own.
+            state.times_disabled = before.state.times_disabled;
+            for kind in &before.state.open_alerts {
+                writes.extend(self.alert_writes(id, delivery, &AlertWrite::Close(*kind, now)).await?);
+            }
+            writes.extend(self.schedule_writes(id, delivery, before.interval_minutes, None).await?);
+        }
+        let next = StateRow { state, version: version + 1, ..StateRow::default() };
         let item = encode(keys::delivery(id, delivery), &next)?;
-        let put = match row {
+        writes.push(match row {
             Some(_) => self.putting_if(item, "version", number(version))?,
             None => self.putting_new(item)?,
-        };
-        let mut writes = vec![put];
-        writes.extend(self.schedule_writes(id, delivery, before, interval).await?);
+        });
         Ok(writes)
     }
 
-    async fn taken(&self, mailbox: &StoredMailbox) -> Result<Created, Outage> {
-        let item = self.get(keys::address(&mailbox.mailbox.address.normalized()), true).await?;
+    /// A row on condition that it was written `revision` times so far.
+    fn putting_revised(&self, item: Item, revision: u64) -> Result<TransactWriteItem, Outage> {
+        match revision {
+            0 => self.putting_new(item),
+            written => self.putting_if(item, "revision", number(written)),
+        }
+    }
+
+    async fn auditing(&self, entry: &AuditEntry) -> Result<TransactWriteItem, Outage> {
+        self.list_month(entry.at).await?;
+        let item = encode(keys::audit(entry), &AuditRow { entry: entry.clone() })?;
+        let list = keys::audit_of(entry.subject, &entry.subject_id);
+        self.putting_new(listed(item, (list, keys::audit_place(entry))))
+    }
+
+    /// Writes all, and who did it, or nothing.
+    pub(crate) async fn write_audited(
+        &self,
+        mut writes: Vec<TransactWriteItem>,
+        audit: &AuditEntry,
+    ) -> Result<Written, Outage> {
+        writes.push(self.auditing(audit).await?);
+        Ok(self.transact(writes).await?.map_or(Written::Done, |_| Written::Superseded))
+    }
+
+    async fn taken(&self, mailbox: &StoredMailbox) -> Result<Written, Outage> {
+        let Some(address) = normalized(&mailbox.mailbox) else {
+            return Ok(Written::Superseded);
+        };
+        let item = self.get(keys::address(&address), true).await?;
         let owner = item.as_ref().and_then(|item| text_of(item, "mailbox_id")).and_then(|id| MailboxId::parse(id).ok());
-        owner.map(Created::AddressTaken).ok_or_else(|| Outage::new("the mailbox was written at the same moment"))
+        Ok(owner.map_or(Written::Superseded, Written::AddressTaken))
     }
 
     /// One page of the mailboxes of a profile, in the order of their ids.
@@ -353,9 +402,10 @@ impl Store {
         newest_first: bool,
     ) -> Result<(Vec<keys::Key>, Option<String>), Outage> {
         let queries = lists.into_iter().map(|list| async move {
-            // Any key serves as the one after which to go on: the index compares places first.
+            // Any key serves as the one after which to go on: the index compares places first. Read backwards, the
+            // entry at that place comes once more, and is left out below.
             let after = page.cursor.as_deref().map(|place| list_key(&list, place, ("~".into(), "~".into())));
-            let limit = Some(page.limit + 1);
+            let limit = Some(page.limit + 2);
             self.query(Question { of_list: true, newest_first, limit, after, ..Question::of(list) }).await
         });
         let found = futures_util::future::try_join_all(queries).await?;
@@ -392,19 +442,27 @@ fn list_key(list: &str, place: &str, key: keys::Key) -> Item {
 }
 
 fn stored_profile(item: Item) -> Result<StoredProfile, Outage> {
-    let ProfileRow { profile, credentials } = decode(item)?;
-    Ok(StoredProfile { profile, credentials })
+    let ProfileRow { profile, credentials, revision } = decode(item)?;
+    Ok(StoredProfile { profile, credentials, revision })
+}
+
+fn stored_mailbox(MailboxRow { mailbox, credentials, revision }: MailboxRow) -> StoredMailbox {
+    StoredMailbox { mailbox, credentials, revision }
 }
 
 fn mailbox_item(mailbox: &StoredMailbox) -> Result<Item, Outage> {
-    let StoredMailbox { mailbox, credentials } = mailbox.clone();
+    let StoredMailbox { mailbox, credentials, revision } = mailbox.clone();
     let (id, list) = (mailbox.id.clone(), keys::mailboxes_of(&mailbox.profile_id));
-    let item = encode(keys::mailbox(&id), &MailboxRow { mailbox, credentials })?;
+    let item = encode(keys::mailbox(&id), &MailboxRow { mailbox, credentials, revision: revision + 1 })?;
     Ok(listed(item, (list, id.to_string())))
 }
 
-fn address_item(mailbox: &StoredMailbox) -> Item {
-    let mut item = key_of(keys::address(&mailbox.mailbox.address.normalized()));
+fn normalized(mailbox: &Mailbox) -> Option<String> {
+    mailbox.address.as_ref().map(EmailAddress::normalized)
+}
+
+fn address_item(mailbox: &StoredMailbox) -> Option<Item> {
+    let mut item = key_of(keys::address(&normalized(&mailbox.mailbox)?));
     item.insert("mailbox_id".to_owned(), text(mailbox.mailbox.id.as_str()));
-    item
+    Some(item)
 }

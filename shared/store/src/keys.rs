@@ -6,6 +6,7 @@
 use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind, AlertStatus},
+    audit::{AuditEntry, AuditSubject},
     delivery::Delivery,
     id::{EmailId, MailboxId, ProfileId},
     notice::{Notice, NoticeStatus},
@@ -46,6 +47,37 @@ pub fn profile(id: &ProfileId) -> Key {
 
 pub fn organization() -> Key {
     (ORGANIZATION.to_owned(), ORGANIZATION.to_owned())
+}
+
+/// The API token of this SHA-256, and the list of all tokens.
+pub fn token(sha256: &str) -> Key {
+    (format!("API-TOKEN#{sha256}"), "API-TOKEN".to_owned())
+}
+
+/// List of API tokens.
+pub const TOKENS: &str = "API-TOKENS";
+
+/// An audit entry stands with those of its month, and in the list of its subject.
+pub fn audit(entry: &AuditEntry) -> Key {
+    (audit_month(entry.at), audit_place(entry))
+}
+
+/// List of the months that have audit entries.
+pub const AUDIT_MONTHS: &str = "AUDIT-MONTHS";
+
+/// Partition of the audit entries of a month.
+pub fn audit_month(at: Timestamp) -> String {
+    format!("AUDIT#{}", at.format("%Y-%m"))
+}
+
+/// List of the audit entries of a subject.
+pub fn audit_of(subject: AuditSubject, id: &str) -> String {
+    format!("AUDIT#{}#{id}", subject.as_str())
+}
+
+/// An audit entry's place in a list by time.
+pub fn audit_place(entry: &AuditEntry) -> String {
+    format!("{}#{}", moment(entry.at), entry.id)
 }
 
 pub fn mailbox_partition(id: &MailboxId) -> String {

@@ -3,6 +3,7 @@
 //! One table holds everything that fits a row. Its keys are in `keys.rs`, its access patterns in `ARCHITECTURE.md`.
 //! No path that runs on a schedule or for a page view scans it.
 
+mod access;
 mod bodies;
 mod call;
 mod directory;
@@ -25,12 +26,19 @@ pub struct Store {
     table: String,
     /// Intervals that this process knows to be listed, so that enabling a mailbox lists its interval but once.
     listed_intervals: Mutex<BTreeSet<u16>>,
+    /// Months that this process knows to be listed as having audit entries.
+    listed_months: Mutex<BTreeSet<String>>,
 }
 
 impl Store {
     /// The table of that name.
     #[must_use]
     pub const fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
-        Self { client, table, listed_intervals: Mutex::new(BTreeSet::new()) }
+        Self {
+            client,
+            table,
+            listed_intervals: Mutex::new(BTreeSet::new()),
+            listed_months: Mutex::new(BTreeSet::new()),
+        }
     }
 }

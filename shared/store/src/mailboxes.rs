@@ -31,7 +31,7 @@ impl MailboxStore for Store {
     async fn load(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<Option<DeliveryRow>, Outage> {
         let (mailbox_row, states) = self.mailbox_rows(mailbox, false).await?;
         let state = states.into_iter().find(|(of, _)| *of == delivery);
-        let (Some(MailboxRow { mailbox, credentials }), Some((_, row))) = (mailbox_row, state) else {
+        let (Some(MailboxRow { mailbox, credentials, .. }), Some((_, row))) = (mailbox_row, state) else {
             return Ok(None);
         };
         let claim = Claim { mailbox: mailbox.id.clone(), delivery, version: row.version };

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use mailrail_domain::{
-    Timestamp, alert::Alert, delivery::DeliveryState, email::Email, mailbox::Mailbox, notice::Notice,
-    position::Position, profile::EmailServerProfile, quarantine::Quarantined,
+    Timestamp, alert::Alert, audit::AuditEntry, delivery::DeliveryState, email::Email, mailbox::Mailbox,
+    notice::Notice, organization::Organization, position::Position, profile::EmailServerProfile,
+    quarantine::Quarantined, role::ApiToken,
 };
 use mailrail_engine::{outage::Outage, ports::Sealed};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -26,6 +27,7 @@ pub struct ProfileRow {
     pub profile: EmailServerProfile,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Sealed>,
+    pub revision: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +35,25 @@ pub struct MailboxRow {
     pub mailbox: Mailbox,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Sealed>,
+    pub revision: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OrganizationRow {
+    #[serde(flatten)]
+    pub organization: Organization,
+    #[serde(default)]
+    pub revision: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenRow {
+    pub token: ApiToken,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditRow {
+    pub entry: AuditEntry,
 }
 
 /// What a delivery remembers. `reached` is its position, which is a reserved word of the table's language;
@@ -190,7 +211,7 @@ mod tests {
     fn rows_read_back_as_they_were_written() {
         let location = build::location("mail.example.org", 993, Security::Tls);
         let profile = build::profile("p1", Some((IncomingProtocol::Imap, location.clone())), Some(location));
-        let row = ProfileRow { profile: profile.clone(), credentials: None };
+        let row = ProfileRow { profile: profile.clone(), credentials: None, revision: 1 };
         let item = encode(crate::keys::profile(&profile.id), &row).unwrap();
         assert_eq!(decode::<ProfileRow>(item).unwrap().profile, profile);
         let row = busy_state();
@@ -215,8 +236,8 @@ mod tests {
         let mailbox = build::mailbox("m1", "sales@example.org", &profile);
         let email = build::received(&mailbox.id, "one@example.org", 1);
         insta::assert_json_snapshot!((
-            ProfileRow { profile, credentials: None },
-            MailboxRow { mailbox, credentials: None },
+            ProfileRow { profile, credentials: None, revision: 1 },
+            MailboxRow { mailbox, credentials: None, revision: 1 },
             busy_state(),
             EmailRow { email, revision: 1 },
         ));

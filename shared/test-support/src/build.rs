@@ -1,16 +1,21 @@
 //! Builders: a profile and a mailbox with everything set, to be changed where a test cares.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
+    approval::{Approval, ApprovalState},
+    audit::{AuditAction, AuditEntry, AuditSubject},
     cause::CredentialSource,
     delivery::SynchronizationMethod,
     email::{Direction, Email, EmailStatus},
     id::{MailboxId, ProfileId},
     identity::{MessageIdentity, received_email_id},
-    mailbox::Mailbox,
+    mailbox::{Mailbox, MailboxKind},
     profile::{
-        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation, UnknownOutcome,
+        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation, ServerType,
+        UnknownOutcome,
     },
 };
 
@@ -56,6 +61,7 @@ pub fn profile(
         id: ProfileId::parse(id).expect("an identifier"),
         name: format!("Profile {id}"),
         owner_address: address("owner@example.test"),
+        server_type: ServerType::InternetMail,
         incoming: incoming.map(|(protocol, location)| IncomingServer { protocol, location }),
         outgoing,
         credentials: CredentialSource::Mailbox,
@@ -71,7 +77,28 @@ pub fn profile(
     }
 }
 
-/// A mailbox whose incoming and outgoing email are synchronized.
+/// An audit entry like no other.
+#[must_use]
+pub fn audit() -> AuditEntry {
+    audit_at(clock())
+}
+
+/// An audit entry of that moment, like no other.
+#[must_use]
+pub fn audit_at(at: Timestamp) -> AuditEntry {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    AuditEntry {
+        id: format!("{:08}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+        at,
+        by: "ann".to_owned(),
+        action: AuditAction::Changed,
+        subject: AuditSubject::Mailbox,
+        subject_id: "m1".to_owned(),
+        fields: vec![],
+    }
+}
+
+/// An approved mailbox whose incoming and outgoing email are synchronized.
 #[must_use]
 pub fn mailbox(id: &str, at: &str, profile: &EmailServerProfile) -> Mailbox {
     let method = |there: bool| {
@@ -80,7 +107,9 @@ pub fn mailbox(id: &str, at: &str, profile: &EmailServerProfile) -> Mailbox {
     Mailbox {
         id: mailbox_id(id),
         name: format!("Mailbox {id}"),
-        address: address(at),
+        kind: MailboxKind::User,
+        address: Some(address(at)),
+        approval: Approval { state: ApprovalState::Approved, ..Approval::default() },
         profile_id: profile.id.clone(),
         username: None,
         process_emails_received_after: None,

@@ -106,16 +106,19 @@ async fn obey<P: Ports>(
 async fn set_up<P: Ports>(engine: &Engine<P>, mailboxes: &Mailboxes) -> Result<Vec<MailboxId>, Box<dyn Error>> {
     let location = build::location("localhost", mailboxes.port, Security::Tls);
     let profile = build::profile("bench", Some((mailboxes.protocol, location)), None);
-    let stored = StoredProfile { profile: profile.clone(), credentials: None };
-    engine.ports.mailboxes().put_profile(&stored).await?;
+    let stored = StoredProfile { profile: profile.clone(), credentials: None, revision: 0 };
+    engine.ports.mailboxes().put_profile(&stored, &build::audit()).await?;
     let mut ids = Vec::new();
     for (address, password) in &mailboxes.accounts {
         let mailbox = build::mailbox(&address.replace(['@', '.'], "-"), address, &profile);
         let owner = mailbox_owner(&mailbox.id);
         let sealed = engine.ports.vault().seal(&owner, profile.id.as_str(), &Secret::new(password)).await?;
         let id = mailbox.id.clone();
-        let stored = StoredMailbox { mailbox, credentials: Some(sealed) };
-        engine.ports.mailboxes().create_mailbox(&stored, engine.settings.polling_interval_minutes).await?;
+        let stored = StoredMailbox { mailbox, credentials: Some(sealed), revision: 0 };
+        let directory = engine.ports.mailboxes();
+        directory.create_mailbox(&stored, &build::audit()).await?;
+        let interval = engine.settings.polling_interval_minutes;
+        directory.enable(&id, Delivery::IncomingEmail, interval, &build::audit()).await?;
         ids.push(id);
     }
     Ok(ids)

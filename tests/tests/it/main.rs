@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
+mod approval;
 mod corpora;
 mod deployed;
 mod dovecot;

@@ -16,7 +16,12 @@ use mailrail_domain::{
     organization::Organization,
     profile::{EmailServerProfile, Security},
 };
-use mailrail_engine::{Deadline, mime::read, notify::Notified, ports::Directory};
+use mailrail_engine::{
+    Deadline,
+    mime::read,
+    notify::Notified,
+    ports::{Directory, StoredOrganization, Written},
+};
 use mailrail_test_support::{
     build,
     proxy::{Mischief, Proxy},
@@ -49,8 +54,10 @@ async fn disabled(world: &World, owner: &str) -> Mailbox {
 /// The mailbox that notices are sent from.
 async fn notice_mailbox(world: &World, account: &Account, profile: &EmailServerProfile) -> MailboxId {
     let id = world.mailbox(account, profile).await;
-    let organization = Organization { notice_mailbox_id: Some(id.clone()) };
-    world.engine.ports.state.put_organization(&organization).await.expect("a store that works");
+    let organization = Organization { notice_mailbox_id: Some(id.clone()), ..Organization::default() };
+    let stored = StoredOrganization { organization, revision: 0 };
+    let written = world.engine.ports.state.put_organization(&stored, &build::audit()).await;
+    assert_eq!(written.expect("a store that works"), Written::Done);
     id
 }
 
@@ -89,7 +96,7 @@ async fn a_notice_reaches_the_owner_once_and_says_what_failed_and_what_to_do() {
     let state = world.state(&mailbox.id, Delivery::IncomingEmail).await;
     let first = state.failing_since.expect("a first failure");
     for part in [
-        mailbox.address.as_str(),
+        mailbox.address_text(),
         "credentials specified in the mailbox are incorrect",
         words.as_str(),
         &format!("First failure:        {}", second(first)),

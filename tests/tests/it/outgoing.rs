@@ -251,8 +251,8 @@ async fn a_wrong_password_disables_sending_and_the_email_waits_with_an_alert_unt
     let sealed = world.engine.ports.vault.seal(&owner, &owner, &Secret::new(&from.password)).await.expect("a vault");
     let mut after = before.stored.clone();
     after.credentials = Some(sealed);
-    state.change_mailbox(&before, &after, 5).await.expect("a store that works");
-    assert!(state.enable(&mailbox, OUTGOING, 5, now()).await.expect("a store that works"));
+    state.change_mailbox(&before, &after, &build::audit()).await.expect("a store that works");
+    assert!(state.enable(&mailbox, OUTGOING, 5, &build::audit_at(now())).await.expect("a store that works"));
     world.send(&mailbox).await;
     assert_eq!(world.email(&id).await.status, EmailStatus::Sent);
     check_arrived(&world, &id, &to, 1).await;

@@ -1,14 +1,15 @@
 //! What an administrator keeps: profiles, mailboxes, settings; and what he reads: alerts and notices.
 
 use mailrail_domain::{
-    Timestamp,
     alert::{Alert, AlertStatus},
+    audit::{AuditEntry, AuditSubject},
     delivery::{Delivery, DeliveryState},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
     notice::{Notice, NoticeStatus},
     organization::Organization,
     profile::EmailServerProfile,
+    role::ApiToken,
 };
 
 use super::vault::Sealed;
@@ -21,6 +22,8 @@ pub struct StoredProfile {
     pub profile: EmailServerProfile,
     /// Its credentials, where it has its own.
     pub credentials: Option<Sealed>,
+    /// How often it has been written; a change is conditional on it. 0 before it is created.
+    pub revision: u64,
 }
 
 /// A mailbox with its sealed credentials.
@@ -30,6 +33,17 @@ pub struct StoredMailbox {
     pub mailbox: Mailbox,
     /// Its credentials, where it has its own.
     pub credentials: Option<Sealed>,
+    /// How often it has been written; a change is conditional on it. 0 before it is created.
+    pub revision: u64,
+}
+
+/// The organization's settings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoredOrganization {
+    /// The settings.
+    pub organization: Organization,
+    /// How often they have been written; a change is conditional on it.
+    pub revision: u64,
 }
 
 /// A mailbox with everything that is known of it.
@@ -41,13 +55,15 @@ pub struct MailboxDetails {
     pub deliveries: Vec<(Delivery, DeliveryState)>,
 }
 
-/// Whether something could be created.
+/// Whether something could be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
+pub enum Written {
     /// It was.
-    Created,
-    /// Its address belongs to this mailbox.
+    Done,
+    /// Its address belongs to this mailbox. Nothing was written.
     AddressTaken(MailboxId),
+    /// Somebody else wrote, or deleted it, since it was read. Nothing was written.
+    Superseded,
 }
 
 /// What page of a list is wanted.
@@ -77,10 +93,14 @@ pub enum AlertFilter {
     Status(AlertStatus),
 }
 
-/// Profiles, mailboxes, settings and alerts.
+/// Profiles, mailboxes, settings and alerts. Whatever a person changes is written together with its audit entry.
 pub trait Directory: Send + Sync {
-    /// Writes a profile, new or changed.
-    fn put_profile(&self, profile: &StoredProfile) -> impl Future<Output = Result<(), Outage>> + Send;
+    /// Writes a profile, new or changed, on condition of its revision.
+    fn put_profile(
+        &self,
+        profile: &StoredProfile,
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<Written, Outage>> + Send;
 
     /// Reads a profile.
     fn profile(&self, id: &ProfileId) -> impl Future<Output = Result<Option<StoredProfile>, Outage>> + Send;
@@ -89,14 +109,14 @@ pub trait Directory: Send + Sync {
     fn profiles(&self, page: &PageRequest) -> impl Future<Output = Result<Page<StoredProfile>, Outage>> + Send;
 
     /// Deletes a profile that has no mailboxes; the caller has looked.
-    fn delete_profile(&self, id: &ProfileId) -> impl Future<Output = Result<(), Outage>> + Send;
+    fn delete_profile(&self, id: &ProfileId, audit: &AuditEntry) -> impl Future<Output = Result<(), Outage>> + Send;
 
-    /// Creates a mailbox with its three deliveries, and puts the enabled ones into the schedule.
+    /// Creates a mailbox with its three deliveries, none of them enabled.
     fn create_mailbox(
         &self,
         mailbox: &StoredMailbox,
-        interval_minutes: u16,
-    ) -> impl Future<Output = Result<Created, Outage>> + Send;
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<Written, Outage>> + Send;
 
     /// Reads a mailbox with its deliveries.
     fn mailbox(&self, id: &MailboxId) -> impl Future<Output = Result<Option<MailboxDetails>, Outage>> + Send;
@@ -108,24 +128,29 @@ pub trait Directory: Send + Sync {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<StoredMailbox>, Outage>> + Send;
 
-    /// Writes a changed mailbox. A delivery whose method changed begins anew; a changed address must be free.
+    /// Writes a changed mailbox, on condition of the revision of `after`. A delivery whose method changed begins anew,
+    /// with its alerts closed; if the address changed, all of them do. A changed address must be free.
     fn change_mailbox(
         &self,
         before: &MailboxDetails,
         after: &StoredMailbox,
-        interval_minutes: u16,
-    ) -> impl Future<Output = Result<Created, Outage>> + Send;
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<Written, Outage>> + Send;
 
     /// Deletes a mailbox, its deliveries and its alerts. Its email records stay.
-    fn delete_mailbox(&self, details: &MailboxDetails) -> impl Future<Output = Result<(), Outage>> + Send;
+    fn delete_mailbox(
+        &self,
+        details: &MailboxDetails,
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
 
-    /// Enables a delivery again, puts it into the schedule and closes its alerts. `false` if there is no such mailbox.
+    /// Enables a delivery, puts it into the schedule and closes its alerts. `false` if there is no such mailbox.
     fn enable(
         &self,
         mailbox: &MailboxId,
         delivery: Delivery,
         interval_minutes: u16,
-        now: Timestamp,
+        audit: &AuditEntry,
     ) -> impl Future<Output = Result<bool, Outage>> + Send;
 
     /// Lets the next wake of a delivery run, however short ago it ran; a gap between two tries stays. Takes no claim
@@ -133,10 +158,14 @@ pub trait Directory: Send + Sync {
     fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> impl Future<Output = Result<(), Outage>> + Send;
 
     /// Reads the organization's settings.
-    fn organization(&self) -> impl Future<Output = Result<Organization, Outage>> + Send;
+    fn organization(&self) -> impl Future<Output = Result<StoredOrganization, Outage>> + Send;
 
-    /// Writes the organization's settings.
-    fn put_organization(&self, organization: &Organization) -> impl Future<Output = Result<(), Outage>> + Send;
+    /// Writes the organization's settings, on condition of their revision.
+    fn put_organization(
+        &self,
+        organization: &StoredOrganization,
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<Written, Outage>> + Send;
 
     /// Lists alerts, the newest first.
     fn alerts(
@@ -144,6 +173,33 @@ pub trait Directory: Send + Sync {
         filter: &AlertFilter,
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<Alert>, Outage>> + Send;
+}
+
+/// API tokens and the audit.
+pub trait AccessStore: Send + Sync {
+    /// Writes a new token, to be found by the SHA-256 of what its holder sends.
+    fn put_token(
+        &self,
+        token: &ApiToken,
+        sha256: &str,
+        audit: &AuditEntry,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// The token of this SHA-256.
+    fn token(&self, sha256: &str) -> impl Future<Output = Result<Option<ApiToken>, Outage>> + Send;
+
+    /// Lists tokens.
+    fn tokens(&self, page: &PageRequest) -> impl Future<Output = Result<Page<ApiToken>, Outage>> + Send;
+
+    /// Deletes a token, which opens nothing any more. `false` if there is none.
+    fn delete_token(&self, id: &str, audit: &AuditEntry) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Lists the audit, the newest entry first: of one subject, or of everything.
+    fn audit(
+        &self,
+        subject: Option<(AuditSubject, &str)>,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<AuditEntry>, Outage>> + Send;
 }
 
 /// Notices that wait to be sent, and those that were.

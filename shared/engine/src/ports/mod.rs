@@ -12,7 +12,8 @@ mod vault;
 
 pub use bodies::{BodyStore, MemoryBudget, Reserved};
 pub use directory::{
-    AlertFilter, Created, Directory, MailboxDetails, NoticeStore, Page, PageRequest, StoredMailbox, StoredProfile,
+    AccessStore, AlertFilter, Directory, MailboxDetails, NoticeStore, Page, PageRequest, StoredMailbox,
+    StoredOrganization, StoredProfile, Written,
 };
 pub use incoming::{Access, Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
@@ -24,7 +25,7 @@ pub use vault::{Sealed, Secret, Vault};
 /// One set of everything outside: the real one in `boot`, the fakes in `test-support`.
 pub trait Ports: Send + Sync {
     /// State of mailboxes.
-    type Mailboxes: MailboxStore + Directory + NoticeStore;
+    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore;
     /// Email records.
     type Records: RecordStore;
     /// Message bodies.

@@ -7,19 +7,22 @@ use std::{
 
 use mailrail_domain::{
     Timestamp,
+    address::EmailAddress,
     alert::{Alert, AlertKind, AlertStatus},
+    audit::{AuditEntry, AuditSubject},
     delivery::{Delivery, DeliveryState},
     id::{MailboxId, ProfileId},
+    mailbox::Mailbox,
     notice::{Notice, NoticeStatus},
-    organization::Organization,
     position::Position,
+    role::ApiToken,
     schedule::Slot,
 };
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AlertFilter, AlertWrite, Claim, Created, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
-        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredProfile, Wake,
+        AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
+        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
     },
 };
 
@@ -32,7 +35,9 @@ pub struct MemoryState(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     enqueued_until: Option<Timestamp>,
-    organization: Organization,
+    organization: StoredOrganization,
+    tokens: BTreeMap<String, ApiToken>,
+    audit: Vec<AuditEntry>,
     profiles: BTreeMap<ProfileId, StoredProfile>,
     mailboxes: BTreeMap<MailboxId, StoredMailbox>,
     addresses: BTreeMap<String, MailboxId>,
@@ -96,14 +101,33 @@ impl State {
         }
     }
 
-    fn configure(&mut self, mailbox: &StoredMailbox, delivery: Delivery, interval: u16) {
+    fn configure(&mut self, mailbox: &StoredMailbox, delivery: Delivery, now: Timestamp) {
+        let id = &mailbox.mailbox.id;
         let mut state = mailbox.mailbox.initial_state(delivery);
-        let enabled = state.enabled;
-        let row = self.deliveries.entry((mailbox.mailbox.id.clone(), delivery)).or_default();
-        state.open_alerts = std::mem::take(&mut row.state.open_alerts);
+        let row = self.deliveries.entry((id.clone(), delivery)).or_default();
+        let open = std::mem::take(&mut row.state.open_alerts);
         state.times_disabled = row.state.times_disabled;
         *row = Row { state, version: row.version + 1, ..Row::default() };
-        self.reschedule(&mailbox.mailbox.id, delivery, enabled.then_some(interval));
+        self.reschedule(id, delivery, None);
+        for kind in open {
+            self.close(id, delivery, kind, now);
+        }
+    }
+
+    /// Takes the address of a mailbox for it; the mailbox that has it, if another has.
+    fn take_address(&mut self, mailbox: &Mailbox) -> Option<MailboxId> {
+        let address = mailbox.address.as_ref()?.normalized();
+        if let Some(owner) = self.addresses.get(&address).filter(|owner| **owner != mailbox.id) {
+            return Some(owner.clone());
+        }
+        self.addresses.insert(address, mailbox.id.clone());
+        None
+    }
+
+    fn leave_address(&mut self, mailbox: &Mailbox) {
+        if let Some(address) = &mailbox.address {
+            self.addresses.remove(&address.normalized());
+        }
     }
 }
 
@@ -212,9 +236,16 @@ impl MailboxStore for MemoryState {
 }
 
 impl Directory for MemoryState {
-    async fn put_profile(&self, profile: &StoredProfile) -> Result<(), Outage> {
-        lock(&self.0).profiles.insert(profile.profile.id.clone(), profile.clone());
-        Ok(())
+    async fn put_profile(&self, profile: &StoredProfile, audit: &AuditEntry) -> Result<Written, Outage> {
+        let mut state = lock(&self.0);
+        let id = &profile.profile.id;
+        if state.profiles.get(id).map_or(0, |known| known.revision) != profile.revision {
+            return Ok(Written::Superseded);
+        }
+        let next = StoredProfile { revision: profile.revision + 1, ..profile.clone() };
+        state.profiles.insert(id.clone(), next);
+        state.audit.push(audit.clone());
+        Ok(Written::Done)
     }
 
     async fn profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, Outage> {
@@ -226,23 +257,28 @@ impl Directory for MemoryState {
         Ok(page(state.profiles.iter().map(|(id, p)| (id.to_string(), p.clone())).collect(), request))
     }
 
-    async fn delete_profile(&self, id: &ProfileId) -> Result<(), Outage> {
-        lock(&self.0).profiles.remove(id);
+    async fn delete_profile(&self, id: &ProfileId, audit: &AuditEntry) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        state.profiles.remove(id);
+        state.audit.push(audit.clone());
         Ok(())
     }
 
-    async fn create_mailbox(&self, mailbox: &StoredMailbox, interval_minutes: u16) -> Result<Created, Outage> {
+    async fn create_mailbox(&self, mailbox: &StoredMailbox, audit: &AuditEntry) -> Result<Written, Outage> {
         let mut state = lock(&self.0);
-        let address = mailbox.mailbox.address.normalized();
-        if let Some(owner) = state.addresses.get(&address) {
-            return Ok(Created::AddressTaken(owner.clone()));
+        if let Some(owner) = state.take_address(&mailbox.mailbox) {
+            return Ok(Written::AddressTaken(owner));
         }
-        state.addresses.insert(address, mailbox.mailbox.id.clone());
-        state.mailboxes.insert(mailbox.mailbox.id.clone(), mailbox.clone());
+        if state.mailboxes.contains_key(&mailbox.mailbox.id) {
+            return Ok(Written::Superseded);
+        }
+        let next = StoredMailbox { revision: mailbox.revision + 1, ..mailbox.clone() };
+        state.mailboxes.insert(mailbox.mailbox.id.clone(), next);
         for delivery in Delivery::ALL {
-            state.configure(mailbox, delivery, interval_minutes);
+            state.configure(mailbox, delivery, audit.at);
         }
-        Ok(Created::Created)
+        state.audit.push(audit.clone());
+        Ok(Written::Done)
     }
 
     async fn mailbox(&self, id: &MailboxId) -> Result<Option<MailboxDetails>, Outage> {
@@ -270,34 +306,43 @@ impl Directory for MemoryState {
         &self,
         before: &MailboxDetails,
         after: &StoredMailbox,
-        interval_minutes: u16,
-    ) -> Result<Created, Outage> {
+        audit: &AuditEntry,
+    ) -> Result<Written, Outage> {
         let mut state = lock(&self.0);
-        let address = after.mailbox.address.normalized();
-        if let Some(owner) = state.addresses.get(&address).filter(|owner| **owner != after.mailbox.id) {
-            return Ok(Created::AddressTaken(owner.clone()));
+        let (old, new) = (&before.stored.mailbox, &after.mailbox);
+        if state.mailboxes.get(&new.id).map(|known| known.revision) != Some(after.revision) {
+            return Ok(Written::Superseded);
         }
-        state.addresses.remove(&before.stored.mailbox.address.normalized());
-        state.addresses.insert(address, after.mailbox.id.clone());
-        state.mailboxes.insert(after.mailbox.id.clone(), after.clone());
+        let moved =
+            old.address.as_ref().map(EmailAddress::normalized) != new.address.as_ref().map(EmailAddress::normalized);
+        if moved {
+            if let Some(owner) = state.take_address(new) {
+                return Ok(Written::AddressTaken(owner));
+            }
+            state.leave_address(old);
+        }
+        let next = StoredMailbox { revision: after.revision + 1, ..after.clone() };
+        state.mailboxes.insert(new.id.clone(), next);
         for delivery in Delivery::ALL {
-            if before.stored.mailbox.method(delivery) != after.mailbox.method(delivery) {
-                state.configure(after, delivery, interval_minutes);
+            if moved || old.method(delivery) != new.method(delivery) {
+                state.configure(after, delivery, audit.at);
             }
         }
-        Ok(Created::Created)
+        state.audit.push(audit.clone());
+        Ok(Written::Done)
     }
 
-    async fn delete_mailbox(&self, details: &MailboxDetails) -> Result<(), Outage> {
+    async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mut state = lock(&self.0);
         let mailbox = &details.stored.mailbox;
         state.mailboxes.remove(&mailbox.id);
-        state.addresses.remove(&mailbox.address.normalized());
+        state.leave_address(mailbox);
         for delivery in Delivery::ALL {
             state.reschedule(&mailbox.id, delivery, None);
             state.deliveries.remove(&(mailbox.id.clone(), delivery));
         }
         state.alerts.retain(|(of, ..), _| *of != mailbox.id);
+        state.audit.push(audit.clone());
         Ok(())
     }
 
@@ -306,7 +351,7 @@ impl Directory for MemoryState {
         mailbox: &MailboxId,
         delivery: Delivery,
         interval_minutes: u16,
-        now: Timestamp,
+        audit: &AuditEntry,
     ) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         let Some(row) = state.deliveries.get_mut(&(mailbox.clone(), delivery)) else {
@@ -319,8 +364,9 @@ impl Directory for MemoryState {
         let enabled = row.state.enabled;
         state.reschedule(mailbox, delivery, enabled.then_some(interval_minutes));
         for kind in open {
-            state.close(mailbox, delivery, kind, now);
+            state.close(mailbox, delivery, kind, audit.at);
         }
+        state.audit.push(audit.clone());
         Ok(true)
     }
 
@@ -331,13 +377,18 @@ impl Directory for MemoryState {
         Ok(())
     }
 
-    async fn organization(&self) -> Result<Organization, Outage> {
+    async fn organization(&self) -> Result<StoredOrganization, Outage> {
         Ok(lock(&self.0).organization.clone())
     }
 
-    async fn put_organization(&self, organization: &Organization) -> Result<(), Outage> {
-        lock(&self.0).organization = organization.clone();
-        Ok(())
+    async fn put_organization(&self, stored: &StoredOrganization, audit: &AuditEntry) -> Result<Written, Outage> {
+        let mut state = lock(&self.0);
+        if state.organization.revision != stored.revision {
+            return Ok(Written::Superseded);
+        }
+        state.organization = StoredOrganization { revision: stored.revision + 1, ..stored.clone() };
+        state.audit.push(audit.clone());
+        Ok(Written::Done)
     }
 
     async fn alerts(&self, filter: &AlertFilter, request: &PageRequest) -> Result<Page<Alert>, Outage> {
@@ -349,6 +400,52 @@ impl Directory for MemoryState {
         let mut alerts: Vec<Alert> = state.alerts.values().flatten().filter(wanted).cloned().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.first_seen));
         Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(alerts).collect(), request))
+    }
+}
+
+impl AccessStore for MemoryState {
+    async fn put_token(&self, token: &ApiToken, sha256: &str, audit: &AuditEntry) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        if state.tokens.contains_key(sha256) {
+            return Err(Outage::new("there is such a token already"));
+        }
+        state.tokens.insert(sha256.to_owned(), token.clone());
+        state.audit.push(audit.clone());
+        Ok(())
+    }
+
+    async fn token(&self, sha256: &str) -> Result<Option<ApiToken>, Outage> {
+        Ok(lock(&self.0).tokens.get(sha256).cloned())
+    }
+
+    async fn tokens(&self, request: &PageRequest) -> Result<Page<ApiToken>, Outage> {
+        let state = lock(&self.0);
+        let mut tokens: Vec<_> = state.tokens.values().map(|token| (token.id.clone(), token.clone())).collect();
+        tokens.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(page(tokens, request))
+    }
+
+    async fn delete_token(&self, id: &str, audit: &AuditEntry) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let before = state.tokens.len();
+        state.tokens.retain(|_, token| token.id != id);
+        let deleted = state.tokens.len() < before;
+        if deleted {
+            state.audit.push(audit.clone());
+        }
+        Ok(deleted)
+    }
+
+    async fn audit(
+        &self,
+        subject: Option<(AuditSubject, &str)>,
+        request: &PageRequest,
+    ) -> Result<Page<AuditEntry>, Outage> {
+        let state = lock(&self.0);
+        let wanted = |entry: &&AuditEntry| subject.is_none_or(|of| of == (entry.subject, entry.subject_id.as_str()));
+        let mut entries: Vec<AuditEntry> = state.audit.iter().filter(wanted).cloned().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.id.clone())));
+        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(entries).collect(), request))
     }
 }
 

@@ -63,6 +63,8 @@ async fn a_profile_is_created_read_listed_changed_and_deleted() {
     assert_eq!((&after["username"], &after["outgoing"]), (&Value::Null, &before["outgoing"]));
     assert_eq!(after["has_password"], true, "a password stays until another is given");
     assert_eq!(console.get(&path).await, after);
+    let after = console.patch(&path, &json!({ "password": null })).await;
+    assert_eq!(after["has_password"], false, "null removes it");
 
     let mailbox = console.mailbox("Only", &deployed_account(), ids.first().expect("three"), unsynchronized()).await;
     let problem = console.json(Method::DELETE, &path, &Value::Null).await.problem(409);
@@ -109,6 +111,8 @@ async fn a_bad_field_of_a_profile_is_named_with_its_remedy() {
         let answer = console.json(Method::GET, &format!("/v1/profiles?{query}"), &Value::Null).await;
         check_names(&answer.problem(422), field, &query.into());
     }
+    let made_up = console.json(Method::GET, "/v1/profiles?cursor=made-up", &Value::Null).await;
+    check_names(&made_up.problem(422), "cursor", &json!("made-up"));
 }
 
 fn check_names(problem: &Value, field: &str, given: &Value) {
@@ -179,7 +183,10 @@ async fn a_mailbox_is_created_read_listed_changed_and_deleted() {
     let after =
         console.patch(&path, &json!({ "name": "Service", "incoming_email": "server-side-synchronization" })).await;
     assert_eq!((&after["name"], &after["address"]), (&json!("Service"), &before["address"]));
-    assert_eq!(after["deliveries"]["incoming-email"]["enabled"], true, "a delivery whose method changes begins anew");
+    assert_eq!(after["deliveries"]["incoming-email"]["enabled"], false, "what begins anew is not tested: {after}");
+    let enable = format!("{path}/deliveries/incoming-email/enable");
+    let after = console.succeed(Method::POST, &enable, &Value::Null, 200).await;
+    assert_eq!(after["deliveries"]["incoming-email"]["enabled"], true, "{after}");
     assert_eq!(after["deliveries"]["outgoing-email"]["enabled"], false, "{after}");
     let after = console.patch(&path, &unsynchronized()).await;
     assert_eq!(after["deliveries"]["incoming-email"]["enabled"], false, "{after}");
@@ -210,6 +217,10 @@ async fn the_description_of_the_api_has_every_path() {
         ("/v1/emails/{id}/send", &["post"]),
         ("/v1/alerts", &["get"]),
         ("/v1/notices", &["get"]),
+        ("/v1/mailboxes/approval", &["post"]),
+        ("/v1/api-tokens", &["get", "post"]),
+        ("/v1/api-tokens/{id}", &["delete"]),
+        ("/v1/audit", &["get"]),
         ("/v1/organization", &["get", "patch"]),
     ] {
         for method in methods {

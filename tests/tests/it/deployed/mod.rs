@@ -1,6 +1,7 @@
 //! The deployed functions, through the console's API, against the real mail servers.
 
 mod api;
+mod approval;
 mod imports;
 mod mail;
 mod trouble;
@@ -144,13 +145,29 @@ impl Console {
         let body = mailbox(name, account, profile, changes);
         let answer = self.json(Method::POST, "/v1/mailboxes", &body).await;
         if answer.status == 201 {
-            return id(&answer.json());
+            return self.enabled(answer.json()).await;
         }
         let problem = answer.problem(422);
         let left =
             problem["detail"].as_str().and_then(|detail| detail.strip_prefix("the address belongs to the mailbox "));
         self.delete(&format!("/v1/mailboxes/{}", left.unwrap_or_else(|| panic!("{problem}")))).await;
-        id(&self.create("/v1/mailboxes", &body).await)
+        let created = self.create("/v1/mailboxes", &body).await;
+        self.enabled(created).await
+    }
+
+    /// Approves a new mailbox and enables what is to be synchronized of it.
+    async fn enabled(&self, mailbox: Value) -> String {
+        let id = id(&mailbox);
+        let approval = json!({ "mailbox_ids": [id], "verdict": "approve" });
+        let approved = self.succeed(Method::POST, "/v1/mailboxes/approval", &approval, 200).await;
+        assert_eq!(approved, json!({ "done": [id], "refused": [] }));
+        for delivery in ["incoming-email", "outgoing-email"] {
+            if mailbox[delivery.replace('-', "_")] == "server-side-synchronization" {
+                let path = format!("/v1/mailboxes/{id}/deliveries/{delivery}/enable");
+                self.succeed(Method::POST, &path, &Value::Null, 200).await;
+            }
+        }
+        id
     }
 
     /// Runs a delivery now rather than within a minute.

@@ -18,7 +18,10 @@ use super::{
     INCOMING, INTERVAL, OUTGOING, StateStore, alerts, commit, created, details, everything, failed, load, notices,
     slots, succeeded, unchanged, wakes,
 };
-use crate::{build::clock, conformance::this_second};
+use crate::{
+    build::{audit, clock},
+    conformance::this_second,
+};
 
 const READ_TO_7: Position = Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None });
 
@@ -96,7 +99,7 @@ pub async fn a_commit_after_somebody_else_wrote_changes_nothing(store: &impl Sta
 pub async fn a_commit_over_a_deleted_mailbox_writes_nothing(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     for settlement in [failed(&row, Cause::CredentialsRefused, now), failed(&row, Cause::TimedOut, now)] {
         assert!(!store.commit(&row.claim, &settlement).await.unwrap());
     }

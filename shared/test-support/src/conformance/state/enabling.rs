@@ -17,7 +17,10 @@ use super::{
     APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, alerts, created, disable, everything, failed, load, slots,
     succeeded,
 };
-use crate::{build::mailbox_id, conformance::this_second};
+use crate::{
+    build::{audit, audit_at, mailbox_id},
+    conformance::this_second,
+};
 
 pub async fn a_delivery_enabled_again_begins_to_count_at_zero(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
@@ -26,7 +29,7 @@ pub async fn a_delivery_enabled_again_begins_to_count_at_zero(store: &impl State
     disable(store, &mailbox, INCOMING, seconds_after(now, 1)).await;
     let disabled = load(store, &mailbox, INCOMING).await;
     assert_eq!((disabled.state.enabled, disabled.state.transient_failure_count), (false, 1));
-    assert!(store.enable(&mailbox, INCOMING, INTERVAL, seconds_after(now, 2)).await.unwrap());
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(seconds_after(now, 2))).await.unwrap());
     let enabled = load(store, &mailbox, INCOMING).await;
     assert_eq!(enabled.state, disabled.state.re_enabled());
     assert!(enabled.state.enabled);
@@ -39,7 +42,7 @@ pub async fn a_delivery_enabled_again_goes_on_where_it_was(store: &impl StateSto
     let row = load(store, &mailbox, INCOMING).await;
     store.advance(&row.claim, &position).await.unwrap().expect("nobody else wrote");
     disable(store, &mailbox, INCOMING, now).await;
-    assert!(store.enable(&mailbox, INCOMING, INTERVAL, now).await.unwrap());
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(now)).await.unwrap());
     let after = load(store, &mailbox, INCOMING).await;
     assert_eq!((after.position, after.mailbox, after.credentials), (Some(position), row.mailbox, row.credentials));
 }
@@ -47,7 +50,7 @@ pub async fn a_delivery_enabled_again_goes_on_where_it_was(store: &impl StateSto
 pub async fn a_delivery_enabled_again_enters_the_schedule(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     disable(store, &mailbox, INCOMING, now).await;
-    assert!(store.enable(&mailbox, INCOMING, 15, now).await.unwrap());
+    assert!(store.enable(&mailbox, INCOMING, 15, &audit_at(now)).await.unwrap());
     let stands = slots(store, &mailbox, INCOMING, &[INTERVAL, 15]).await;
     assert_eq!(stands, [Slot::of(&mailbox, INCOMING, 15)]);
     assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, Some(15));
@@ -56,7 +59,7 @@ pub async fn a_delivery_enabled_again_enters_the_schedule(store: &impl StateStor
 pub async fn a_running_delivery_enabled_again_moves_to_its_interval_once(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     for minutes in [INTERVAL, 15] {
-        assert!(store.enable(&mailbox, INCOMING, minutes, now).await.unwrap());
+        assert!(store.enable(&mailbox, INCOMING, minutes, &audit_at(now)).await.unwrap());
         let stands = slots(store, &mailbox, INCOMING, &[INTERVAL, 15]).await;
         assert_eq!(stands, [Slot::of(&mailbox, INCOMING, minutes)]);
     }
@@ -68,7 +71,7 @@ pub async fn enabling_closes_the_alerts_of_that_delivery_alone(store: &impl Stat
     store.commit(&row.claim, &failed(&row, Cause::TimedOut, now)).await.unwrap();
     disable(store, &mailbox, INCOMING, now).await;
     disable(store, &mailbox, OUTGOING, now).await;
-    assert!(store.enable(&mailbox, INCOMING, INTERVAL, seconds_after(now, 1)).await.unwrap());
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(seconds_after(now, 1))).await.unwrap());
     let open = alerts(store, AlertFilter::Status(AlertStatus::Open)).await;
     assert_eq!(open.iter().map(|alert| alert.delivery).collect::<Vec<_>>(), [OUTGOING]);
     let closed = alerts(store, AlertFilter::Status(AlertStatus::Closed)).await;
@@ -82,7 +85,7 @@ pub async fn a_commit_of_a_run_from_before_the_enabling_is_refused(store: &impl 
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
     let leased = store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
-    assert!(store.enable(&mailbox, INCOMING, INTERVAL, now).await.unwrap());
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(now)).await.unwrap());
     let before = everything(store, &mailbox, INCOMING).await;
     for settlement in [failed(&row, Cause::CredentialsRefused, now), succeeded(&row, now)] {
         assert!(!store.commit(&leased, &settlement).await.unwrap());
@@ -92,7 +95,7 @@ pub async fn a_commit_of_a_run_from_before_the_enabling_is_refused(store: &impl 
 
 pub async fn a_delivery_that_nobody_moves_stays_disabled(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
-    assert!(store.enable(&mailbox, APPOINTMENTS, INTERVAL, this_second()).await.unwrap());
+    assert!(store.enable(&mailbox, APPOINTMENTS, INTERVAL, &audit()).await.unwrap());
     let row = load(store, &mailbox, APPOINTMENTS).await;
     assert_eq!((row.state.enabled, row.interval_minutes), (false, None));
     assert_eq!(slots(store, &mailbox, APPOINTMENTS, &[INTERVAL]).await, []);
@@ -102,7 +105,7 @@ pub async fn enabling_an_unknown_mailbox_is_answered_so(store: &impl StateStore)
     created(store, "m1").await;
     let unknown = mailbox_id("m2");
     for delivery in Delivery::ALL {
-        assert!(!store.enable(&unknown, delivery, INTERVAL, this_second()).await.unwrap());
+        assert!(!store.enable(&unknown, delivery, INTERVAL, &audit()).await.unwrap());
         assert_eq!(store.load(&unknown, delivery).await.unwrap(), None);
         assert_eq!(slots(store, &unknown, delivery, &[INTERVAL]).await, []);
     }
@@ -114,7 +117,9 @@ pub async fn an_enabling_that_meets_the_end_of_a_run_leaves_nothing_half_done(st
         let mailbox = created(store, &format!("m{n}")).await;
         let row = load(store, &mailbox, INCOMING).await;
         let disabling = failed(&row, Cause::CredentialsRefused, now);
-        let (enable, commit) = (store.enable(&mailbox, INCOMING, INTERVAL, now), store.commit(&row.claim, &disabling));
+        let audit = audit_at(now);
+        let (enable, commit) =
+            (store.enable(&mailbox, INCOMING, INTERVAL, &audit), store.commit(&row.claim, &disabling));
         // Whichever is begun first has the better chance to be the first to write.
         let (enabled, committed) = if n % 2 == 0 {
             join(enable, commit).await

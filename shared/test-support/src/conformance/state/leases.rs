@@ -9,7 +9,10 @@ use mailrail_domain::{
 use mailrail_engine::ports::Claim;
 
 use super::{INCOMING, OUTGOING, StateStore, commit, created, details, load, unchanged};
-use crate::{build::mailbox_id, conformance::this_second};
+use crate::{
+    build::{audit, mailbox_id},
+    conformance::this_second,
+};
 
 fn folder(uid_done: u32) -> Position {
     // Numbers beyond 53 bits are where a detour over floating point would show.
@@ -138,7 +141,7 @@ pub async fn an_advance_after_somebody_else_wrote_changes_nothing(store: &impl S
 pub async fn a_deleted_mailbox_can_be_neither_leased_nor_advanced(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     assert_eq!(store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap(), None);
     assert_eq!(store.advance(&row.claim, &folder(1)).await.unwrap(), None);
     assert_eq!(store.load(&mailbox, INCOMING).await.unwrap(), None);

@@ -12,14 +12,15 @@ use mailrail_domain::{
     schedule::Slot,
     seconds_after,
 };
-use mailrail_engine::ports::{AlertFilter, Created, Settlement, StoredMailbox};
+use mailrail_engine::ports::{AlertFilter, Settlement, StoredMailbox, Written};
 
 use super::{
     APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, WHOLE_LIST, a_mailbox, a_profile, alerts, change, commit,
-    created, details, disable, everything, failed, load, sealed, slots, succeeded, unchanged,
+    create as create_stored, created, details, disable, everything, failed, load, put, sealed, slots, succeeded,
+    unchanged,
 };
 use crate::{
-    build::{address, mailbox_id},
+    build::{address, audit, mailbox_id},
     conformance::{every_page, this_second},
 };
 
@@ -37,10 +38,10 @@ fn ids(mailboxes: Vec<StoredMailbox>) -> Vec<MailboxId> {
     ids
 }
 
-async fn create(store: &impl StateStore, id: &str, at: &str) -> Created {
+async fn create(store: &impl StateStore, id: &str, at: &str) -> Written {
     let mut stored = a_mailbox(id);
-    stored.mailbox.address = address(at);
-    store.create_mailbox(&stored, INTERVAL).await.unwrap()
+    stored.mailbox.address = Some(address(at));
+    create_stored(store, &stored, INTERVAL).await
 }
 
 pub async fn an_unknown_mailbox_is_not_there(store: &impl StateStore) {
@@ -49,15 +50,17 @@ pub async fn an_unknown_mailbox_is_not_there(store: &impl StateStore) {
 }
 
 pub async fn a_new_mailbox_has_three_deliveries_in_their_first_state(store: &impl StateStore) {
-    let mailbox = created(store, "m1").await;
+    let mailbox = mailbox_id("m1");
+    assert_eq!(store.create_mailbox(&a_mailbox("m1"), &audit()).await.unwrap(), Written::Done);
     let details = details(store, &mailbox).await;
-    assert_eq!(details.stored, a_mailbox("m1"));
+    assert_eq!(details.stored, StoredMailbox { revision: 1, ..a_mailbox("m1") });
     let states: BTreeMap<Delivery, DeliveryState> = details.deliveries.iter().cloned().collect();
     let expected = Delivery::ALL.map(|delivery| (delivery, a_mailbox("m1").mailbox.initial_state(delivery)));
     assert_eq!((details.deliveries.len(), states), (3, BTreeMap::from(expected.clone())));
     for (delivery, state) in expected {
         let row = load(store, &mailbox, delivery).await;
         assert_eq!((row.state, row.position, row.leased_until), (state, None, None), "{delivery:?}");
+        assert_eq!(slots(store, &mailbox, delivery, &[INTERVAL]).await, [], "what nobody tested is not run");
     }
 }
 
@@ -68,7 +71,7 @@ pub async fn a_delivery_comes_with_its_mailbox_and_the_sealed_credentials(store:
     bare.mailbox.name = "Прöfung \"2\"".to_owned();
     bare.mailbox.username = Some("somebody".to_owned());
     bare.mailbox.process_emails_received_after = Some(this_second());
-    assert_eq!(store.create_mailbox(&bare, INTERVAL).await.unwrap(), Created::Created);
+    assert_eq!(create_stored(store, &bare, INTERVAL).await, Written::Done);
     for stored in [a_mailbox("m1"), bare] {
         for delivery in Delivery::ALL {
             let row = load(store, &stored.mailbox.id, delivery).await;
@@ -81,7 +84,7 @@ pub async fn a_delivery_comes_with_its_mailbox_and_the_sealed_credentials(store:
 pub async fn an_address_belongs_to_one_mailbox_however_it_is_spelled(store: &impl StateStore) {
     let owner = created(store, "m1").await;
     for spelling in ["m1@example.test", "M1@Example.TEST"] {
-        assert_eq!(create(store, "m2", spelling).await, Created::AddressTaken(owner.clone()));
+        assert_eq!(create(store, "m2", spelling).await, Written::AddressTaken(owner.clone()));
     }
     let refused = mailbox_id("m2");
     assert_eq!(store.mailbox(&refused).await.unwrap(), None);
@@ -93,14 +96,14 @@ pub async fn an_address_belongs_to_one_mailbox_however_it_is_spelled(store: &imp
 }
 
 pub async fn of_mailboxes_that_race_for_an_address_one_gets_it(store: &impl StateStore) {
-    store.put_profile(&a_profile("p1")).await.unwrap();
+    put(store, &a_profile("p1")).await;
     let names: Vec<String> = (0..10).map(|n| format!("m{n}")).collect();
     let answers = join_all(names.iter().map(|id| create(store, id, "shared@example.test"))).await;
     let winners: Vec<&String> =
-        names.iter().zip(&answers).filter(|(_, answer)| **answer == Created::Created).map(|(id, _)| id).collect();
+        names.iter().zip(&answers).filter(|(_, answer)| **answer == Written::Done).map(|(id, _)| id).collect();
     assert_eq!(winners.len(), 1, "{answers:?}");
     let owner = mailbox_id(winners[0]);
-    assert_eq!(answers.iter().filter(|answer| **answer == Created::AddressTaken(owner.clone())).count(), 9);
+    assert_eq!(answers.iter().filter(|answer| **answer == Written::AddressTaken(owner.clone())).count(), 9);
     assert_eq!(ids(listed(store, None).await), [owner]);
 }
 
@@ -111,8 +114,8 @@ pub async fn every_read_shows_a_mailbox_as_it_was_changed(store: &impl StateStor
         stored.mailbox.username = Some("somebody".to_owned());
         stored.credentials = Some(sealed("bmV3"));
     };
-    assert_eq!(change(store, &mailbox, rename).await, Created::Created);
-    let mut changed = a_mailbox("m1");
+    assert_eq!(change(store, &mailbox, rename).await, Written::Done);
+    let mut changed = StoredMailbox { revision: 2, ..a_mailbox("m1") };
     rename(&mut changed);
     assert_eq!(details(store, &mailbox).await.stored, changed);
     assert_eq!(listed(store, None).await, [changed.clone()]);
@@ -131,7 +134,11 @@ pub async fn a_change_that_leaves_the_methods_leaves_the_deliveries(store: &impl
     commit(store, &row.claim, &failure).await;
     disable(store, &mailbox, OUTGOING, now).await;
     let before = details(store, &mailbox).await.deliveries;
-    change(store, &mailbox, |stored| stored.mailbox.address = address("other@example.test")).await;
+    change(store, &mailbox, |stored| {
+        stored.mailbox.name = "Another name".to_owned();
+        stored.mailbox.address = Some(address("M1@example.test"));
+    })
+    .await;
     assert_eq!(details(store, &mailbox).await.deliveries, before);
     let after = everything(store, &mailbox, INCOMING).await;
     assert_eq!((after.row.state, after.row.position), (failure.state, position));
@@ -152,12 +159,46 @@ pub async fn a_changed_method_begins_that_delivery_anew_and_leaves_the_others(st
         let row = load(store, &mailbox, INCOMING).await;
         assert_eq!((row.state, row.position), (DeliveryState::configured(method), None));
     }
-    let stands = slots(store, &mailbox, INCOMING, &[INTERVAL]).await;
-    assert_eq!(stands, [Slot::of(&mailbox, INCOMING, INTERVAL)]);
+    assert_eq!(slots(store, &mailbox, INCOMING, &[INTERVAL]).await, [], "what begins anew is not enabled");
     let after = load(store, &mailbox, OUTGOING).await;
     assert_eq!((after.state, after.position), (before.state, before.position));
     let stands = slots(store, &mailbox, OUTGOING, &[INTERVAL]).await;
     assert_eq!(stands, [Slot::of(&mailbox, OUTGOING, INTERVAL)]);
+}
+
+pub async fn a_changed_address_begins_every_delivery_anew_and_closes_its_alerts(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    disable(store, &mailbox, INCOMING, now).await;
+    change(store, &mailbox, |stored| stored.mailbox.address = Some(address("other@example.test"))).await;
+    for delivery in [INCOMING, OUTGOING] {
+        let after = everything(store, &mailbox, delivery).await;
+        let times_disabled = u32::from(delivery == INCOMING);
+        let expected = DeliveryState { times_disabled, ..DeliveryState::configured(SYNCHRONIZED) };
+        assert_eq!((after.row.state, after.row.interval_minutes, after.slots), (expected, None, vec![]));
+        assert!(after.alerts.iter().all(|alert| alert.status == AlertStatus::Closed));
+    }
+}
+
+pub async fn of_two_changes_of_the_same_revision_one_is_made(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    let before = details(store, &mailbox).await;
+    let named = |name: &str| {
+        let mut after = before.stored.clone();
+        after.mailbox.name = name.to_owned();
+        after
+    };
+    let changes = [named("first"), named("second")];
+    let audits = [audit(), audit()];
+    let (first, second) = futures_util::future::join(
+        store.change_mailbox(&before, &changes[0], &audits[0]),
+        store.change_mailbox(&before, &changes[1], &audits[1]),
+    )
+    .await;
+    let answers = [first.unwrap(), second.unwrap()];
+    let winner = answers.iter().position(|answer| *answer == Written::Done).expect("one is made");
+    assert_eq!(answers.iter().filter(|answer| **answer == Written::Superseded).count(), 1, "{answers:?}");
+    let kept = details(store, &mailbox).await.stored;
+    assert_eq!(kept, StoredMailbox { revision: 2, ..changes[winner].clone() });
 }
 
 pub async fn a_method_that_is_taken_away_takes_the_delivery_out_of_the_schedule(store: &impl StateStore) {
@@ -200,43 +241,43 @@ pub async fn a_run_from_before_a_change_does_not_undo_it(store: &impl StateStore
 pub async fn a_changed_address_frees_the_old_one(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let new = address("other@example.test");
-    assert_eq!(change(store, &mailbox, |stored| stored.mailbox.address = new).await, Created::Created);
-    assert_eq!(create(store, "m2", "Other@Example.test").await, Created::AddressTaken(mailbox));
-    assert_eq!(create(store, "m3", "m1@example.test").await, Created::Created);
+    assert_eq!(change(store, &mailbox, |stored| stored.mailbox.address = Some(new)).await, Written::Done);
+    assert_eq!(create(store, "m2", "Other@Example.test").await, Written::AddressTaken(mailbox));
+    assert_eq!(create(store, "m3", "m1@example.test").await, Written::Done);
 }
 
 pub async fn an_address_of_another_mailbox_is_refused_and_nothing_changes(store: &impl StateStore) {
     let (mailbox, other) = (created(store, "m1").await, created(store, "m2").await);
     let before = everything(store, &mailbox, INCOMING).await;
     let answer = change(store, &mailbox, |stored| {
-        stored.mailbox.address = address("M2@example.test");
+        stored.mailbox.address = Some(address("M2@example.test"));
         stored.mailbox.name = "Another name".to_owned();
         stored.mailbox.incoming_email = SynchronizationMethod::None;
     })
     .await;
-    assert_eq!(answer, Created::AddressTaken(other));
+    assert_eq!(answer, Written::AddressTaken(other));
     assert_eq!(everything(store, &mailbox, INCOMING).await, before);
-    assert_eq!(details(store, &mailbox).await.stored, a_mailbox("m1"));
-    assert_eq!(create(store, "m3", "m1@example.test").await, Created::AddressTaken(mailbox));
+    assert_eq!(details(store, &mailbox).await.stored, StoredMailbox { revision: 1, ..a_mailbox("m1") });
+    assert_eq!(create(store, "m3", "m1@example.test").await, Written::AddressTaken(mailbox));
 }
 
 pub async fn a_mailbox_may_spell_its_own_address_anew(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let spelling = address("M1@Example.Test");
-    assert_eq!(change(store, &mailbox, |stored| stored.mailbox.address = spelling.clone()).await, Created::Created);
-    assert_eq!(details(store, &mailbox).await.stored.mailbox.address, spelling);
-    assert_eq!(create(store, "m2", "m1@example.test").await, Created::AddressTaken(mailbox));
+    assert_eq!(change(store, &mailbox, |stored| stored.mailbox.address = Some(spelling.clone())).await, Written::Done);
+    assert_eq!(details(store, &mailbox).await.stored.mailbox.address, Some(spelling));
+    assert_eq!(create(store, "m2", "m1@example.test").await, Written::AddressTaken(mailbox));
 }
 
 pub async fn mailboxes_are_each_listed_once_over_all_pages(store: &impl StateStore) {
     let mut expected = Vec::new();
     // Profiles that end where a page ends, that have nothing, and that go on over pages.
     for (profile, mailboxes) in [("p1", PAGE), ("p2", 0), ("p3", 3), ("p4", 0), ("p5", 2 * PAGE), ("p6", 0)] {
-        store.put_profile(&a_profile(profile)).await.unwrap();
+        put(store, &a_profile(profile)).await;
         for n in 0..mailboxes {
             let mut stored = a_mailbox(&format!("{profile}-{n}"));
             stored.mailbox.profile_id = a_profile(profile).profile.id;
-            assert_eq!(store.create_mailbox(&stored, INTERVAL).await.unwrap(), Created::Created);
+            assert_eq!(create_stored(store, &stored, INTERVAL).await, Written::Done);
             expected.push(stored.mailbox.id);
         }
     }
@@ -250,13 +291,13 @@ pub async fn mailboxes_are_each_listed_once_over_all_pages(store: &impl StateSto
 pub async fn mailboxes_of_a_profile_are_each_listed_once_over_all_pages(store: &impl StateStore) {
     let profiles = [a_profile("p1"), a_profile("p2")];
     for profile in &profiles {
-        store.put_profile(profile).await.unwrap();
+        put(store, profile).await;
     }
     let mut expected: [Vec<MailboxId>; 2] = [vec![], vec![]];
     for n in 0..46 {
         let mut stored = a_mailbox(&format!("m{n}"));
         stored.mailbox.profile_id = profiles[n % 2].profile.id.clone();
-        assert_eq!(store.create_mailbox(&stored, INTERVAL).await.unwrap(), Created::Created);
+        assert_eq!(create_stored(store, &stored, INTERVAL).await, Written::Done);
         expected[n % 2].push(stored.mailbox.id);
     }
     for (stored, mut expected) in profiles.iter().zip(expected) {
@@ -271,7 +312,7 @@ pub async fn mailboxes_of_a_profile_are_each_listed_once_over_all_pages(store: &
 pub async fn a_mailbox_that_changed_its_profile_is_listed_under_the_new_one_alone(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let (old, new) = (a_profile("p1").profile.id, a_profile("p2").profile.id);
-    store.put_profile(&a_profile("p2")).await.unwrap();
+    put(store, &a_profile("p2")).await;
     change(store, &mailbox, |stored| stored.mailbox.profile_id = new.clone()).await;
     assert_eq!(listed(store, Some(&old)).await, []);
     assert_eq!(ids(listed(store, Some(&new)).await), std::slice::from_ref(&mailbox));
@@ -281,22 +322,22 @@ pub async fn a_mailbox_that_changed_its_profile_is_listed_under_the_new_one_alon
 
 pub async fn a_deleted_mailbox_is_gone_from_every_read(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     assert_eq!(store.mailbox(&mailbox).await.unwrap(), None);
     for delivery in Delivery::ALL {
         assert_eq!(store.load(&mailbox, delivery).await.unwrap(), None);
     }
     assert_eq!(listed(store, None).await, []);
     assert_eq!(listed(store, Some(&a_profile("p1").profile.id)).await, []);
-    assert!(!store.enable(&mailbox, INCOMING, INTERVAL, this_second()).await.unwrap());
+    assert!(!store.enable(&mailbox, INCOMING, INTERVAL, &audit()).await.unwrap());
 }
 
 pub async fn a_deleted_mailbox_frees_its_address(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
-    change(store, &mailbox, |stored| stored.mailbox.address = address("other@example.test")).await;
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
-    assert_eq!(create(store, "m2", "other@example.test").await, Created::Created);
-    assert_eq!(create(store, "m3", "m1@example.test").await, Created::Created);
+    change(store, &mailbox, |stored| stored.mailbox.address = Some(address("other@example.test"))).await;
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
+    assert_eq!(create(store, "m2", "other@example.test").await, Written::Done);
+    assert_eq!(create(store, "m3", "m1@example.test").await, Written::Done);
 }
 
 pub async fn a_deleted_mailbox_leaves_the_schedule(store: &impl StateStore) {
@@ -305,7 +346,7 @@ pub async fn a_deleted_mailbox_leaves_the_schedule(store: &impl StateStore) {
     // Its place moved after the details were read, which do not say where it is.
     let row = load(store, &mailbox, INCOMING).await;
     commit(store, &row.claim, &Settlement { interval_minutes: 15, ..unchanged(&row) }).await;
-    store.delete_mailbox(&read_before).await.unwrap();
+    store.delete_mailbox(&read_before, &audit()).await.unwrap();
     for delivery in [INCOMING, OUTGOING] {
         assert_eq!(slots(store, &mailbox, delivery, &[INTERVAL, 15]).await, []);
     }
@@ -323,7 +364,7 @@ pub async fn a_deleted_mailbox_takes_its_alerts_along(store: &impl StateStore) {
     }
     disable(store, &mailbox, OUTGOING, now).await;
     assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox.clone())).await.len(), 31);
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await, []);
     for status in [AlertStatus::Open, AlertStatus::Closed] {
         assert_eq!(alerts(store, AlertFilter::Status(status)).await, []);
@@ -336,7 +377,7 @@ pub async fn deleting_a_mailbox_leaves_the_others(store: &impl StateStore) {
         disable(store, mailbox, INCOMING, now).await;
     }
     let before = everything(store, &other, INCOMING).await;
-    store.delete_mailbox(&details(store, &mailbox).await).await.unwrap();
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     let after = everything(store, &other, INCOMING).await;
     assert_eq!((after.row, after.alerts), (before.row, before.alerts));
     let stands = slots(store, &other, OUTGOING, &[INTERVAL]).await;

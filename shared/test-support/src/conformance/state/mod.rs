@@ -1,6 +1,7 @@
 //! Mailboxes, profiles, schedule, alerts and notices: three traits that one store implements, since what they promise
 //! of one another could not be promised by three.
 
+pub mod access;
 pub mod alerts;
 pub mod commits;
 pub mod enabling;
@@ -15,7 +16,7 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertChange},
     cause::{Cause, CredentialSource, DeliveryError},
-    delivery::Delivery,
+    delivery::{Delivery, SynchronizationMethod},
     evidence::{Evidence, Stage},
     id::MailboxId,
     notice::{Notice, NoticeStatus},
@@ -24,12 +25,12 @@ use mailrail_domain::{
     schedule::Slot,
 };
 use mailrail_engine::ports::{
-    AlertFilter, AlertWrite, Claim, Created, DeliveryRow, Directory, MailboxDetails, MailboxStore, NoticeStore, Sealed,
-    Settlement, StoredMailbox, StoredProfile, Wake,
+    AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, MailboxDetails, MailboxStore, NoticeStore,
+    Sealed, Settlement, StoredMailbox, StoredProfile, Wake, Written,
 };
 
 use super::{PAGES_MAX, every_page};
-use crate::build::{location, mailbox, mailbox_id, profile};
+use crate::build::{audit, location, mailbox, mailbox_id, profile};
 
 /// Every test of the suite, each on a fresh `$make`: an expression of a test's asynchronous body.
 #[macro_export]
@@ -125,6 +126,8 @@ macro_rules! state_suite {
             every_read_shows_a_mailbox_as_it_was_changed,
             a_change_that_leaves_the_methods_leaves_the_deliveries,
             a_changed_method_begins_that_delivery_anew_and_leaves_the_others,
+            a_changed_address_begins_every_delivery_anew_and_closes_its_alerts,
+            of_two_changes_of_the_same_revision_one_is_made,
             a_method_that_is_taken_away_takes_the_delivery_out_of_the_schedule,
             a_run_from_before_its_method_changed_is_refused,
             a_run_from_before_a_change_does_not_undo_it,
@@ -144,10 +147,19 @@ macro_rules! state_suite {
             an_unknown_profile_is_not_there,
             a_profile_comes_back_as_it_was_written,
             a_profile_written_again_is_the_changed_one,
+            a_profile_that_somebody_changed_since_is_not_overwritten,
             a_deleted_profile_is_gone,
             profiles_are_each_listed_once_over_all_pages,
             an_organization_without_settings_has_the_default_ones,
             settings_of_the_organization_come_back_as_they_were_written,
+        ]);
+        $crate::conformance_tests!(access in state::access, $make, [
+            a_token_is_found_by_its_digest_alone,
+            tokens_are_each_listed_once_over_all_pages,
+            a_deleted_token_opens_nothing,
+            what_a_person_does_is_written_with_who_did_it,
+            what_was_not_done_is_not_in_the_audit,
+            the_audit_comes_newest_first_over_all_pages_and_months,
         ]);
         $crate::conformance_tests!(notices in state::notices, $make, [
             a_notice_comes_back_as_it_was_committed,
@@ -164,9 +176,9 @@ macro_rules! state_suite {
     };
 }
 
-/// One store of all three.
-pub trait StateStore: MailboxStore + Directory + NoticeStore {}
-impl<S: MailboxStore + Directory + NoticeStore> StateStore for S {}
+/// One store of all four.
+pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore {}
+impl<S: MailboxStore + Directory + NoticeStore + AccessStore> StateStore for S {}
 
 /// Minutes between two runs, where a test is not about them.
 const INTERVAL: u16 = 5;
@@ -188,7 +200,7 @@ fn sealed(content: &str) -> Sealed {
 fn a_profile(id: &str) -> StoredProfile {
     let incoming = (IncomingProtocol::Imap, location("imap.example.test", 993, Security::Tls));
     let outgoing = location("smtp.example.test", 465, Security::Tls);
-    StoredProfile { profile: profile(id, Some(incoming), Some(outgoing)), credentials: None }
+    StoredProfile { profile: profile(id, Some(incoming), Some(outgoing)), credentials: None, revision: 0 }
 }
 
 /// A mailbox of the profile `p1` whose incoming and outgoing email are synchronized.
@@ -196,13 +208,36 @@ fn a_mailbox(id: &str) -> StoredMailbox {
     StoredMailbox {
         mailbox: mailbox(id, &format!("{id}@example.test"), &a_profile("p1").profile),
         credentials: Some(sealed(id)),
+        revision: 0,
     }
+}
+
+/// Writes a profile whether it is there or not, and gives it as it is then kept.
+async fn put(store: &impl StateStore, stored: &StoredProfile) -> StoredProfile {
+    let revision = store.profile(&stored.profile.id).await.unwrap().map_or(0, |known| known.revision);
+    let written = StoredProfile { revision, ..stored.clone() };
+    assert_eq!(store.put_profile(&written, &audit()).await.unwrap(), Written::Done);
+    StoredProfile { revision: revision + 1, ..written }
+}
+
+/// Creates a mailbox and enables what somebody moves of it.
+async fn create(store: &impl StateStore, stored: &StoredMailbox, interval_minutes: u16) -> Written {
+    let written = store.create_mailbox(stored, &audit()).await.unwrap();
+    if written == Written::Done {
+        for delivery in Delivery::ALL {
+            let id = &stored.mailbox.id;
+            if stored.mailbox.method(delivery) == SynchronizationMethod::ServerSideSynchronization {
+                assert!(store.enable(id, delivery, interval_minutes, &audit()).await.unwrap());
+            }
+        }
+    }
+    written
 }
 
 /// The same mailbox in the store.
 async fn created(store: &impl StateStore, id: &str) -> MailboxId {
-    store.put_profile(&a_profile("p1")).await.unwrap();
-    assert_eq!(store.create_mailbox(&a_mailbox(id), INTERVAL).await.unwrap(), Created::Created);
+    put(store, &a_profile("p1")).await;
+    assert_eq!(create(store, &a_mailbox(id), INTERVAL).await, Written::Done);
     mailbox_id(id)
 }
 
@@ -215,11 +250,11 @@ async fn details(store: &impl StateStore, mailbox: &MailboxId) -> MailboxDetails
 }
 
 /// Changes a mailbox that is there.
-async fn change(store: &impl StateStore, mailbox: &MailboxId, to: impl FnOnce(&mut StoredMailbox)) -> Created {
+async fn change(store: &impl StateStore, mailbox: &MailboxId, to: impl FnOnce(&mut StoredMailbox)) -> Written {
     let before = details(store, mailbox).await;
     let mut after = before.stored.clone();
     to(&mut after);
-    store.change_mailbox(&before, &after, INTERVAL).await.unwrap()
+    store.change_mailbox(&before, &after, &audit()).await.unwrap()
 }
 
 async fn commit(store: &impl StateStore, claim: &Claim, settlement: &Settlement) {

@@ -9,13 +9,13 @@ use mailrail_domain::{
     notice::{Notice, NoticeStatus},
     seconds_after,
 };
-use mailrail_engine::ports::{Created, NoticeStore, Settlement};
+use mailrail_engine::ports::{NoticeStore, Settlement, Written};
 
 use super::{
     INCOMING, INTERVAL, StateStore, a_profile, change, commit, created, disable, failed, load, notices, unchanged,
 };
 use crate::{
-    build::address,
+    build::{address, audit},
     conformance::{every_page, first, this_second},
 };
 
@@ -143,9 +143,9 @@ pub async fn a_disabling_after_the_method_changed_is_told_as_well(store: &impl S
     updated(store, &first.sent(now), 0).await;
     for method in [SynchronizationMethod::None, SynchronizationMethod::ServerSideSynchronization] {
         let changed = change(store, &mailbox, |stored| stored.mailbox.incoming_email = method).await;
-        assert_eq!(changed, Created::Created);
+        assert_eq!(changed, Written::Done);
     }
-    assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, Some(INTERVAL));
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit()).await.unwrap());
     disable(store, &mailbox, INCOMING, seconds_after(now, 60)).await;
     let second = notices(store, NoticeStatus::Pending).await;
     assert_eq!(second.iter().map(|notice| notice.created_at).collect::<Vec<_>>(), [seconds_after(now, 60)]);

@@ -6,14 +6,17 @@ use futures_util::future::join_all;
 use mailrail_domain::{cause::Cause, delivery::SynchronizationMethod, schedule::Slot, seconds_after};
 use mailrail_engine::{
     limits::DUE_PAGE,
-    ports::{Created, Settlement, Wake},
+    ports::{Settlement, Wake, Written},
 };
 
 use super::{
-    APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, a_mailbox, a_profile, commit, created, disable, failed,
-    load, slots, succeeded, unchanged, wakes,
+    APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, a_mailbox, a_profile, commit, create, created, disable,
+    failed, load, put, slots, succeeded, unchanged, wakes,
 };
-use crate::conformance::{PAGES_MAX, this_second};
+use crate::{
+    build::audit,
+    conformance::{PAGES_MAX, this_second},
+};
 
 /// Deliveries of one slot that need more than one page.
 const MANY: usize = DUE_PAGE + 20;
@@ -78,15 +81,15 @@ pub async fn a_commit_of_a_disabled_delivery_keeps_it_out(store: &impl StateStor
 }
 
 pub async fn every_interval_in_use_is_named(store: &impl StateStore) {
-    store.put_profile(&a_profile("p1")).await.unwrap();
+    put(store, &a_profile("p1")).await;
     for (id, minutes) in [("m1", 5), ("m2", 60), ("m3", 1440)] {
-        assert_eq!(store.create_mailbox(&a_mailbox(id), minutes).await.unwrap(), Created::Created);
+        assert_eq!(create(store, &a_mailbox(id), minutes).await, Written::Done);
     }
     let mailbox = a_mailbox("m1").mailbox.id;
     let row = load(store, &mailbox, INCOMING).await;
     commit(store, &row.claim, &Settlement { interval_minutes: 15, ..unchanged(&row) }).await;
     disable(store, &mailbox, OUTGOING, this_second()).await;
-    assert!(store.enable(&mailbox, OUTGOING, 30, this_second()).await.unwrap());
+    assert!(store.enable(&mailbox, OUTGOING, 30, &audit()).await.unwrap());
     let mut named = store.intervals().await.unwrap();
     named.sort_unstable();
     // One that is in use no longer may be named still: its slots are empty.
@@ -101,7 +104,7 @@ pub async fn a_slot_in_which_nothing_stands_is_empty(store: &impl StateStore) {
 }
 
 pub async fn a_slot_of_many_pages_wakes_each_delivery_once(store: &impl StateStore) {
-    store.put_profile(&a_profile("p1")).await.unwrap();
+    put(store, &a_profile("p1")).await;
     let mut expected = HashMap::new();
     let mut mailboxes = Vec::new();
     for n in 0..MANY.div_ceil(3) {
@@ -114,8 +117,8 @@ pub async fn a_slot_of_many_pages_wakes_each_delivery_once(store: &impl StateSto
     }
     for some in mailboxes.chunks(AT_ONCE) {
         // An interval of one minute has one slot.
-        let created = join_all(some.iter().map(|stored| store.create_mailbox(stored, 1))).await;
-        assert!(created.into_iter().all(|created| created.unwrap() == Created::Created));
+        let created = join_all(some.iter().map(|stored| create(store, stored, 1))).await;
+        assert!(created.into_iter().all(|created| created == Written::Done));
     }
     let mut woken = HashMap::new();
     let mut cursor = None;
