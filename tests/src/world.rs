@@ -116,8 +116,18 @@ impl World {
         self.mailbox(account, &incoming(server, account)).await
     }
 
-    /// A mailbox with its profile and its password, or token.
+    /// A mailbox with its profile and its password, or token, whose deliveries run.
     pub async fn add(&self, mailbox: &Mailbox, profile: &EmailServerProfile, secret: &str) -> MailboxId {
+        let id = self.untested(mailbox, profile, secret).await;
+        for delivery in Delivery::ALL {
+            let audit = build::audit_at(now());
+            assert!(self.engine.ports.state.enable(&id, delivery, 5, &audit).await.expect("a store that works"));
+        }
+        id
+    }
+
+    /// A mailbox with its profile and its password, or token, as it is created.
+    pub async fn untested(&self, mailbox: &Mailbox, profile: &EmailServerProfile, secret: &str) -> MailboxId {
         self.put_profile(profile).await;
         let owner = mailbox_owner(&mailbox.id);
         let sealed = self.engine.ports.vault.seal(&owner, &owner, &Secret::new(secret)).await;
@@ -126,10 +136,19 @@ impl World {
         let state = &self.engine.ports.state;
         let created = state.create_mailbox(&stored, &build::audit()).await.expect("a store that works");
         assert_eq!(created, Written::Done);
-        for delivery in Delivery::ALL {
-            assert!(state.enable(&mailbox.id, delivery, 5, &build::audit_at(now())).await.expect("a store that works"));
-        }
         mailbox.id.clone()
+    }
+
+    /// Gives a mailbox another password.
+    pub async fn change_password(&self, mailbox: &MailboxId, password: &str) {
+        let state = &self.engine.ports.state;
+        let before = state.mailbox(mailbox).await.expect("a store that works").expect("the mailbox");
+        let owner = mailbox_owner(mailbox);
+        let sealed = self.engine.ports.vault.seal(&owner, &owner, &Secret::new(password)).await;
+        let credentials = Some(sealed.expect("a vault that works"));
+        let after = StoredMailbox { credentials, ..before.stored.clone() };
+        let written = state.change_mailbox(&before, &after, &build::audit()).await.expect("a store that works");
+        assert_eq!(written, Written::Done);
     }
 
     /// Writes a profile, new or changed.

@@ -12,6 +12,7 @@ mod openapi;
 mod page;
 mod problem;
 mod profiles;
+mod tests;
 mod tokens;
 
 use std::sync::Arc;
@@ -50,6 +51,8 @@ fn router(app: App) -> Router {
         .route("/v1/mailboxes", get(mailboxes::list).post(mailboxes::create))
         .route("/v1/mailboxes/import", post(mailboxes::import))
         .route("/v1/mailboxes/approval", post(approvals::decide))
+        .route("/v1/mailboxes/test", post(tests::test))
+        .route("/v1/mailboxes/{id}/test", get(tests::read))
         .route("/v1/mailboxes/{id}", get(mailboxes::read).patch(mailboxes::change).delete(mailboxes::delete))
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/enable", post(mailboxes::enable))
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/run", post(mailboxes::run))

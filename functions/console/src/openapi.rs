@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{approvals, emails, mailboxes, monitoring, profiles, tokens};
+use crate::{approvals, emails, mailboxes, monitoring, profiles, tests as mailbox_tests, tokens};
 
 /// The whole API.
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use crate::{approvals, emails, mailboxes, monitoring, profiles, tokens};
         mailboxes::enable,
         mailboxes::run,
         approvals::decide,
+        mailbox_tests::test,
+        mailbox_tests::read,
         emails::list,
         emails::quarantine,
         emails::create,

@@ -12,6 +12,7 @@ from .progress import Failed
 # The console answers within 30 s, or its gateway does.
 CALL_SECONDS_MAX = 35
 PAGES_MAX = 100
+NOT_FOUND = 404
 
 Json = dict[str, Any]
 
@@ -44,6 +45,18 @@ class Console:
         """Approves addresses, and answers the mailboxes for which that was possible."""
         answer = self.post("/v1/mailboxes/approval", {"mailbox_ids": mailbox_ids, "verdict": "approve"})
         return list(answer["done"])
+
+    def test(self, mailbox_ids: list[str]) -> None:
+        self.post("/v1/mailboxes/test", {"mailbox_ids": mailbox_ids})
+
+    def test_of(self, mailbox_id: str) -> Json | None:
+        """The last test of a mailbox; `None` if it was never tested."""
+        try:
+            return self.get(f"/v1/mailboxes/{mailbox_id}/test")
+        except Refused as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
 
     def enable(self, mailbox_id: str, deliveries: Iterable[str]) -> None:
         for delivery in deliveries:

@@ -18,6 +18,8 @@ DELIVERIES = ("incoming-email", "outgoing-email")
 FAILURES_UNTIL_DISABLED = 10
 
 SYNC_SECONDS_MAX = 60.0
+# A test sends a message to its own mailbox and waits for it.
+TEST_SECONDS_MAX = 120.0
 DISABLE_SECONDS_MAX = 60.0
 # Ten tries, two seconds apart, each through the queue.
 RETRIES_SECONDS_MAX = 180.0
@@ -90,9 +92,10 @@ class Demonstration:
             self.mailboxes[owner] = mailbox["id"]
         approved = self.console.approve(list(self.mailboxes.values()))
         expect(len(approved) == 2, "two addresses approved")
-        seen("both addresses approved, and both mailboxes enabled")
-        for mailbox_id in approved:
-            self.console.enable(mailbox_id, DELIVERIES)
+        seen("both addresses approved")
+        self.console.test(approved)
+        for one in (self.anna, self.ben):
+            self.show_test(one)
         self.create_mailbox("Service desk", self.desk, self.profile, self.desk.password)
         self.console.patch("/v1/organization", {"notice_mailbox_id": self.mailboxes[self.desk]})
         seen(f"notices are sent by the mailbox of {self.desk.address} to the profiles' owner, {self.owner.address}")
@@ -200,6 +203,22 @@ class Demonstration:
         expect(len(alerts) >= 2 and len(notices) >= 2, "two alerts and two notices")
 
     # What the steps are made of.
+
+    def show_test(self, who: Account) -> None:
+        """Follows Test & Enable to its end, and shows its stages."""
+        path = f"/v1/mailboxes/{self.mailboxes[who]}"
+
+        def finished() -> Json | None:
+            test = self.console.test_of(self.mailboxes[who])
+            return test if test and test["phase"] == "finished" else None
+
+        test = wait_for(f"the test of {who.address}", finished, TEST_SECONDS_MAX, self.remedy)
+        for part in test["deliveries"]:
+            stages = ", ".join(f"{stage['stage']} {stage['milliseconds']} ms" for stage in part["stages"])
+            seen(f"test of {who.address}, {part['delivery']}: {part['status']} ({stages})")
+            expect(part["status"] == "success", f"{part['delivery']} of {who.address} to pass its test")
+        enabled = self.console.get(path)["deliveries"]
+        expect(all(enabled[name]["enabled"] for name in DELIVERIES), "what passed to be enabled")
 
     def create_profile(self, name: str, imaps_port: int) -> str:
         ports = self.stack.mail.postfix.ports

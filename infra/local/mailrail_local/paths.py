@@ -8,7 +8,7 @@ TEMPLATE = ROOT / "infra" / "template.yaml"
 BOOTSTRAPS = ROOT / "target" / "lambda"
 LOCAL = ROOT / ".local"
 
-FUNCTIONS = ["enqueue-mailboxes", "receive-email", "send-email", "notify-owners", "console"]
+FUNCTIONS = ["enqueue-mailboxes", "receive-email", "send-email", "test-mailboxes", "notify-owners", "console"]
 
 
 def cargo_target() -> Path:

@@ -9,6 +9,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::Settings;
 use mailrail_internet_mail::InternalHosts;
+use mailrail_queue::QueueUrls;
 
 /// Where the functions run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +31,8 @@ pub struct Configuration {
     pub bucket_name: String,
     /// The key that wraps data keys; empty for functions without one.
     pub kms_key_id: String,
-    /// The queue of incoming email.
-    pub incoming_email_queue_url: Option<String>,
-    /// The queue of outgoing email.
-    pub outgoing_email_queue_url: Option<String>,
+    /// The queues that the function may use.
+    pub queues: QueueUrls,
     /// Settings of the use cases.
     pub settings: Settings,
     /// Certificate authorities that are trusted besides the public ones, as PEM.
@@ -84,8 +83,11 @@ impl Configuration {
             table_name: given("TABLE_NAME").context("TABLE_NAME is not set; the template sets it")?,
             bucket_name: given("BUCKET_NAME").unwrap_or_default(),
             kms_key_id: given("KMS_KEY_ID").unwrap_or_default(),
-            incoming_email_queue_url: given("INCOMING_EMAIL_QUEUE_URL"),
-            outgoing_email_queue_url: given("OUTGOING_EMAIL_QUEUE_URL"),
+            queues: QueueUrls {
+                incoming_email: given("INCOMING_EMAIL_QUEUE_URL"),
+                outgoing_email: given("OUTGOING_EMAIL_QUEUE_URL"),
+                tests: given("TESTS_QUEUE_URL"),
+            },
             settings: Settings {
                 retry: RetryPolicy { gap_seconds, ..RetryPolicy::default() },
                 polling_interval_minutes,

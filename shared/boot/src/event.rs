@@ -1,12 +1,7 @@
 //! One handler, two triggers: a batch that an event source mapping brings, or an invocation that fetches its own.
 
 use mailrail_domain::delivery::Delivery;
-use mailrail_engine::{
-    Deadline, Engine,
-    batch::Handled,
-    outage::Outage,
-    ports::{Ports, Wake},
-};
+use mailrail_engine::{Deadline, Engine, batch::Handled, outage::Outage, ports::Ports};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,32 +48,55 @@ pub async fn answer<P: Ports>(
         let drained = engine.drain(delivery, deadline).await?;
         return Ok(json!({ "done": drained.done, "left": drained.left }));
     }
-    let event: SqsEvent =
-        serde_json::from_value(event).map_err(|error| Outage::because("the event is not one of SQS", error))?;
-    let response = run_records(engine, event, deadline).await;
-    serde_json::to_value(response).map_err(|error| Outage::because("the answer cannot be written", error))
+    let batch = Batch::read(event, mailrail_queue::decode)?;
+    let handled = engine.run_batch(&batch.items, deadline).await;
+    batch.answered(handled)
 }
 
-async fn run_records<P: Ports>(engine: &Engine<P>, event: SqsEvent, deadline: Deadline) -> BatchResponse {
-    let mut wakes: Vec<Wake> = Vec::new();
-    let mut ids = Vec::new();
-    let mut failures = Vec::new();
-    for record in event.records {
-        match mailrail_queue::decode(&record.body) {
-            Ok(wake) => {
-                wakes.push(wake);
-                ids.push(record.message_id);
-            }
-            Err(problem) => {
-                tracing::error!(message_id = record.message_id, problem, "left to the dead letters");
-                failures.push(Failure { id: record.message_id });
+/// The same for the queue of tests.
+pub async fn answer_tests<P: Ports>(engine: &Engine<P>, event: Value, deadline: Deadline) -> Result<Value, Outage> {
+    if event.get("Records").is_none() {
+        return Ok(json!({ "done": engine.drain_tests(deadline).await? }));
+    }
+    let batch = Batch::read(event, mailrail_queue::decode_test)?;
+    let handled = engine.run_tests(&batch.items, deadline).await;
+    batch.answered(handled)
+}
+
+/// The messages of an event: those that could be read, and the ids of those that could not.
+struct Batch<T> {
+    items: Vec<T>,
+    ids: Vec<String>,
+    unreadable: Vec<Failure>,
+}
+
+impl<T> Batch<T> {
+    fn read(event: Value, decode: impl Fn(&str) -> Result<T, String>) -> Result<Self, Outage> {
+        let event: SqsEvent =
+            serde_json::from_value(event).map_err(|error| Outage::because("the event is not one of SQS", error))?;
+        let mut batch = Self { items: Vec::new(), ids: Vec::new(), unreadable: Vec::new() };
+        for record in event.records {
+            match decode(&record.body) {
+                Ok(item) => {
+                    batch.items.push(item);
+                    batch.ids.push(record.message_id);
+                }
+                Err(problem) => {
+                    tracing::error!(message_id = record.message_id, problem, "left to the dead letters");
+                    batch.unreadable.push(Failure { id: record.message_id });
+                }
             }
         }
+        Ok(batch)
     }
-    let handled = engine.run_batch(&wakes, deadline).await;
-    let again = ids.into_iter().zip(handled).filter(|(_, handled)| matches!(handled, Handled::Again));
-    failures.extend(again.map(|(id, _)| Failure { id }));
-    BatchResponse { failures }
+
+    fn answered(self, handled: Vec<Handled>) -> Result<Value, Outage> {
+        let mut failures = self.unreadable;
+        let again = self.ids.into_iter().zip(handled).filter(|(_, handled)| matches!(handled, Handled::Again));
+        failures.extend(again.map(|(id, _)| Failure { id }));
+        serde_json::to_value(BatchResponse { failures })
+            .map_err(|error| Outage::because("the answer cannot be written", error))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 pub use configuration::{Configuration, Deployment};
-pub use event::{BatchResponse, answer};
+pub use event::{BatchResponse, answer, answer_tests};
 use mailrail_domain::Timestamp;
 use mailrail_engine::{Deadline, Engine, ports::Ports};
 use mailrail_internet_mail::{Connector, InternetMail};
@@ -82,11 +82,7 @@ pub fn engine_of(configuration: &Configuration) -> Result<Engine<Outside>> {
         store: Store::new(aws_sdk_dynamodb::Client::new(&aws), configuration.table_name.clone()),
         bodies: Bodies::new(clients::s3(&aws), configuration.bucket_name.clone()),
         vault: KmsVault::new(aws_sdk_kms::Client::new(&aws), configuration.kms_key_id.clone()),
-        queue: Queue::new(
-            aws_sdk_sqs::Client::new(&aws),
-            configuration.incoming_email_queue_url.clone(),
-            configuration.outgoing_email_queue_url.clone(),
-        ),
+        queue: Queue::new(aws_sdk_sqs::Client::new(&aws), configuration.queues.clone()),
         servers: InternetMail::new(connector),
     };
     Ok(Engine::new(outside, configuration.settings, now))

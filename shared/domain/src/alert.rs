@@ -45,6 +45,8 @@ pub enum AlertKind {
     SenderRefused,
     /// The server takes no mail from the mailbox now.
     SendingDeferred,
+    /// The mailbox's message to itself did not arrive.
+    TestMessageNotArrived,
     /// The mailbox's address is not approved.
     AddressNotApproved,
     /// The address of a mailbox on Exchange Online is not approved by the tenant's administrator.
@@ -135,7 +137,9 @@ impl Alert {
         now: Timestamp,
     ) -> Option<Self> {
         let kind = outcome.verdict?.alert;
-        let consequence = if outcome.disabled {
+        let consequence = if outcome.retry_in_seconds.is_none() && !outcome.disabled {
+            "It is not enabled until a test passes.".to_owned()
+        } else if outcome.disabled {
             format!(
                 "The mailbox has been disabled for {} and the owner of the email server profile {} has been notified.",
                 delivery.purpose(),
@@ -150,13 +154,13 @@ impl Alert {
             )
         };
         let mut steps = resolution(kind, profile);
-        if outcome.disabled {
-            steps.push("Enable the delivery again.".to_owned());
+        if outcome.retry_in_seconds.is_none() {
+            steps.push("Then test and enable the mailbox again.".to_owned());
         }
         let what = undone(delivery, &mailbox.name);
         Some(Self {
             kind,
-            level: if outcome.disabled { Level::Error } else { Level::Warning },
+            level: if outcome.retry_in_seconds.is_none() { Level::Error } else { Level::Warning },
             status: AlertStatus::Open,
             mailbox_id: mailbox.id.clone(),
             profile_id: profile.id.clone(),
@@ -187,7 +191,7 @@ impl Alert {
                 "Open the mailbox and check that its synchronization method for outgoing email is server-side \
                  synchronization."
                     .to_owned(),
-                "Read the mailbox's other alerts, mend what they name, and enable outgoing email again. The waiting \
+                "Read the mailbox's other alerts, mend what they name, and test and enable the mailbox again. The waiting \
                  email is then sent by itself."
                     .to_owned(),
             ],
@@ -235,6 +239,7 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
         AlertKind::OverQuota => "the mailbox is over its quota on the email server".into(),
         AlertKind::SenderRefused => "the email server does not let this account send as the mailbox's address".into(),
         AlertKind::SendingDeferred => "the email server takes no email from this mailbox at present".into(),
+        AlertKind::TestMessageNotArrived => "the test message that it sent to itself did not arrive in time".into(),
         AlertKind::AddressNotApproved => "the email address of the mailbox is not approved".into(),
         AlertKind::TenantApprovalRequired => {
             "the email address of the mailbox requires an approval by the tenant's administrator".into()
@@ -283,6 +288,10 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
         AlertKind::SenderRefused => {
             vec!["Give the account the right to send as the mailbox's address, or use the account that owns it.".to_owned()]
         }
+        AlertKind::TestMessageNotArrived => vec![
+            "Look for the test message in the mailbox, and in its folder for spam: the server took it.".to_owned(),
+            "Check that mail to the mailbox's address comes into the inbox of the account that the mailbox signs in to.".to_owned(),
+        ],
         AlertKind::AddressNotApproved => vec![
             "Approve the email address of the mailbox: Approve Email, for one mailbox or many.".to_owned(),
             "Or switch off, in the organization's settings, \"process emails only for approved users\" or \"process emails only for approved queues\".".to_owned(),

@@ -20,6 +20,8 @@ pub enum AuditAction {
     ApprovedForTenant,
     /// An address was rejected.
     Rejected,
+    /// Test & Enable was asked for.
+    Tested,
     /// A delivery was enabled.
     Enabled,
     /// A delivery was disabled.

@@ -58,6 +58,8 @@ pub enum Cause {
     SenderRefused,
     /// The server will not take mail from this sender now.
     SenderDeferred,
+    /// The message that the mailbox sent to itself did not arrive in time.
+    TestMessageNotArrived,
     /// Nobody has approved the mailbox's address, or somebody has rejected it.
     AddressNotApproved,
     /// The tenant's administrator has not approved the address of a mailbox on Exchange Online.
@@ -68,7 +70,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of the table.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::HostNotFound,
         Self::HostNotAllowed,
         Self::ConnectionRefused,
@@ -93,6 +95,7 @@ impl Cause {
         Self::OverQuota,
         Self::SenderRefused,
         Self::SenderDeferred,
+        Self::TestMessageNotArrived,
         Self::AddressNotApproved,
         Self::TenantApprovalMissing,
         Self::Unknown,

@@ -76,6 +76,7 @@ const fn permanence(cause: Cause) -> Permanence {
         | Cause::MailboxInUse
         | Cause::OverQuota
         | Cause::SenderDeferred
+        | Cause::TestMessageNotArrived
         | Cause::Unknown => Permanence::Transient,
     }
 }
@@ -109,6 +110,7 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
         | Cause::OverQuota
         | Cause::SenderRefused
         | Cause::SenderDeferred
+        | Cause::TestMessageNotArrived
         | Cause::AddressNotApproved
         | Cause::TenantApprovalMissing
         | Cause::Unknown => Scope::Mailbox,
@@ -131,6 +133,7 @@ const fn alert(cause: Cause) -> AlertKind {
         Cause::OverQuota => AlertKind::OverQuota,
         Cause::SenderRefused => AlertKind::SenderRefused,
         Cause::SenderDeferred => AlertKind::SendingDeferred,
+        Cause::TestMessageNotArrived => AlertKind::TestMessageNotArrived,
         Cause::AddressNotApproved => AlertKind::AddressNotApproved,
         Cause::TenantApprovalMissing => AlertKind::TenantApprovalRequired,
         Cause::Unknown => AlertKind::UnknownError,
@@ -187,6 +190,7 @@ mod tests {
         over_quota_is_not_bad_credentials: OverQuota => Transient, Mailbox / Mailbox, OverQuota;
         a_refused_sender_is_permanent: SenderRefused => Permanent, Mailbox / Mailbox, SenderRefused;
         a_deferred_sender_is_transient: SenderDeferred => Transient, Mailbox / Mailbox, SendingDeferred;
+        a_test_message_that_does_not_arrive_may_still_come: TestMessageNotArrived => Transient, Mailbox / Mailbox, TestMessageNotArrived;
         an_address_without_approval_is_permanent: AddressNotApproved => Permanent, Mailbox / Mailbox, AddressNotApproved;
         an_address_without_the_tenants_approval_is_permanent: TenantApprovalMissing => Permanent, Mailbox / Mailbox, TenantApprovalRequired;
         an_unknown_error_is_transient_and_called_unknown: Unknown => Transient, Mailbox / Mailbox, UnknownError;

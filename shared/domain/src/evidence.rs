@@ -33,6 +33,8 @@ pub enum Stage {
     Envelope,
     /// Handing over the message's content.
     Data,
+    /// Waiting for a message to arrive that the mailbox sent to itself.
+    Arrive,
 }
 
 impl Stage {
@@ -51,6 +53,7 @@ impl Stage {
             Self::Fetch => "reading a message",
             Self::Envelope => "naming the sender and the recipients",
             Self::Data => "handing over the message",
+            Self::Arrive => "waiting for the test message to arrive",
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod id;
 pub mod identity;
 pub mod invalid;
 pub mod mailbox;
+pub mod mailbox_test;
 pub mod notice;
 pub mod organization;
 pub mod position;

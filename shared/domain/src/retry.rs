@@ -104,6 +104,41 @@ pub fn settle(
     }
 }
 
+/// The outcome of a test that ended at `now`: enabled exactly if it passed. Nothing is tried again by itself, and a
+/// failure counts as a disabling only if the delivery was enabled.
+#[must_use]
+pub fn settle_test(
+    before: &DeliveryState,
+    result: Result<(), (&DeliveryError, CredentialSource)>,
+    now: Timestamp,
+) -> Outcome {
+    match result {
+        Ok(()) => {
+            let state = DeliveryState { status: TestStatus::Success, ..before.re_enabled() };
+            let alerts = before.open_alerts.iter().map(|kind| AlertChange::Close(*kind)).collect();
+            Outcome { state, alerts, retry_in_seconds: None, disabled: false, verdict: None }
+        }
+        Err((error, credentials)) => {
+            let verdict = classify(error.cause, credentials);
+            let mut open_alerts = before.open_alerts.clone();
+            if !open_alerts.contains(&verdict.alert) {
+                open_alerts.push(verdict.alert);
+            }
+            let state = DeliveryState {
+                enabled: false,
+                status: TestStatus::Failure,
+                failing_since: Some(before.failing_since.unwrap_or(now)),
+                postponed_until: None,
+                open_alerts,
+                times_disabled: before.times_disabled + u32::from(before.enabled),
+                ..before.clone()
+            };
+            let alerts = vec![AlertChange::Raise(verdict.alert)];
+            Outcome { state, alerts, retry_in_seconds: None, disabled: before.enabled, verdict: Some(verdict) }
+        }
+    }
+}
+
 fn succeeded(before: &DeliveryState, started: Timestamp, now: Timestamp) -> Outcome {
     let alerts = before.open_alerts.iter().map(|kind| AlertChange::Close(*kind)).collect();
     let state = DeliveryState {

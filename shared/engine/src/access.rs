@@ -12,7 +12,7 @@ use mailrail_domain::{
 use crate::{
     Engine,
     outage::Outage,
-    ports::{Access, Ports, Sealed, StoredProfile, Vault},
+    ports::{Access, Ports, Progress, Sealed, StoredProfile, Vault},
 };
 
 /// Whom a mailbox's secret is sealed for.
@@ -55,6 +55,7 @@ impl<P: Ports> Engine<P> {
             secret,
             authentication: profile.authentication,
             timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
+            progress: Progress::default(),
         }))
     }
 }

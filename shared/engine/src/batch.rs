@@ -209,7 +209,7 @@ impl<P: Ports> Engine<P> {
         Ok(taken.map_or(Place::Full, |place| Place::Held(place, until)))
     }
 
-    async fn leave_places(&self, profiles: &Profiles) {
+    pub(crate) async fn leave_places(&self, profiles: &Profiles) {
         for (id, profile) in profiles.known.lock().await.iter() {
             if let Some(Place::Held(place, until)) = profile.as_ref().map(|profile| profile.place)
                 && let Err(outage) = self.ports.mailboxes().leave_place(id, place, until).await

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod receive;
 pub mod send;
 pub mod settle;
+pub mod test;
 
 use std::time::Duration;
 

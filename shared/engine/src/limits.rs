@@ -10,7 +10,7 @@ pub const STORES_AT_ONCE: usize = 8;
 pub const PAGE_MESSAGES: usize = 100;
 /// Messages of one mailbox in one run; what is left is fetched by the next run, so that one mailbox's first
 /// synchronization cannot hold a batch for long.
-pub const RUN_MESSAGES_MAX: usize = 2_000;
+pub const RUN_MESSAGES_MAX: usize = 5_000;
 /// Emails of one mailbox that are sent in one run (source system: 10 per user).
 pub const SENDS_PER_RUN: usize = 10;
 /// Emails of an outbox that are looked at in one page.
@@ -18,6 +18,17 @@ pub const OUTBOX_PAGE: usize = 100;
 /// Pages of an outbox that are looked through for emails that are due: those that wait for a greylisting to pass must
 /// not hold up the ones behind them.
 pub const OUTBOX_PAGES_MAX: usize = 20;
+/// Mailboxes of a profile that are looked at for tests in one step.
+pub const TESTS_PAGE: usize = 100;
+/// Times that a test message is looked for, and the wait between two looks: mail to oneself is there within seconds, or
+/// held up by something that a minute would not show either.
+pub const ARRIVAL_LOOKS_MAX: usize = 25;
+/// Wait between two such looks.
+pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
+/// A test of a mailbox that is being synchronized is put back for so long.
+pub const TEST_BUSY_SECONDS: u32 = 15;
+/// Times that the result of a test is written again when something else of the delivery was written meanwhile.
+pub const TEST_WRITES_MAX: usize = 5;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

@@ -28,7 +28,7 @@ use crate::{
     mime::dated,
     outage::Outage,
     ports::{
-        AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, IncomingServers, MailboxQueue, MailboxStore,
+        AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, Folder, IncomingServers, MailboxQueue, MailboxStore,
         OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, Settlement, StoredEmail, Wake,
     },
     settle::Ended,
@@ -304,7 +304,7 @@ impl<P: Ports> Engine<P> {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
-        let found = self.ports.incoming().sent_folder_has(incoming.protocol, &access, message_id).await;
+        let found = self.ports.incoming().has(incoming.protocol, &access, Folder::Sent, message_id).await;
         Ok(found.map(|found| found.unwrap_or(false)))
     }
 }

@@ -103,7 +103,7 @@ pub fn interval(deployment_minutes: u16, delivery: Delivery, profile: &EmailServ
     }
 }
 
-fn alert_writes(outcome: &Outcome, alert: Option<Alert>, now: Timestamp) -> Vec<AlertWrite> {
+pub(crate) fn alert_writes(outcome: &Outcome, alert: Option<Alert>, now: Timestamp) -> Vec<AlertWrite> {
     let close = |change: &AlertChange| match change {
         AlertChange::Close(kind) => Some(AlertWrite::Close(*kind, now)),
         AlertChange::Raise(_) => None,

@@ -1,12 +1,12 @@
 //! From a server's name to a secured connection, each step with its own cause.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc};
 
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
-    profile::ServerLocation,
 };
+use mailrail_engine::ports::Access;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -42,7 +42,9 @@ impl Connector {
     }
 
     /// Looks the name up and connects.
-    pub(crate) async fn tcp(&self, location: &ServerLocation, wait: Duration) -> Result<TcpStream, DeliveryError> {
+    pub(crate) async fn tcp(&self, access: &Access) -> Result<TcpStream, DeliveryError> {
+        let (location, wait) = (&access.location, access.timeout);
+        access.progress.reach(Stage::Resolve);
         let fail = |cause, stage, words: &str| Err(DeliveryError::new(cause, Evidence::new(stage, words)));
         let name = (location.host.as_str(), location.port);
         let found = match timeout(wait, lookup_host(name)).await {
@@ -53,6 +55,7 @@ impl Connector {
         if found.is_empty() {
             return fail(Cause::HostNotFound, Stage::Resolve, "the name has no address");
         }
+        access.progress.reach(Stage::Connect);
         let mut last = None;
         for address in found {
             if self.refuses(address.ip()) {
@@ -76,12 +79,9 @@ impl Connector {
     }
 
     /// Secures the connection, checking the certificate against the name in the profile.
-    pub(crate) async fn tls(
-        &self,
-        stream: TcpStream,
-        host: &str,
-        wait: Duration,
-    ) -> Result<TlsStream<TcpStream>, DeliveryError> {
+    pub(crate) async fn tls(&self, stream: TcpStream, access: &Access) -> Result<TlsStream<TcpStream>, DeliveryError> {
+        let (host, wait) = (&access.location.host, access.timeout);
+        access.progress.reach(Stage::Tls);
         let Ok(name) = ServerName::try_from(host.trim_end_matches('.').to_owned()) else {
             let evidence = Evidence::new(Stage::Tls, "the server's name cannot stand in a certificate");
             return Err(DeliveryError::new(Cause::CertificateRefused, evidence));

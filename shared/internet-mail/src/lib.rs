@@ -20,7 +20,7 @@ use mailrail_domain::{
     retry::Pace,
 };
 use mailrail_engine::ports::{
-    Access, Arrival, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,
+    Access, Arrival, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,
 };
 
 /// Internet mail servers, reached through one connector.
@@ -141,17 +141,25 @@ impl IncomingServers for InternetMail {
         }
     }
 
-    async fn sent_folder_has(
+    async fn has(
         &self,
         protocol: IncomingProtocol,
         access: &Access,
+        folder: Folder,
         message_id: &str,
     ) -> Result<Option<bool>, DeliveryError> {
-        match protocol {
-            IncomingProtocol::Pop3 => Ok(None),
-            IncomingProtocol::Imap => {
-                let mut session = imap::Session::open(&self.connector, access, &MemoryBudget::new()).await?;
-                let found = session.sent_folder_has(message_id).await?;
+        let memory = MemoryBudget::new();
+        match (protocol, folder) {
+            (IncomingProtocol::Pop3, Folder::Sent) => Ok(None),
+            (IncomingProtocol::Pop3, Folder::Inbox) => {
+                let mut session = pop3::Session::open(&self.connector, access, &memory).await?;
+                let found = session.has(message_id).await?;
+                session.close().await?;
+                Ok(found)
+            }
+            (IncomingProtocol::Imap, _) => {
+                let mut session = imap::Session::open(&self.connector, access, &memory).await?;
+                let found = session.has(folder, message_id).await?;
                 session.close().await?;
                 Ok(found)
             }

@@ -19,6 +19,7 @@ mod tests {
     use std::time::Duration;
 
     use mailrail_domain::profile::{Authentication, Security, ServerLocation};
+    use mailrail_engine::ports::Progress;
 
     use super::*;
 
@@ -30,6 +31,7 @@ mod tests {
             secret: Secret::new("pw"),
             authentication: Authentication::Password,
             timeout: Duration::from_secs(1),
+            progress: Progress::default(),
         };
         assert_eq!(plain(&access).expose(), "AHVzZXJAeABwdw==");
         assert_eq!(STANDARD.decode(xoauth2(&access).expose()).unwrap(), b"user=user@x\x01auth=Bearer pw\x01\x01");

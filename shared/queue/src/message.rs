@@ -1,8 +1,8 @@
 //! The form of a queue message: ids and a version, so that messages of the day before an upgrade can be read.
 
-use mailrail_domain::{delivery::Delivery, id::MailboxId};
+use mailrail_domain::{delivery::Delivery, id::MailboxId, mailbox_test::TestRequest};
 use mailrail_engine::ports::Wake;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the form.
 const VERSION: u16 = 1;
@@ -26,18 +26,49 @@ pub fn encode(wake: &Wake) -> String {
 
 /// The wake of a body, or what is wrong with it. The body itself is not repeated: it is somebody else's.
 pub fn decode(body: &str) -> Result<Wake, String> {
-    if body.len() > BODY_BYTES_MAX {
-        return Err(format!("the message has {} bytes; a wake has at most {BODY_BYTES_MAX}", body.len()));
-    }
-    let message: Message = serde_json::from_str(body).map_err(|error| format!("the message is no wake: {error}"))?;
-    if message.version != VERSION {
-        return Err(format!("the message has version {}; this function reads {VERSION}", message.version));
-    }
+    let message: Message = read(body, "wake")?;
+    check_version(message.version)?;
     Ok(Wake { mailbox: message.mailbox, delivery: message.delivery })
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TestMessage {
+    version: u16,
+    #[serde(flatten)]
+    request: TestRequest,
+}
+
+/// The body of a message that asks for tests.
+#[must_use]
+pub fn encode_test(request: &TestRequest) -> String {
+    serde_json::to_string(&TestMessage { version: VERSION, request: request.clone() }).unwrap_or_default()
+}
+
+/// The request of a body, or what is wrong with it.
+pub fn decode_test(body: &str) -> Result<TestRequest, String> {
+    let message: TestMessage = read(body, "request for a test")?;
+    check_version(message.version)?;
+    Ok(message.request)
+}
+
+fn read<T: DeserializeOwned>(body: &str, what: &str) -> Result<T, String> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(format!("the message has {} bytes; a {what} has at most {BODY_BYTES_MAX}", body.len()));
+    }
+    serde_json::from_str(body).map_err(|error| format!("the message is no {what}: {error}"))
+}
+
+fn check_version(version: u16) -> Result<(), String> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(format!("the message has version {version}; this function reads {VERSION}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use mailrail_domain::{id::ProfileId, mailbox_test::ProfileTest};
+
     use super::*;
 
     #[test]
@@ -45,6 +76,24 @@ mod tests {
         let wake = Wake { mailbox: MailboxId::parse("m-1").unwrap(), delivery: Delivery::OutgoingEmail };
         assert_eq!(encode(&wake), r#"{"version":1,"mailbox":"m-1","delivery":"outgoing-email"}"#);
         assert_eq!(decode(&encode(&wake)), Ok(wake));
+    }
+
+    #[test]
+    fn a_request_for_a_test_survives_the_queue() {
+        let mailbox = TestRequest::Mailbox(MailboxId::parse("m-1").unwrap());
+        assert_eq!(encode_test(&mailbox), r#"{"version":1,"mailbox":"m-1"}"#);
+        let profile = TestRequest::Profile(ProfileTest {
+            profile: ProfileId::parse("p-1").unwrap(),
+            requested_by: "ann".to_owned(),
+            items_with_this_organization_only: true,
+            cursor: Some("m-9".to_owned()),
+        });
+        for request in [mailbox, profile] {
+            assert_eq!(decode_test(&encode_test(&request)), Ok(request));
+        }
+        for body in ["", "{}", r#"{"version":2,"mailbox":"m"}"#, r#"{"version":1,"mailbox":"a/b"}"#] {
+            assert!(decode_test(body).unwrap_err().starts_with("the message"), "{body}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use mailrail_engine::{
     outage::Outage,
     ports::{MailboxQueue, ReceivedWake, Wake},
 };
-use mailrail_queue::Queue;
+use mailrail_queue::{Queue, QueueUrls};
 use mailrail_test_support::{
     build::mailbox_id,
     conformance::{
@@ -69,7 +69,14 @@ async fn queues() -> Queues {
     let client = Client::new(&config);
     let incoming_email_url = created(&client, "incoming-email").await;
     let outgoing_email_url = created(&client, "outgoing-email").await;
-    let queue = Queue::new(client.clone(), Some(incoming_email_url.clone()), Some(outgoing_email_url));
+    let queue = Queue::new(
+        client.clone(),
+        QueueUrls {
+            incoming_email: Some(incoming_email_url.clone()),
+            outgoing_email: Some(outgoing_email_url),
+            tests: None,
+        },
+    );
     Queues { client, incoming_email_url, queue }
 }
 
@@ -119,7 +126,7 @@ async fn a_message_that_cannot_be_read_keeps_no_other_back() {
 async fn a_queue_that_is_not_there_is_an_outage() {
     let queues = queues().await;
     let gone = format!("{}-gone", queues.incoming_email_url);
-    let queue = Queue::new(queues.client.clone(), Some(gone), None);
+    let queue = Queue::new(queues.client.clone(), QueueUrls { incoming_email: Some(gone), ..QueueUrls::default() });
     let wake = Wake { mailbox: mailbox_id("m1"), delivery: INCOMING };
     assert!(queue.send(INCOMING, &[wake], 0).await.is_err());
     assert!(queue.receive(INCOMING).await.is_err());

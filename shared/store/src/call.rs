@@ -232,6 +232,11 @@ impl Store {
         self.build_put(put)
     }
 
+    pub(crate) fn putting_where(&self, item: Item, condition: &str, values: Item) -> Result<TransactWriteItem, Outage> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).condition_expression(condition);
+        self.build_put(put.set_expression_attribute_values(Some(values)))
+    }
+
     /// Deletes a row on condition that it is gone or that its `attribute` is `value`.
     pub(crate) fn deleting_if(
         &self,

@@ -142,7 +142,7 @@ impl Directory for Store {
     async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mailbox = &details.stored.mailbox;
         let (_, states) = self.mailbox_rows(&mailbox.id, true).await?;
-        let mut deletions = vec![self.deleting(keys::mailbox(&mailbox.id))?];
+        let mut deletions = vec![self.deleting(keys::mailbox(&mailbox.id))?, self.deleting(keys::test(&mailbox.id))?];
         if let Some(address) = normalized(mailbox) {
             deletions.push(self.deleting(keys::address(&address))?);
         }

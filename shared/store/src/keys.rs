@@ -88,6 +88,11 @@ pub fn mailbox(id: &MailboxId) -> Key {
     (mailbox_partition(id), MAILBOX.to_owned())
 }
 
+/// The last test of a mailbox, which stands behind it, where no synchronization reads.
+pub fn test(id: &MailboxId) -> Key {
+    (mailbox_partition(id), "TEST".to_owned())
+}
+
 pub fn delivery(id: &MailboxId, delivery: Delivery) -> Key {
     (mailbox_partition(id), format!("{DELIVERY}{}", delivery.as_str()))
 }

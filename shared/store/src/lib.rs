@@ -12,6 +12,7 @@ mod mailboxes;
 mod notices;
 mod records;
 mod rows;
+mod tests_of_mailboxes;
 mod vault;
 
 use std::{collections::BTreeSet, sync::Mutex};

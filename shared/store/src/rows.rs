@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use mailrail_domain::{
     Timestamp, alert::Alert, audit::AuditEntry, delivery::DeliveryState, email::Email, mailbox::Mailbox,
-    notice::Notice, organization::Organization, position::Position, profile::EmailServerProfile,
-    quarantine::Quarantined, role::ApiToken,
+    mailbox_test::MailboxTest, notice::Notice, organization::Organization, position::Position,
+    profile::EmailServerProfile, quarantine::Quarantined, role::ApiToken,
 };
 use mailrail_engine::{outage::Outage, ports::Sealed};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -44,6 +44,13 @@ pub struct OrganizationRow {
     pub organization: Organization,
     #[serde(default)]
     pub revision: u64,
+}
+
+/// A test of a mailbox; `asked_at` is in seconds since the epoch, so that a condition can compare it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TestRow {
+    pub test: MailboxTest,
+    pub asked_at: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

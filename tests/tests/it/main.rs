@@ -13,3 +13,4 @@ mod killed;
 mod large;
 mod notices;
 mod outgoing;
+mod testing;

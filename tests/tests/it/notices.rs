@@ -102,7 +102,7 @@ async fn a_notice_reaches_the_owner_once_and_says_what_failed_and_what_to_do() {
         &format!("First failure:        {}", second(first)),
         &format!("Last failure:         {}", second(alert.last_seen)),
         "What to do:",
-        "Enable the delivery again.",
+        "Then test and enable the mailbox again.",
     ] {
         assert!(email.text.contains(part), "{part:?} is not in\n{}", email.text);
     }

@@ -21,7 +21,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     limits::{GO_ON_SECONDS, SENDS_PER_RUN},
-    ports::{BodyStore, Directory, RecordStore, Secret, Vault},
+    ports::{BodyStore, Directory, RecordStore},
 };
 use mailrail_test_support::{
     build,
@@ -246,12 +246,7 @@ async fn a_wrong_password_disables_sending_and_the_email_waits_with_an_alert_unt
     assert_eq!(world.notices(NoticeStatus::Pending).await.len(), 1, "one disabling is one notice");
 
     let state = &world.engine.ports.state;
-    let before = state.mailbox(&mailbox).await.expect("a store that works").expect("the mailbox");
-    let owner = mailrail_engine::access::mailbox_owner(&mailbox);
-    let sealed = world.engine.ports.vault.seal(&owner, &owner, &Secret::new(&from.password)).await.expect("a vault");
-    let mut after = before.stored.clone();
-    after.credentials = Some(sealed);
-    state.change_mailbox(&before, &after, &build::audit()).await.expect("a store that works");
+    world.change_password(&mailbox, &from.password).await;
     assert!(state.enable(&mailbox, OUTGOING, 5, &build::audit_at(now())).await.expect("a store that works"));
     world.send(&mailbox).await;
     assert_eq!(world.email(&id).await.status, EmailStatus::Sent);

@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "BUCKET_NAME": "none",
     "KMS_KEY_ID": "none",
     "INCOMING_EMAIL_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/0/incoming",
+    "TESTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/0/tests",
     "OUTGOING_EMAIL_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/0/outgoing",
     "CONSOLE_TOKEN_SHA256": "0" * 64,
 }

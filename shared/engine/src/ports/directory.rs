@@ -6,6 +6,7 @@ use mailrail_domain::{
     delivery::{Delivery, DeliveryState},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
+    mailbox_test::MailboxTest,
     notice::{Notice, NoticeStatus},
     organization::Organization,
     profile::EmailServerProfile,
@@ -194,12 +195,28 @@ pub trait AccessStore: Send + Sync {
     /// Deletes a token, which opens nothing any more. `false` if there is none.
     fn delete_token(&self, id: &str, audit: &AuditEntry) -> impl Future<Output = Result<bool, Outage>> + Send;
 
+    /// Writes an entry of something that was done without a person's call.
+    fn record(&self, entry: &AuditEntry) -> impl Future<Output = Result<(), Outage>> + Send;
+
     /// Lists the audit, the newest entry first: of one subject, or of everything.
     fn audit(
         &self,
         subject: Option<(AuditSubject, &str)>,
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<AuditEntry>, Outage>> + Send;
+}
+
+/// Tests of mailboxes, the last of each.
+pub trait TestStore: Send + Sync {
+    /// Writes a test that is asked for, unless another is under way at its time. `false` if one is.
+    fn request_test(&self, test: &MailboxTest, audit: &AuditEntry)
+    -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// The last test of a mailbox.
+    fn test(&self, mailbox: &MailboxId) -> impl Future<Output = Result<Option<MailboxTest>, Outage>> + Send;
+
+    /// Writes how far a test is. `false` if another was asked for since.
+    fn update_test(&self, test: &MailboxTest) -> impl Future<Output = Result<bool, Outage>> + Send;
 }
 
 /// Notices that wait to be sent, and those that were.

@@ -1,11 +1,15 @@
 //! Servers of incoming email, as a session that is asked what is new and then read.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
     cause::DeliveryError,
+    evidence::Stage,
     position::{Position, SeenUidls},
     profile::{Authentication, IncomingProtocol, ServerLocation},
     retry::Pace,
@@ -29,6 +33,46 @@ pub struct Access {
     pub authentication: Authentication,
     /// Longest wait for a connection or a reply.
     pub timeout: Duration,
+    /// Who wants to know how far the connecting is; nobody, but for a test.
+    pub progress: Progress,
+}
+
+/// Notes the stages that a connection reaches, for a test that shows them.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<Arc<Mutex<Vec<(Stage, Instant)>>>>);
+
+impl Progress {
+    /// A progress that is noted.
+    #[must_use]
+    pub fn noted() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Notes that a stage begins.
+    pub fn reach(&self, stage: Stage) {
+        if let Some(Ok(mut stages)) = self.0.as_ref().map(|stages| stages.lock()) {
+            stages.push((stage, Instant::now()));
+        }
+    }
+
+    /// The stages so far, each with the time that it took until the next began; the last until now.
+    #[must_use]
+    pub fn stages(&self) -> Vec<(Stage, Duration)> {
+        let Some(Ok(stages)) = self.0.as_ref().map(|stages| stages.lock()) else {
+            return Vec::new();
+        };
+        let ends = stages.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        stages.iter().zip(ends).map(|((stage, began), ended)| (*stage, ended - *began)).collect()
+    }
+}
+
+/// A folder in which a message is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// Where mail comes in.
+    Inbox,
+    /// Where copies of sent mail are.
+    Sent,
 }
 
 /// A message's name on its server.
@@ -146,12 +190,13 @@ pub trait IncomingServers: Send + Sync {
         memory: &MemoryBudget,
     ) -> impl Future<Output = Result<Self::Session, DeliveryError>> + Send;
 
-    /// Whether the Sent folder has a message with this Message-ID; `None` where the protocol has no folders or the
-    /// account no Sent folder.
-    fn sent_folder_has(
+    /// Whether a folder has a message with this Message-ID; `None` where there is no such folder, or no way to look. Of
+    /// a POP3 maildrop only the newest messages are looked at.
+    fn has(
         &self,
         protocol: IncomingProtocol,
         access: &Access,
+        folder: Folder,
         message_id: &str,
     ) -> impl Future<Output = Result<Option<bool>, DeliveryError>> + Send;
 }

@@ -13,19 +13,19 @@ mod vault;
 pub use bodies::{BodyStore, MemoryBudget, Reserved};
 pub use directory::{
     AccessStore, AlertFilter, Directory, MailboxDetails, NoticeStore, Page, PageRequest, StoredMailbox,
-    StoredOrganization, StoredProfile, Written,
+    StoredOrganization, StoredProfile, TestStore, Written,
 };
-pub use incoming::{Access, Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
+pub use incoming::{Access, Arrival, Content, Folder, IncomingServers, IncomingSession, Look, Progress, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
-pub use queue::{MailboxQueue, ReceivedWake, Wake};
+pub use queue::{MailboxQueue, ReceivedTest, ReceivedWake, TestQueue, Wake};
 pub use records::{Inserted, RecordStore, StoredEmail};
 pub use vault::{Sealed, Secret, Vault};
 
 /// One set of everything outside: the real one in `boot`, the fakes in `test-support`.
 pub trait Ports: Send + Sync {
     /// State of mailboxes.
-    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore;
+    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore + TestStore;
     /// Email records.
     type Records: RecordStore;
     /// Message bodies.
@@ -33,7 +33,7 @@ pub trait Ports: Send + Sync {
     /// Credentials.
     type Vault: Vault;
     /// Queues of wakes.
-    type Queue: MailboxQueue;
+    type Queue: MailboxQueue + TestQueue;
     /// Servers of incoming email.
     type Incoming: IncomingServers;
     /// Servers of outgoing email.

@@ -1,6 +1,6 @@
 //! Queues of wakes: a message says which delivery to look at, and nothing else.
 
-use mailrail_domain::{delivery::Delivery, id::MailboxId};
+use mailrail_domain::{delivery::Delivery, id::MailboxId, mailbox_test::TestRequest};
 
 use crate::outage::Outage;
 
@@ -38,4 +38,29 @@ pub trait MailboxQueue: Send + Sync {
 
     /// Deletes messages that were dealt with.
     fn delete(&self, delivery: Delivery, receipts: &[String]) -> impl Future<Output = Result<(), Outage>> + Send;
+}
+
+/// A request for tests that was received by hand rather than by an event source mapping.
+#[derive(Debug)]
+pub struct ReceivedTest {
+    /// The request, or why the message could not be read.
+    pub request: Result<TestRequest, String>,
+    /// What deletes it.
+    pub receipt: String,
+}
+
+/// The queue of Test & Enable.
+pub trait TestQueue: Send + Sync {
+    /// Puts requests on the queue, visible after `delay_seconds`. Part of a batch that was not taken is an outage.
+    fn send_tests(
+        &self,
+        requests: &[TestRequest],
+        delay_seconds: u32,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Receives up to one batch; empty when there is nothing.
+    fn receive_tests(&self) -> impl Future<Output = Result<Vec<ReceivedTest>, Outage>> + Send;
+
+    /// Deletes requests that were dealt with.
+    fn delete_tests(&self, receipts: &[String]) -> impl Future<Output = Result<(), Outage>> + Send;
 }

@@ -17,7 +17,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
-    ports::{Access, Arrival, Content, Look, MemoryBudget, RemoteId, Reserved},
+    ports::{Access, Arrival, Content, Folder, Look, MemoryBudget, RemoteId, Reserved},
 };
 
 use super::{
@@ -100,14 +100,13 @@ impl Session {
         access: &Access,
         memory: &MemoryBudget,
     ) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(&access.location, access.timeout).await?;
-        let host = &access.location.host;
+        let tcp = connector.tcp(access).await?;
         let (wire, greeted) = match access.location.security {
-            Security::Tls => (Wire::new(connector.tls(tcp, host, access.timeout).await?, access.timeout), None),
+            Security::Tls => (Wire::new(connector.tls(tcp, access).await?, access.timeout), None),
             Security::Starttls => {
                 let mut plain = Wire::new(tcp, access.timeout);
                 start_tls(&mut plain).await?;
-                let stream = connector.tls(plain.into_plain()?, host, access.timeout).await?;
+                let stream = connector.tls(plain.into_plain()?, access).await?;
                 (Wire::new(stream, access.timeout), Some(()))
             }
         };
@@ -133,12 +132,14 @@ impl Session {
         let preauth = match greeted {
             Some(()) => false,
             None => {
+                access.progress.reach(Stage::Greeting);
                 let line = session.wire.line(REPLY_BYTES_MAX).await?;
                 let status = greeting(&line).map_err(|error| error.unwrap_or_else(|| session.no_imap(&line)))?;
                 session.learn(&status);
                 status.condition == Condition::Preauth
             }
         };
+        access.progress.reach(Stage::SignIn);
         if !preauth {
             session.sign_in(access).await?;
         }
@@ -572,9 +573,26 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the Sent folder has a message with this Message-ID; `None` if there is no Sent folder.
-    pub(crate) async fn sent_folder_has(&mut self, message_id: &str) -> Result<Option<bool>, DeliveryError> {
+    /// Whether a folder has a message with this Message-ID; `None` if there is no such folder.
+    pub(crate) async fn has(&mut self, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         self.wire.stage = Stage::Open;
+        let name = match folder {
+            Folder::Inbox => Some(INBOX.to_owned()),
+            Folder::Sent => self.sent_folder().await?,
+        };
+        let (Some(name), Some(id)) = (name, quoted(&format!("<{message_id}>"))) else {
+            return Ok(None);
+        };
+        let tag = self.send(&format!("EXAMINE {name}")).await?;
+        self.finish(&tag).await?;
+        self.waiting = UidSet::default();
+        let tag = self.send(&format!("UID SEARCH HEADER Message-ID {id}")).await?;
+        self.finish(&tag).await?;
+        Ok(Some(!self.waiting.is_empty()))
+    }
+
+    /// The name of the Sent folder, quoted: the one that is marked so (RFC 6154), else one of a usual name.
+    async fn sent_folder(&mut self) -> Result<Option<String>, DeliveryError> {
         let tag = self.send("LIST \"\" \"*\"").await?;
         let mut folders: Vec<(bool, Vec<u8>)> = Vec::new();
         for _ in 0..REPLIES_MAX {
@@ -599,18 +617,7 @@ impl Session {
         };
         let sent =
             folders.iter().find(|(special, _)| *special).or_else(|| folders.iter().find(|(_, name)| usual(name)));
-        let Some(folder) = sent.and_then(|(_, name)| std::str::from_utf8(name).ok()).and_then(quoted) else {
-            return Ok(None);
-        };
-        let Some(id) = quoted(&format!("<{message_id}>")) else {
-            return Ok(None);
-        };
-        let tag = self.send(&format!("EXAMINE {folder}")).await?;
-        self.finish(&tag).await?;
-        self.waiting = UidSet::default();
-        let tag = self.send(&format!("UID SEARCH HEADER Message-ID {id}")).await?;
-        self.finish(&tag).await?;
-        Ok(Some(!self.waiting.is_empty()))
+        Ok(sent.and_then(|(_, name)| std::str::from_utf8(name).ok()).and_then(quoted))
     }
 
     /// Deletes what is marked and says goodbye. Whether the goodbye is heard does not matter.

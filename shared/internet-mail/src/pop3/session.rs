@@ -31,6 +31,8 @@ const MESSAGES_MAX: usize = 1_000_000;
 const CAPABILITIES_MAX: usize = 200;
 /// Longest unique id (RFC 1939 section 7 says 70; real servers exceed it).
 const UIDL_BYTES_MAX: usize = 512;
+/// Messages that are looked at for one that has just come.
+const NEWEST: usize = 20;
 /// RETR commands that are under way at once, where the server has PIPELINING.
 const PIPELINE: usize = 64;
 /// Content that is under way at once, unless one message alone is larger: what has to be heard out before another
@@ -66,16 +68,17 @@ impl Session {
         access: &Access,
         memory: &MemoryBudget,
     ) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(&access.location, access.timeout).await?;
-        let host = &access.location.host;
+        let tcp = connector.tcp(access).await?;
         let mut wire = match access.location.security {
             Security::Tls => {
-                let mut wire = Wire::new(connector.tls(tcp, host, access.timeout).await?, access.timeout);
+                let mut wire = Wire::new(connector.tls(tcp, access).await?, access.timeout);
+                access.progress.reach(Stage::Greeting);
                 greeted(&mut wire).await?;
                 wire
             }
             Security::Starttls => {
                 let mut plain = Wire::new(tcp, access.timeout);
+                access.progress.reach(Stage::Greeting);
                 greeted(&mut plain).await?;
                 plain.stage = Stage::Tls;
                 plain.write(b"STLS\r\n").await?;
@@ -85,9 +88,10 @@ impl Session {
                     return Err(DeliveryError::new(Cause::TlsNotOffered, evidence));
                 }
                 check_is_reply(&plain, &line)?;
-                Wire::new(connector.tls(plain.into_plain()?, host, access.timeout).await?, access.timeout)
+                Wire::new(connector.tls(plain.into_plain()?, access).await?, access.timeout)
             }
         };
+        access.progress.reach(Stage::SignIn);
         wire.stage = Stage::SignIn;
         wire.write(b"CAPA\r\n").await?;
         let mut capabilities = BTreeSet::new();
@@ -290,6 +294,29 @@ impl Session {
             self.asked.push_back((listed, size));
         }
         if commands.is_empty() { Ok(()) } else { self.wire.write(commands.as_bytes()).await }
+    }
+
+    /// Whether one of the newest messages has this Message-ID; `None` if the server has no TOP (RFC 1939 section 7).
+    pub(crate) async fn has(&mut self, message_id: &str) -> Result<Option<bool>, DeliveryError> {
+        if !self.can("TOP") {
+            return Ok(None);
+        }
+        self.look(None).await?;
+        let wanted = format!("<{message_id}>");
+        let newest: Vec<u32> = self.listing.iter().rev().take(NEWEST).map(|listed| listed.number).collect();
+        let mut found = false;
+        for number in newest {
+            self.wire.write(format!("TOP {number} 0\r\n").as_bytes()).await?;
+            let line = self.wire.line(LINE_BYTES_MAX).await?;
+            if !line.starts_with(b"+OK") {
+                continue;
+            }
+            while let Some(line) = list_line(&mut self.wire).await? {
+                let field = String::from_utf8_lossy(&line);
+                found |= field.trim_end().ends_with(&wanted) && field.to_ascii_lowercase().starts_with("message-id:");
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The message that was being read when the session ended, which from now on counts as handed out.

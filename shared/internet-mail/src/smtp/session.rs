@@ -51,16 +51,16 @@ pub struct Session {
 impl Session {
     /// Connects, secures the connection and signs in.
     pub(crate) async fn open(connector: &Connector, access: &Access) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(&access.location, access.timeout).await?;
-        let host = &access.location.host;
+        let tcp = connector.tcp(access).await?;
         let hello = hello_name();
         let stream = match access.location.security {
-            Security::Tls => SmtpStream::ungreeted(connector.tls(tcp, host, access.timeout).await?),
+            Security::Tls => SmtpStream::ungreeted(connector.tls(tcp, access).await?),
             Security::Starttls => {
                 let plain = start_tls(tcp, &hello, access.timeout).await?;
-                SmtpStream::greeted(connector.tls(plain, host, access.timeout).await?)
+                SmtpStream::greeted(connector.tls(plain, access).await?)
             }
         };
+        access.progress.reach(Stage::Greeting);
         let connecting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
         let connection = match timeout(access.timeout, connecting).await {
             Ok(Ok(connection)) => connection,
@@ -68,6 +68,7 @@ impl Session {
             Err(_) => return Err(timed_out(Stage::Greeting)),
         };
         let mut session = Self { connection, wait: access.timeout, stage: Stage::SignIn };
+        access.progress.reach(Stage::SignIn);
         session.sign_in(access).await?;
         session.stage = Stage::Envelope;
         Ok(session)

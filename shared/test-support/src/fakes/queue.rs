@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::{delivery::Delivery, mailbox_test::TestRequest};
 use mailrail_engine::{
     limits::{QUEUE_BATCH, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,
-    ports::{MailboxQueue, ReceivedWake, Wake},
+    ports::{MailboxQueue, ReceivedTest, ReceivedWake, TestQueue, Wake},
 };
 
 use super::lock;
@@ -21,6 +21,7 @@ struct State {
     stuck: Option<QueueCall>,
     next: u64,
     messages: BTreeMap<u64, Message>,
+    tests: BTreeMap<u64, TestRequest>,
 }
 
 /// A call that a test can let hang, so that whoever makes it can be killed there.
@@ -71,6 +72,32 @@ impl MemoryQueue {
 impl PassTime for MemoryQueue {
     async fn pass(&self, seconds: u32) {
         Self::pass(self, seconds);
+    }
+}
+
+impl TestQueue for MemoryQueue {
+    async fn send_tests(&self, requests: &[TestRequest], _: u32) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        for request in requests {
+            state.next += 1;
+            let receipt = state.next;
+            state.tests.insert(receipt, request.clone());
+        }
+        Ok(())
+    }
+
+    async fn receive_tests(&self) -> Result<Vec<ReceivedTest>, Outage> {
+        let state = lock(&self.0);
+        let batch = state.tests.iter().take(QUEUE_BATCH);
+        Ok(batch.map(|(n, request)| ReceivedTest { request: Ok(request.clone()), receipt: n.to_string() }).collect())
+    }
+
+    async fn delete_tests(&self, receipts: &[String]) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        for receipt in receipts {
+            state.tests.remove(&receipt.parse().expect("a receipt of this queue"));
+        }
+        Ok(())
     }
 }
 

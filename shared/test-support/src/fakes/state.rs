@@ -13,6 +13,7 @@ use mailrail_domain::{
     delivery::{Delivery, DeliveryState},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
+    mailbox_test::MailboxTest,
     notice::{Notice, NoticeStatus},
     position::Position,
     role::ApiToken,
@@ -22,7 +23,8 @@ use mailrail_engine::{
     outage::Outage,
     ports::{
         AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
-        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
+        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredOrganization, StoredProfile, TestStore, Wake,
+        Written,
     },
 };
 
@@ -38,6 +40,7 @@ struct State {
     organization: StoredOrganization,
     tokens: BTreeMap<String, ApiToken>,
     audit: Vec<AuditEntry>,
+    tests: BTreeMap<MailboxId, MailboxTest>,
     profiles: BTreeMap<ProfileId, StoredProfile>,
     mailboxes: BTreeMap<MailboxId, StoredMailbox>,
     addresses: BTreeMap<String, MailboxId>,
@@ -336,6 +339,7 @@ impl Directory for MemoryState {
         let mut state = lock(&self.0);
         let mailbox = &details.stored.mailbox;
         state.mailboxes.remove(&mailbox.id);
+        state.tests.remove(&mailbox.id);
         state.leave_address(mailbox);
         for delivery in Delivery::ALL {
             state.reschedule(&mailbox.id, delivery, None);
@@ -436,6 +440,14 @@ impl AccessStore for MemoryState {
         Ok(deleted)
     }
 
+    async fn record(&self, entry: &AuditEntry) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        if state.audit.iter().all(|known| known.id != entry.id) {
+            state.audit.push(entry.clone());
+        }
+        Ok(())
+    }
+
     async fn audit(
         &self,
         subject: Option<(AuditSubject, &str)>,
@@ -446,6 +458,31 @@ impl AccessStore for MemoryState {
         let mut entries: Vec<AuditEntry> = state.audit.iter().filter(wanted).cloned().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.id.clone())));
         Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(entries).collect(), request))
+    }
+}
+
+impl TestStore for MemoryState {
+    async fn request_test(&self, test: &MailboxTest, audit: &AuditEntry) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        if state.tests.get(&test.mailbox_id).is_some_and(|known| !known.gives_way(test.requested_at)) {
+            return Ok(false);
+        }
+        state.tests.insert(test.mailbox_id.clone(), test.clone());
+        state.audit.push(audit.clone());
+        Ok(true)
+    }
+
+    async fn test(&self, mailbox: &MailboxId) -> Result<Option<MailboxTest>, Outage> {
+        Ok(lock(&self.0).tests.get(mailbox).cloned())
+    }
+
+    async fn update_test(&self, test: &MailboxTest) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let is_last = state.tests.get(&test.mailbox_id).is_some_and(|known| known.id == test.id);
+        if is_last {
+            state.tests.insert(test.mailbox_id.clone(), test.clone());
+        }
+        Ok(is_last)
     }
 }
 

@@ -218,6 +218,8 @@ async fn the_description_of_the_api_has_every_path() {
         ("/v1/alerts", &["get"]),
         ("/v1/notices", &["get"]),
         ("/v1/mailboxes/approval", &["post"]),
+        ("/v1/mailboxes/test", &["post"]),
+        ("/v1/mailboxes/{id}/test", &["get"]),
         ("/v1/api-tokens", &["get", "post"]),
         ("/v1/api-tokens/{id}", &["delete"]),
         ("/v1/audit", &["get"]),

@@ -4,6 +4,7 @@ mod api;
 mod approval;
 mod imports;
 mod mail;
+mod testing;
 mod trouble;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ pub mod notices;
 pub mod places;
 pub mod profiles;
 pub mod schedule;
+pub mod testing;
 
 use mailrail_domain::{
     Timestamp,
@@ -26,7 +27,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::{
     AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, MailboxDetails, MailboxStore, NoticeStore,
-    Sealed, Settlement, StoredMailbox, StoredProfile, Wake, Written,
+    Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake, Written,
 };
 
 use super::{PAGES_MAX, every_page};
@@ -161,6 +162,11 @@ macro_rules! state_suite {
             what_was_not_done_is_not_in_the_audit,
             the_audit_comes_newest_first_over_all_pages_and_months,
         ]);
+        $crate::conformance_tests!(testing in state::testing, $make, [
+            a_test_comes_back_as_it_was_asked_for_and_as_it_went_on,
+            a_test_under_way_holds_off_another_until_it_ends_or_its_time_is_up,
+            a_deleted_mailbox_takes_its_test_along,
+        ]);
         $crate::conformance_tests!(notices in state::notices, $make, [
             a_notice_comes_back_as_it_was_committed,
             pending_notices_come_in_the_order_of_their_next_attempt,
@@ -176,9 +182,9 @@ macro_rules! state_suite {
     };
 }
 
-/// One store of all four.
-pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore {}
-impl<S: MailboxStore + Directory + NoticeStore + AccessStore> StateStore for S {}
+/// One store of all five.
+pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore + TestStore {}
+impl<S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore> StateStore for S {}
 
 /// Minutes between two runs, where a test is not about them.
 const INTERVAL: u16 = 5;

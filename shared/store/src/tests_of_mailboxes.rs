@@ -1,0 +1,56 @@
+//! Tests of mailboxes, the last of each.
+
+use mailrail_domain::{
+    audit::AuditEntry,
+    id::MailboxId,
+    mailbox_test::{MailboxTest, TEST_SECONDS_MAX, TestPhase},
+    seconds_after,
+};
+use mailrail_engine::{
+    outage::Outage,
+    ports::{TestStore, Written},
+};
+
+use crate::{
+    Store,
+    call::conditional,
+    keys,
+    rows::{Item, TestRow, decode, encode, number, text},
+};
+
+impl TestStore for Store {
+    async fn request_test(&self, test: &MailboxTest, audit: &AuditEntry) -> Result<bool, Outage> {
+        let until = seconds_after(test.requested_at, -TEST_SECONDS_MAX).timestamp();
+        let put = self.putting_where(
+            item(test)?,
+            "attribute_not_exists(pk) OR test.phase = :finished OR asked_at <= :until",
+            Item::from([(":finished".to_owned(), phase(TestPhase::Finished)?), (":until".to_owned(), number(until))]),
+        )?;
+        Ok(self.write_audited(vec![put], audit).await? == Written::Done)
+    }
+
+    async fn test(&self, mailbox: &MailboxId) -> Result<Option<MailboxTest>, Outage> {
+        let item = self.get(keys::test(mailbox), true).await?;
+        Ok(item.map(decode::<TestRow>).transpose()?.map(|row| row.test))
+    }
+
+    async fn update_test(&self, test: &MailboxTest) -> Result<bool, Outage> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(test)?))
+            .condition_expression("test.id = :id")
+            .expression_attribute_values(":id", text(&test.id));
+        conditional(request.send().await, "writing a test")
+    }
+}
+
+fn item(test: &MailboxTest) -> Result<Item, Outage> {
+    let row = TestRow { test: test.clone(), asked_at: test.requested_at.timestamp() };
+    encode(keys::test(&test.mailbox_id), &row)
+}
+
+fn phase(phase: TestPhase) -> Result<aws_sdk_dynamodb::types::AttributeValue, Outage> {
+    serde_dynamo::to_attribute_value(phase).map_err(|error| Outage::because("a value cannot be written", error))
+}
