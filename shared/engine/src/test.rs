@@ -418,7 +418,7 @@ impl<P: Ports> Engine<P> {
         let mut row = DeliveryRow { claim, ..row.clone() };
         for _ in 0..TEST_WRITES_MAX {
             let now = self.now();
-            let tried = result.as_ref().map(|()| ()).map_err(|error| (error, profile.credentials));
+            let tried = result.as_ref().copied().map_err(|error| (error, profile.credentials));
             let outcome = settle_test(&row.state, tried, now);
             let failed = |error| Alert::of_failure(&row.mailbox, profile, delivery, error, &outcome, policy, now);
             let alert = result.as_ref().err().and_then(failed);

@@ -37,9 +37,12 @@ pub struct Access {
     pub progress: Progress,
 }
 
+/// Stages and when each began.
+type Begun = Mutex<Vec<(Stage, Instant)>>;
+
 /// Notes the stages that a connection reaches, for a test that shows them.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Option<Arc<Mutex<Vec<(Stage, Instant)>>>>);
+pub struct Progress(Option<Arc<Begun>>);
 
 impl Progress {
     /// A progress that is noted.
