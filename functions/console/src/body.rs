@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
+use mailrail_domain::configuration::{REFUSED_VALUES, refused_value};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -62,8 +63,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// Reads a value into its type; an error names the path of the field.
+/// Reads a value into its type; an error names the path of the field. A value that is known and not supported is refused
+/// with its reason rather than as unknown.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    for (field, ..) in REFUSED_VALUES {
+        let place = format!("/{}", field.replace('.', "/"));
+        let given = value.pointer(&place).and_then(Value::as_str);
+        if let Some(refusal) = given.and_then(|given| refused_value(field, given)) {
+            return Err(refusal.into());
+        }
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let problem = error.into_inner().to_string();

@@ -267,7 +267,7 @@ pub async fn create(
 }
 
 /// Sends a draft: it becomes Pending Send, and its mailbox is woken.
-#[utoipa::path(post, path = "/v1/emails/{id}/send", responses((status = 202, body = EmailSummary), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/emails/{id}/send", responses((status = 202, body = EmailSummary), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
 pub async fn send(State(app): State<App>, Path(id): Path<String>) -> Result<(StatusCode, Json<EmailSummary>), Problem> {
     let StoredEmail { mut email, revision } = find(&app, &id).await?;
     if email.status != EmailStatus::Draft {
@@ -276,6 +276,18 @@ pub async fn send(State(app): State<App>, Path(id): Path<String>) -> Result<(Sta
     }
     if email.outgoing.as_ref().is_none_or(|outgoing| outgoing.recipients.is_empty()) {
         return Err(Invalid::new("to", "the email has no recipient", "Give at least one in to, cc or bcc").into());
+    }
+    let now = now();
+    let count = email.outgoing.as_ref().map_or(0, |outgoing| outgoing.recipients.len());
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let most = app.engine.ports.mailboxes().organization().await?.organization.recipients_per_hour;
+    if !app.engine.ports.records().count_recipients(&email.mailbox_id, now, count, most).await? {
+        let detail = format!(
+            "The mailbox would send to more than {most} recipients in this hour, and mass email is not supported."
+        );
+        let remedy = "Send it in another hour, use a service for bulk email, or raise recipients_per_hour.".to_owned();
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "Bulk limit", detail);
+        return Err(Problem { remedy: Some(remedy), ..problem });
     }
     email.status = EmailStatus::PendingSend;
     // Row first, message second: should the message be lost, the schedule finds the row.

@@ -16,7 +16,7 @@ const LINES_AT_ONCE: usize = 16;
 const NUMBERS: [&str; 4] =
     ["port", "minimum_polling_interval_minutes", "maximum_concurrent_connections", "connection_timeout_seconds"];
 /// Columns whose cells are true or false.
-const BOOLEANS: [&str; 1] = ["delete_after_processing"];
+const BOOLEANS: [&str; 3] = ["delete_after_processing", "autodiscover", "use_impersonation"];
 
 /// What came of an import.
 #[derive(Debug, Serialize, ToSchema)]

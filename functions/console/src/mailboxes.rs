@@ -13,6 +13,7 @@ use mailrail_domain::{
     address::EmailAddress,
     approval::{self, Approval},
     audit::{AuditAction, AuditSubject},
+    configuration::mixing_warning,
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     invalid::Invalid,
@@ -73,7 +74,7 @@ pub struct MailboxInput {
     #[serde(default = "synchronized")]
     #[schema(value_type = String)]
     outgoing_email: SynchronizationMethod,
-    /// `none`; the protocols of this version have no appointments, contacts and tasks.
+    /// `none` (default), `outlook` or, on a profile of Exchange, `server-side-synchronization`.
     #[serde(default)]
     #[schema(value_type = String)]
     appointments_contacts_tasks: SynchronizationMethod,
@@ -134,6 +135,9 @@ pub struct MailboxView {
     /// Everything that was given.
     #[serde(flatten)]
     settings: MailboxInput,
+    /// What is allowed and not advisable; absent in a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
     /// Its deliveries by name; absent in a list.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     deliveries: BTreeMap<&'static str, DeliveryView>,
@@ -160,6 +164,7 @@ impl From<StoredMailbox> for MailboxView {
                 outgoing_email: mailbox.outgoing_email,
                 appointments_contacts_tasks: mailbox.appointments_contacts_tasks,
             },
+            warnings: Vec::new(),
             deliveries: BTreeMap::new(),
         }
     }
@@ -253,6 +258,21 @@ pub async fn find(app: &App, id: &str) -> Result<MailboxDetails, Problem> {
     app.engine.ports.mailboxes().mailbox(&id).await?.ok_or_else(not_found)
 }
 
+/// A mailbox as it is shown by itself.
+async fn view(app: &App, id: &str) -> Result<MailboxView, Problem> {
+    let details = find(app, id).await?;
+    let own = details.stored.mailbox.appointments_contacts_tasks;
+    let mut warnings = Vec::new();
+    for others in [SynchronizationMethod::Outlook, SynchronizationMethod::ServerSideSynchronization] {
+        if let Some(warning) = mixing_warning(own, others)
+            && app.engine.ports.mailboxes().moves_items(others).await?
+        {
+            warnings.push(warning);
+        }
+    }
+    Ok(MailboxView { warnings, ..details.into() })
+}
+
 /// Lists mailboxes.
 #[utoipa::path(get, path = "/v1/mailboxes", params(MailboxQuery), responses((status = 200, body = Listing<MailboxView>), (status = 401, body = Problem)))]
 pub async fn list(
@@ -273,8 +293,7 @@ pub async fn create(
     Body(input): Body<MailboxInput>,
 ) -> Result<(StatusCode, Json<MailboxView>), Problem> {
     let stored = create_mailbox(&app, &caller, input).await?;
-    let details = find(&app, stored.mailbox.id.as_str()).await?;
-    Ok((StatusCode::CREATED, Json(details.into())))
+    Ok((StatusCode::CREATED, Json(view(&app, stored.mailbox.id.as_str()).await?)))
 }
 
 /// Imports mailboxes from CSV (`text/csv`) or JSON lines (`application/jsonl`).
@@ -292,7 +311,7 @@ pub async fn import(
 /// Reads a mailbox with its deliveries.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}", responses((status = 200, body = MailboxView), (status = 404, body = Problem)))]
 pub async fn read(State(app): State<App>, Path(id): Path<String>) -> Result<Json<MailboxView>, Problem> {
-    Ok(Json(find(&app, &id).await?.into()))
+    Ok(Json(view(&app, &id).await?))
 }
 
 /// Changes a mailbox by a merge patch (RFC 7396). A delivery whose method changes begins anew; with another address all
@@ -322,7 +341,7 @@ pub async fn change(
     let after = StoredMailbox { credentials: sealed.or(kept), mailbox, revision: before.stored.revision };
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Mailbox, after.mailbox.id.as_str(), fields);
     written(app.engine.ports.mailboxes().change_mailbox(&before, &after, &audit).await?)?;
-    Ok(Json(find(&app, &id).await?.into()))
+    Ok(Json(view(&app, &id).await?))
 }
 
 /// Deletes a mailbox. Its email records stay.
@@ -372,7 +391,7 @@ pub async fn enable(
     let audit = caller.audit(AuditAction::Enabled, AuditSubject::Mailbox, mailbox.id.as_str(), fields);
     app.engine.ports.mailboxes().enable(&mailbox.id, delivery, minutes, &audit).await?;
     wake(&app, mailbox.id, delivery).await?;
-    Ok(Json(find(&app, &id).await?.into()))
+    Ok(Json(view(&app, &id).await?))
 }
 
 /// Runs a delivery now, whatever its polling interval; a gap between two tries stays.

@@ -60,6 +60,11 @@ pub struct OrganizationSettings {
     process_emails_only_for_approved_users: bool,
     /// Whether email of queues' mailboxes is processed only once their addresses are approved.
     process_emails_only_for_approved_queues: bool,
+    /// The tenant that the organization belongs to, where its servers are Exchange Online.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
+    /// Recipients that one mailbox may send to within an hour, 1 to 10000.
+    recipients_per_hour: u32,
 }
 
 /// Settings of the organization, as they are shown.
@@ -78,11 +83,15 @@ impl From<StoredOrganization> for OrganizationView {
             notice_mailbox_id,
             process_emails_only_for_approved_users,
             process_emails_only_for_approved_queues,
+            tenant_id,
+            recipients_per_hour,
         } = stored.organization;
         let settings = OrganizationSettings {
             notice_mailbox_id: notice_mailbox_id.map(String::from),
             process_emails_only_for_approved_users,
             process_emails_only_for_approved_queues,
+            tenant_id,
+            recipients_per_hour,
         };
         Self { revision: stored.revision, settings }
     }
@@ -152,7 +161,10 @@ pub async fn change_organization(
         notice_mailbox_id,
         process_emails_only_for_approved_users: settings.process_emails_only_for_approved_users,
         process_emails_only_for_approved_queues: settings.process_emails_only_for_approved_queues,
+        tenant_id: settings.tenant_id,
+        recipients_per_hour: settings.recipients_per_hour,
     };
+    organization.validate()?;
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Organization, "organization", fields);
     let stored = StoredOrganization { organization, revision: before.revision };
     match mailboxes.put_organization(&stored, &audit).await? {

@@ -11,11 +11,13 @@ use mailrail_domain::{
     address::EmailAddress,
     audit::{AuditAction, AuditSubject},
     cause::CredentialSource,
+    configuration::{refuse_mailbox, refuse_profile},
     delivery::Delivery,
     id::ProfileId,
+    invalid::Invalid,
     profile::{
-        Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
-        ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+        Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, ExchangeVersion, IncomingProtocol, IncomingServer,
+        Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
     },
 };
 use mailrail_engine::{
@@ -37,7 +39,7 @@ use crate::{
 
 /// Longest user name and password (source system: 250), with room for tokens.
 pub const CREDENTIAL_BYTES_MAX: usize = 4_096;
-/// Pages of mailboxes that are woken when their profile changes; the rest follow at their next round.
+/// Pages of mailboxes that are looked at, or woken, when their profile changes; the rest follow at their next round.
 const WOKEN_PAGES_MAX: usize = 20;
 /// Mailboxes of such a page.
 const WOKEN_PAGE: usize = 100;
@@ -79,7 +81,7 @@ pub struct ProfileInput {
     name: String,
     /// Who is told when a mailbox is disabled.
     owner_address: String,
-    /// `internet-mail` (default) or `exchange-online`.
+    /// `internet-mail` (default), `exchange-online` or `exchange-server`.
     #[serde(default)]
     #[schema(value_type = String)]
     server_type: ServerType,
@@ -89,7 +91,23 @@ pub struct ProfileInput {
     /// Where outgoing email is handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outgoing: Option<OutgoingInput>,
-    /// Whose credentials are used: `mailbox` (default) or `profile`.
+    /// Whether the servers are found by autodiscover.
+    #[serde(default)]
+    autodiscover: bool,
+    /// Where the Exchange web services are, if autodiscover is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    /// Whether one account acts for all mailboxes.
+    #[serde(default)]
+    use_impersonation: bool,
+    /// `exchange2013`, `exchange2016`, `exchange2019` or `exchange-se`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    exchange_version: Option<ExchangeVersion>,
+    /// The tenant of Exchange Online, where it is not the organization's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
+    /// Whose credentials are used: `mailbox` (default), `profile` or `server-to-server`.
     #[serde(default)]
     #[schema(value_type = String)]
     credentials: CredentialSource,
@@ -168,6 +186,11 @@ impl From<StoredProfile> for ProfileView {
                 server_type: profile.server_type,
                 incoming: profile.incoming.map(incoming),
                 outgoing: profile.outgoing.map(outgoing),
+                autodiscover: profile.autodiscover,
+                location: profile.location,
+                use_impersonation: profile.use_impersonation,
+                exchange_version: profile.exchange_version,
+                tenant_id: profile.tenant_id,
                 credentials: profile.credentials,
                 username: profile.username,
                 password: None,
@@ -184,8 +207,13 @@ impl From<StoredProfile> for ProfileView {
 }
 
 impl ProfileInput {
-    /// The profile, once every field is checked.
-    fn checked(&self, id: ProfileId, created_at: DateTime<Utc>) -> Result<EmailServerProfile, Problem> {
+    /// The profile, once every field is checked, and all of them together.
+    async fn checked(
+        &self,
+        app: &App,
+        id: ProfileId,
+        created_at: DateTime<Utc>,
+    ) -> Result<EmailServerProfile, Problem> {
         let location = |host: &str, port, security| ServerLocation { host: host.to_owned(), port, security };
         let incoming = self.incoming.as_ref();
         let outgoing = self.outgoing.as_ref();
@@ -197,6 +225,11 @@ impl ProfileInput {
             incoming: incoming
                 .map(|i| IncomingServer { protocol: i.protocol, location: location(&i.host, i.port, i.security) }),
             outgoing: outgoing.map(|o| location(&o.host, o.port, o.security)),
+            autodiscover: self.autodiscover,
+            location: self.location.clone(),
+            use_impersonation: self.use_impersonation,
+            exchange_version: self.exchange_version,
+            tenant_id: self.tenant_id.clone(),
             credentials: self.credentials,
             username: self.username.clone(),
             authentication: self.authentication,
@@ -209,6 +242,8 @@ impl ProfileInput {
             created_at,
         };
         profile.validate()?;
+        let organization = app.engine.ports.mailboxes().organization().await?.organization;
+        refuse_profile(&profile, &organization, app.engine.settings.fips)?;
         check_credential("username", self.username.as_deref())?;
         check_credential("password", self.password.as_deref())?;
         Ok(profile)
@@ -217,7 +252,7 @@ impl ProfileInput {
 
 /// An address in a field of that name.
 pub fn parse_address(field: &str, address: &str) -> Result<EmailAddress, Problem> {
-    let named = |invalid| mailrail_domain::invalid::Invalid { field: field.to_owned(), ..invalid };
+    let named = |invalid| Invalid { field: field.to_owned(), ..invalid };
     EmailAddress::parse(address).map_err(|invalid| named(invalid).into())
 }
 
@@ -228,11 +263,11 @@ pub fn check_credential(field: &str, value: Option<&str>) -> Result<(), Problem>
         return Ok(());
     }
     let remedy = format!("Give 1 to {CREDENTIAL_BYTES_MAX} bytes on one line");
-    Err(mailrail_domain::invalid::Invalid::new(field, "the value cannot be used", remedy).into())
+    Err(Invalid::new(field, "the value cannot be used", remedy).into())
 }
 
 async fn create_profile(app: &App, caller: &Caller, input: ProfileInput) -> Result<StoredProfile, Problem> {
-    let profile = input.checked(new_id()?, now())?;
+    let profile = input.checked(app, new_id()?, now()).await?;
     let stored = StoredProfile { credentials: seal(app, &profile.id, input.password).await?, profile, revision: 0 };
     put(app, caller, AuditAction::Created, stored, vec![]).await
 }
@@ -330,7 +365,10 @@ pub async fn change(
     let kept = before.credentials.clone().filter(|_| !removes(&patch, "password"));
     merge(&mut settings, patch);
     let input: ProfileInput = from_value(settings)?;
-    let profile = input.checked(before.profile.id.clone(), before.profile.created_at)?;
+    let profile = input.checked(&app, before.profile.id.clone(), before.profile.created_at).await?;
+    if profile.delete_after_processing && !before.profile.delete_after_processing {
+        refuse_if_of_users(&app, &profile).await?;
+    }
     let sealed = seal(&app, &profile.id, input.password).await?;
     let stored = StoredProfile { credentials: sealed.or(kept), profile, revision: before.revision };
     let stored = put(&app, &caller, AuditAction::Changed, stored, fields).await?;
@@ -338,6 +376,27 @@ pub async fn change(
         wake_mailboxes(&app, &stored.profile.id).await?;
     }
     Ok(Json(stored.into()))
+}
+
+/// Refuses to delete email after processing while a user's mailbox is on the profile.
+async fn refuse_if_of_users(app: &App, profile: &EmailServerProfile) -> Result<(), Problem> {
+    let mut page = PageRequest { limit: WOKEN_PAGE, cursor: None };
+    for _ in 0..WOKEN_PAGES_MAX {
+        let found = app.engine.ports.mailboxes().mailboxes(Some(&profile.id), &page).await?;
+        for stored in found.items {
+            let refused = refuse_mailbox(&stored.mailbox, profile);
+            refused.map_err(|invalid| Invalid {
+                field: "delete_after_processing".to_owned(),
+                problem: format!("of the mailbox {}: {}", stored.mailbox.name, invalid.problem),
+                ..invalid
+            })?;
+        }
+        page.cursor = found.cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn wake_mailboxes(app: &App, id: &ProfileId) -> Result<(), Problem> {

@@ -5,12 +5,20 @@
 
 use anyhow::{Context, Result};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{self, rustls_provider::CryptoMode},
+};
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
     runtime_components::RuntimeComponents,
 };
 use aws_types::{SdkConfig, region::Region};
+
+#[cfg(not(feature = "fips"))]
+const CRYPTO: CryptoMode = CryptoMode::Ring;
+#[cfg(feature = "fips")]
+const CRYPTO: CryptoMode = CryptoMode::AwsLcFips;
 
 /// The shared configuration of all clients.
 pub fn config() -> Result<SdkConfig> {
@@ -24,7 +32,7 @@ pub fn config() -> Result<SdkConfig> {
         None,
         "environment",
     );
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let tls = tls::Provider::Rustls(CRYPTO);
     let http = SharedHttpClient::new(Unprepared(Builder::new().tls_provider(tls).build_https()));
     let mut config = SdkConfig::builder()
         .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())

@@ -78,6 +78,15 @@ impl Configuration {
         );
         let invocations_max = number(&given, "INVOCATIONS_MAX", 10)?;
         ensure!(invocations_max > 0, "INVOCATIONS_MAX is 0; use the mapping's maximum concurrency, at least 2");
+        let fips = match given("FIPS").as_deref() {
+            None | Some("no") => false,
+            Some("yes") => true,
+            Some(other) => bail!("FIPS is \"{other}\"; use yes or no"),
+        };
+        ensure!(
+            !fips || cfg!(feature = "fips"),
+            "FIPS is yes and this function was built without validated cryptography; build it with --features fips"
+        );
         Ok(Self {
             deployment,
             table_name: given("TABLE_NAME").context("TABLE_NAME is not set; the template sets it")?,
@@ -91,6 +100,7 @@ impl Configuration {
             settings: Settings {
                 retry: RetryPolicy { gap_seconds, ..RetryPolicy::default() },
                 polling_interval_minutes,
+                fips,
                 invocations_max,
             },
             extra_ca_pem: given("EXTRA_CA_PEM").unwrap_or_default(),
@@ -135,10 +145,19 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "fips"))]
+    fn a_function_without_validated_cryptography_does_not_start_where_it_is_demanded() {
+        let refusal = read(&[("FIPS", "yes")]).unwrap_err().to_string();
+        assert!(refusal.contains("--features fips"), "{refusal}");
+        assert!(!read(&[("FIPS", "no")]).unwrap().settings.fips);
+    }
+
+    #[test]
     fn every_bad_variable_is_named() {
         for (name, value) in [
             ("DEPLOYMENT", "staging"),
             ("INTERNAL_HOSTS", "yes"),
+            ("FIPS", "maybe"),
             ("RETRY_GAP_SECONDS", "five"),
             ("POLLING_INTERVAL_MINUTES", "0"),
             ("POLLING_INTERVAL_MINUTES", "1441"),

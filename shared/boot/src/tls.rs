@@ -1,9 +1,9 @@
-//! The one TLS stack: rustls with ring, trusting the public authorities and those that the deployment adds.
+//! The one TLS stack: rustls with ring, or with AWS-LC's validated module where the feature `fips` is on, trusting the public authorities and those that the deployment adds.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 /// Certificate authorities that a deployment may add.
@@ -23,11 +23,23 @@ pub fn client(extra_ca_pem: &str) -> Result<Arc<ClientConfig>> {
         added > 0 || !given,
         "EXTRA_CA_PEM has no certificate; give PEM that begins with -----BEGIN CERTIFICATE-----"
     );
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// The cryptography of every TLS connection.
+#[cfg(not(feature = "fips"))]
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// The cryptography of every TLS connection: AWS-LC's validated module, and nothing that it has not.
+#[cfg(feature = "fips")]
+fn provider() -> CryptoProvider {
+    rustls::crypto::default_fips_provider()
 }
 
 #[cfg(test)]

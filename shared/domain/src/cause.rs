@@ -111,6 +111,8 @@ pub enum CredentialSource {
     Mailbox,
     /// Those of the email server profile.
     Profile,
+    /// None of anybody: the application's own, which the tenant trusts.
+    ServerToServer,
 }
 
 /// The mailbox's or its server's failure, as seen; counted, retried or disabled by [`crate::retry`].

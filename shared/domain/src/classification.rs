@@ -101,7 +101,7 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
         | Cause::CredentialsRefused
         | Cause::CredentialsExpired
         | Cause::SignInFailed => match credentials {
-            CredentialSource::Profile => Scope::Server,
+            CredentialSource::Profile | CredentialSource::ServerToServer => Scope::Server,
             CredentialSource::Mailbox => Scope::Mailbox,
         },
         Cause::AccessDenied

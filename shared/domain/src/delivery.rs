@@ -54,6 +54,8 @@ pub enum SynchronizationMethod {
     /// Nobody.
     #[default]
     None,
+    /// Outlook, on somebody's desk; of items alone.
+    Outlook,
     /// Mailrail.
     ServerSideSynchronization,
 }

@@ -25,7 +25,7 @@ pub enum Gate {
 #[must_use]
 pub fn gate(state: &DeliveryState, interval_minutes: u16, now: Timestamp) -> Gate {
     match state.method {
-        SynchronizationMethod::None => {
+        SynchronizationMethod::None | SynchronizationMethod::Outlook => {
             return Gate::Closed("its synchronization method is not server-side synchronization");
         }
         SynchronizationMethod::ServerSideSynchronization => {}

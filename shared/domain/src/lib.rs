@@ -15,6 +15,7 @@ pub mod approval;
 pub mod audit;
 pub mod cause;
 pub mod classification;
+pub mod configuration;
 pub mod delivery;
 pub mod email;
 pub mod evidence;

@@ -6,6 +6,7 @@ use crate::{
     Timestamp,
     address::EmailAddress,
     approval::Approval,
+    configuration,
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     invalid::Invalid,
@@ -85,14 +86,7 @@ impl Mailbox {
                 "Give the profile an outgoing server, or set outgoing_email to none",
             ));
         }
-        if self.appointments_contacts_tasks == synchronized {
-            return Err(Invalid::new(
-                "appointments_contacts_tasks",
-                "appointments, contacts, and tasks cannot be synchronized over POP3, IMAP and SMTP",
-                "Set appointments_contacts_tasks to none",
-            ));
-        }
-        Ok(())
+        configuration::refuse_mailbox(self, profile)
     }
 
     /// The method of a delivery.

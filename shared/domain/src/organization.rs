@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::MailboxId;
+use crate::{configuration, id::MailboxId, invalid::Invalid};
+
+/// Most recipients of one mailbox within an hour that a limit may allow: Exchange Online's for a whole day.
+pub const RECIPIENTS_PER_HOUR_MAX: u32 = 10_000;
+/// Recipients of one mailbox within an hour, where nothing else is set: a busy person's mail, and no campaign.
+pub const RECIPIENTS_PER_HOUR: u32 = 500;
 
 /// What holds for every mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +20,11 @@ pub struct Organization {
     pub process_emails_only_for_approved_users: bool,
     /// Email of a queue's mailbox is processed only once its address is approved.
     pub process_emails_only_for_approved_queues: bool,
+    /// The tenant that the organization belongs to, where its servers are Exchange Online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// Recipients that one mailbox may send to within an hour: this is no system for mass mail (source page).
+    pub recipients_per_hour: u32,
 }
 
 impl Default for Organization {
@@ -23,13 +33,42 @@ impl Default for Organization {
             notice_mailbox_id: None,
             process_emails_only_for_approved_users: true,
             process_emails_only_for_approved_queues: true,
+            tenant_id: None,
+            recipients_per_hour: RECIPIENTS_PER_HOUR,
         }
+    }
+}
+
+impl Organization {
+    /// Checks every field and names the first that cannot be used.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if let Some(tenant) = &self.tenant_id {
+            configuration::validate_tenant("tenant_id", tenant)?;
+        }
+        if (1..=RECIPIENTS_PER_HOUR_MAX).contains(&self.recipients_per_hour) {
+            return Ok(());
+        }
+        let problem = format!("{} is out of range", self.recipients_per_hour);
+        Err(Invalid::new("recipients_per_hour", problem, format!("Give 1 to {RECIPIENTS_PER_HOUR_MAX}")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let bad = |change: fn(&mut Organization)| {
+            let mut organization = Organization::default();
+            change(&mut organization);
+            organization.validate().unwrap_err().field
+        };
+        assert_eq!(Organization::default().validate(), Ok(()));
+        assert_eq!(bad(|o| o.tenant_id = Some("x".into())), "tenant_id");
+        assert_eq!(bad(|o| o.recipients_per_hour = 0), "recipients_per_hour");
+        assert_eq!(bad(|o| o.recipients_per_hour = 10_001), "recipients_per_hour");
+    }
 
     #[test]
     fn a_row_of_before_these_settings_has_their_defaults() {

@@ -34,6 +34,22 @@ pub enum ServerType {
     InternetMail,
     /// Exchange Online, for everything.
     ExchangeOnline,
+    /// Exchange Server on the organization's own premises, for everything.
+    ExchangeServer,
+}
+
+/// A version of Exchange Server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say all there is
+pub enum ExchangeVersion {
+    Exchange2003,
+    Exchange2007,
+    Exchange2010,
+    Exchange2013,
+    Exchange2016,
+    Exchange2019,
+    ExchangeSe,
 }
 
 /// How incoming email is read.
@@ -142,6 +158,21 @@ pub struct EmailServerProfile {
     /// Where outgoing email is handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<ServerLocation>,
+    /// Whether the servers are found by autodiscover.
+    #[serde(default)]
+    pub autodiscover: bool,
+    /// Where the Exchange web services are, if autodiscover is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Whether one account acts for all mailboxes.
+    #[serde(default)]
+    pub use_impersonation: bool,
+    /// The version of Exchange Server, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_version: Option<ExchangeVersion>,
+    /// The tenant of Exchange Online, where it is not the organization's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
     /// Whose credentials are used.
     pub credentials: CredentialSource,
     /// User name, where the profile's own credentials are used.
@@ -207,7 +238,9 @@ impl EmailServerProfile {
     pub fn credential_holder(&self) -> String {
         match self.credentials {
             CredentialSource::Mailbox => "the mailbox".to_owned(),
-            CredentialSource::Profile => format!("the email server profile {}", self.name),
+            CredentialSource::Profile | CredentialSource::ServerToServer => {
+                format!("the email server profile {}", self.name)
+            }
         }
     }
 }
@@ -251,6 +284,11 @@ pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
         server_type: ServerType::InternetMail,
         incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
         outgoing: Some(ServerLocation { port: 465, ..location }),
+        autodiscover: false,
+        location: None,
+        use_impersonation: false,
+        exchange_version: None,
+        tenant_id: None,
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,

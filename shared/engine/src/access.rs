@@ -39,6 +39,12 @@ impl<P: Ports> Engine<P> {
         let profile = &stored.profile;
         let (owner, username, sealed) = match profile.credentials {
             CredentialSource::Mailbox => (mailbox_owner(&mailbox.id), Some(mailbox.sign_in_name()), credentials),
+            CredentialSource::ServerToServer => {
+                return Ok(Err(missing(
+                    Cause::CapabilityMissing,
+                    "no server of this profile knows this way to sign in",
+                )));
+            }
             CredentialSource::Profile => {
                 (profile_owner(&profile.id), profile.username.as_deref(), stored.credentials.as_ref())
             }

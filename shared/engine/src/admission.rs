@@ -24,5 +24,8 @@ pub(crate) fn refusal(
         ServerType::ExchangeOnline => {
             Some(error(Cause::CapabilityMissing, "this version has no client for Exchange Online"))
         }
+        ServerType::ExchangeServer => {
+            Some(error(Cause::CapabilityMissing, "this version has no client for Exchange Server"))
+        }
     }
 }

@@ -29,13 +29,15 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// Minutes between two looks into a mailbox, unless its profile asks for more.
     pub polling_interval_minutes: u16,
+    /// Whether only validated cryptography may be used (FIPS 140-2), by us and by the servers.
+    pub fips: bool,
     /// How many invocations of one function may run at once; a profile's connections are shared among them.
     pub invocations_max: u16,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retry: RetryPolicy::default(), polling_interval_minutes: 5, invocations_max: 10 }
+        Self { retry: RetryPolicy::default(), polling_interval_minutes: 5, fips: false, invocations_max: 10 }
     }
 }
 

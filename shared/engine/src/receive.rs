@@ -10,6 +10,7 @@ use mailrail_domain::{
     delivery::Delivery,
     gate::{Gate, gate},
     id::MailboxId,
+    mailbox::MailboxKind,
     position::{Position, SeenUidls, hex, source},
     profile::{IncomingProtocol, IncomingServer},
     quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
@@ -113,7 +114,8 @@ impl<P: Ports> Engine<P> {
             lease_until: deadline.as_of(started, LEASE_MARGIN),
             leased: false,
             start_date: row.mailbox.start_date(profile.profile()),
-            delete_after_processing: profile.profile().delete_after_processing,
+            delete_after_processing: profile.profile().delete_after_processing
+                && row.mailbox.kind == MailboxKind::Queue,
             pace: Pace::after(row.state.transient_failure_count),
             deadline,
             position: None,

@@ -6,7 +6,7 @@ use mailrail_domain::{
     address::EmailAddress,
     alert::Alert,
     audit::AuditEntry,
-    delivery::Delivery,
+    delivery::{Delivery, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
 };
@@ -75,6 +75,7 @@ impl Directory for Store {
             writes.push(self.putting_new(address)?);
         }
         writes.push(self.putting_revised(mailbox_item(mailbox)?, mailbox.revision)?);
+        writes.extend(self.item_method_writes(None, Some(&mailbox.mailbox))?);
         for delivery in Delivery::ALL {
             writes.extend(self.beginning(mailbox, delivery, None, audit.at).await?);
         }
@@ -124,6 +125,7 @@ impl Directory for Store {
                 writes.push(self.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
             }
         }
+        writes.extend(self.item_method_writes(Some(old), Some(new))?);
         let (_, states) = self.mailbox_rows(&new.id, true).await?;
         for delivery in Delivery::ALL {
             if moved || old.method(delivery) != new.method(delivery) {
@@ -146,6 +148,7 @@ impl Directory for Store {
         if let Some(address) = normalized(mailbox) {
             deletions.push(self.deleting(keys::address(&address))?);
         }
+        deletions.extend(self.item_method_writes(Some(mailbox), None)?);
         for (delivery, row) in states {
             deletions.push(self.deleting(keys::delivery(&mailbox.id, delivery))?);
             deletions.extend(self.schedule_writes(&mailbox.id, delivery, row.interval_minutes, None).await?);
@@ -200,6 +203,11 @@ impl Directory for Store {
             }
         }
         Err(Outage::new("the mailbox was changed at the same moment again and again; enable it again"))
+    }
+
+    async fn moves_items(&self, method: SynchronizationMethod) -> Result<bool, Outage> {
+        let question = Question { limit: Some(1), ..Question::of(keys::item_method(method)) };
+        Ok(!self.query(question).await?.0.is_empty())
     }
 
     async fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<(), Outage> {
@@ -268,6 +276,25 @@ impl Store {
             Some(_) => self.putting_if(item, "version", number(version))?,
             None => self.putting_new(item)?,
         });
+        Ok(writes)
+    }
+
+    /// The writes that keep the list of mailboxes whose items are moved by a method.
+    fn item_method_writes(
+        &self,
+        before: Option<&Mailbox>,
+        after: Option<&Mailbox>,
+    ) -> Result<Vec<TransactWriteItem>, Outage> {
+        let place = |mailbox: &Mailbox| match mailbox.appointments_contacts_tasks {
+            SynchronizationMethod::None => None,
+            method => Some((keys::item_method(method), mailbox.id.to_string())),
+        };
+        let (was, is) = (before.and_then(place), after.and_then(place));
+        let mut writes = Vec::new();
+        if was != is {
+            writes.extend(was.map(|key| self.deleting(key)).transpose()?);
+            writes.extend(is.map(|key| self.putting(key_of(key))).transpose()?);
+        }
         Ok(writes)
     }
 

@@ -7,7 +7,7 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind, AlertStatus},
     audit::{AuditEntry, AuditSubject},
-    delivery::Delivery,
+    delivery::{Delivery, SynchronizationMethod},
     id::{EmailId, MailboxId, ProfileId},
     notice::{Notice, NoticeStatus},
     schedule::Slot,
@@ -106,6 +106,11 @@ pub fn mailboxes_of(profile: &ProfileId) -> String {
     format!("PROFILE#{profile}#MAILBOXES")
 }
 
+/// Partition of the mailboxes whose items are moved by a method.
+pub fn item_method(method: SynchronizationMethod) -> String {
+    format!("ITEMS-BY#{method:?}")
+}
+
 /// One of a profile's places, for a profile with fewer connections than there may be invocations.
 pub fn place(profile: &ProfileId, place: u16) -> Key {
     (format!("PROFILE#{profile}#PLACES"), place.to_string())
@@ -174,6 +179,11 @@ pub fn emails_of(mailbox: &MailboxId) -> String {
 
 pub fn outbox_of(mailbox: &MailboxId) -> String {
     format!("{}#OUTBOX", mailbox_partition(mailbox))
+}
+
+/// The count of a mailbox's recipients in an hour.
+pub fn recipients(mailbox: &MailboxId, at: Timestamp) -> Key {
+    (format!("{}#RECIPIENTS", mailbox_partition(mailbox)), at.format("%Y-%m-%dT%H").to_string())
 }
 
 pub fn quarantine_of(mailbox: &MailboxId) -> String {

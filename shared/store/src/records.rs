@@ -14,13 +14,15 @@ use mailrail_engine::{
 
 use crate::{
     Store,
-    call::{Question, Sort},
+    call::{Question, Sort, conditional},
     keys,
     rows::{EmailRow, Item, QuarantineRow, decode, encode, expiring, key_of, number, text, text_of},
 };
 
 /// Records with one Message-ID that are looked at: the email itself, its copy in Sent, and senders' mistakes.
 const SAME_MESSAGE_ID_MAX: usize = 20;
+/// A count of recipients is kept for two hours, of which it is asked for in the first.
+const COUNTED_SECONDS: i64 = 7_200;
 /// Replies of one email that are listed.
 const REPLIES_MAX: usize = 1_000;
 
@@ -50,6 +52,29 @@ impl RecordStore for Store {
             self.put_reply(email)
         )?;
         Ok(true)
+    }
+
+    async fn count_recipients(
+        &self,
+        mailbox: &MailboxId,
+        at: Timestamp,
+        recipients: u32,
+        most: u32,
+    ) -> Result<bool, Outage> {
+        let Some(room) = most.checked_sub(recipients) else {
+            return Ok(false);
+        };
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::recipients(mailbox, at))))
+            .update_expression("ADD recipients :n SET expires_at = :end")
+            .condition_expression("attribute_not_exists(recipients) OR recipients <= :room")
+            .expression_attribute_values(":n", number(recipients))
+            .expression_attribute_values(":room", number(room))
+            .expression_attribute_values(":end", number(at.timestamp() + COUNTED_SECONDS));
+        conditional(request.send().await, "counting recipients")
     }
 
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {

@@ -64,6 +64,11 @@ pub fn profile(
         server_type: ServerType::InternetMail,
         incoming: incoming.map(|(protocol, location)| IncomingServer { protocol, location }),
         outgoing,
+        autodiscover: false,
+        location: None,
+        use_impersonation: false,
+        exchange_version: None,
+        tenant_id: None,
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,
@@ -107,7 +112,8 @@ pub fn mailbox(id: &str, at: &str, profile: &EmailServerProfile) -> Mailbox {
     Mailbox {
         id: mailbox_id(id),
         name: format!("Mailbox {id}"),
-        kind: MailboxKind::User,
+        // The only kind that a profile may delete email of.
+        kind: if profile.delete_after_processing { MailboxKind::Queue } else { MailboxKind::User },
         address: Some(address(at)),
         approval: Approval { state: ApprovalState::Approved, ..Approval::default() },
         profile_id: profile.id.clone(),

@@ -3,7 +3,7 @@
 use mailrail_domain::{
     alert::{Alert, AlertStatus},
     audit::{AuditEntry, AuditSubject},
-    delivery::{Delivery, DeliveryState},
+    delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
     mailbox_test::MailboxTest,
@@ -153,6 +153,9 @@ pub trait Directory: Send + Sync {
         interval_minutes: u16,
         audit: &AuditEntry,
     ) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Whether there is a mailbox whose items are moved by this method.
+    fn moves_items(&self, method: SynchronizationMethod) -> impl Future<Output = Result<bool, Outage>> + Send;
 
     /// Lets the next wake of a delivery run, however short ago it ran; a gap between two tries stays. Takes no claim
     /// away: a run that is under way ends as it would have.

@@ -41,6 +41,16 @@ pub trait RecordStore: Send + Sync {
     /// Writes a new outgoing email as Draft. `false` if its id is taken.
     fn insert_draft(&self, email: &Email) -> impl Future<Output = Result<bool, Outage>> + Send;
 
+    /// Counts recipients of a mailbox in the hour of `at`, unless they would be more than `most` in that hour. `false` if
+    /// they would, and nothing is counted.
+    fn count_recipients(
+        &self,
+        mailbox: &MailboxId,
+        at: Timestamp,
+        recipients: u32,
+        most: u32,
+    ) -> impl Future<Output = Result<bool, Outage>> + Send;
+
     /// Writes a changed outgoing email, on condition of the revision; entering Pending Send puts it into its
     /// mailbox's outbox, and leaving Pending Send and Sending takes it out, in one transaction. `None` if somebody
     /// else wrote since.

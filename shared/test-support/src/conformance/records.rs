@@ -47,6 +47,7 @@ macro_rules! records_suite {
             an_email_that_is_put_off_stands_in_the_outbox_once,
             an_update_that_is_refused_leaves_the_outbox,
             an_outbox_comes_in_pages_the_oldest_emails_first,
+            recipients_are_counted_hour_by_hour_and_never_beyond_the_limit,
             an_outbox_has_the_emails_of_its_own_mailbox,
             an_outbox_shows_revisions_that_an_update_accepts,
             received_and_sent_records_are_found_by_their_message_id,
@@ -445,6 +446,22 @@ pub async fn an_outbox_comes_in_pages_the_oldest_emails_first(store: &impl Recor
     }
     assert_eq!(outbox(store, &mailbox).await, expected);
     assert_eq!(every_page(2, async |page| store.outbox(&mailbox, page).await).await, expected);
+}
+
+pub async fn recipients_are_counted_hour_by_hour_and_never_beyond_the_limit(store: &impl RecordStore) {
+    let (mailbox, at) = (mailbox_id("m1"), moment(0));
+    let count = async |mailbox: &MailboxId, second: i64, n: u32| {
+        store.count_recipients(mailbox, mailrail_domain::seconds_after(at, second), n, 10).await.unwrap()
+    };
+    assert!(count(&mailbox, 0, 6).await);
+    assert!(!count(&mailbox, 1, 5).await, "11 of 10");
+    assert!(count(&mailbox, 2, 4).await, "what was refused was not counted");
+    assert!(!count(&mailbox, 3, 1).await);
+    assert!(count(&mailbox_id("m11"), 3, 10).await, "each mailbox has its own");
+    assert!(count(&mailbox, 3_600, 10).await, "so has each hour");
+    assert!(!count(&mailbox_id("m2"), 0, 11).await);
+    let racing = join_all((0..20).map(|_| count(&mailbox, 7_200, 3))).await;
+    assert_eq!(racing.into_iter().filter(|counted| *counted).count(), 3);
 }
 
 pub async fn an_outbox_has_the_emails_of_its_own_mailbox(store: &impl RecordStore) {

@@ -30,6 +30,7 @@ struct State {
     listed: BTreeSet<(MailboxId, EmailId)>,
     replies: BTreeSet<(String, EmailId)>,
     quarantine: BTreeMap<(MailboxId, String), Quarantined>,
+    recipients: BTreeMap<(MailboxId, i64), u32>,
 }
 
 impl State {
@@ -77,6 +78,23 @@ impl RecordStore for MemoryRecords {
     async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         Ok(!state.emails.contains_key(&email.id) && state.insert(email, &email.mailbox_id))
+    }
+
+    async fn count_recipients(
+        &self,
+        mailbox: &MailboxId,
+        at: Timestamp,
+        recipients: u32,
+        most: u32,
+    ) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let hour = at.timestamp().div_euclid(3_600);
+        let count = state.recipients.entry((mailbox.clone(), hour)).or_default();
+        let fits = *count + recipients <= most;
+        if fits {
+            *count += recipients;
+        }
+        Ok(fits)
     }
 
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {

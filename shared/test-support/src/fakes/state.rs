@@ -10,7 +10,7 @@ use mailrail_domain::{
     address::EmailAddress,
     alert::{Alert, AlertKind, AlertStatus},
     audit::{AuditEntry, AuditSubject},
-    delivery::{Delivery, DeliveryState},
+    delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
     mailbox_test::MailboxTest,
@@ -372,6 +372,11 @@ impl Directory for MemoryState {
         }
         state.audit.push(audit.clone());
         Ok(true)
+    }
+
+    async fn moves_items(&self, method: SynchronizationMethod) -> Result<bool, Outage> {
+        let state = lock(&self.0);
+        Ok(state.mailboxes.values().any(|stored| stored.mailbox.appointments_contacts_tasks == method))
     }
 
     async fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<(), Outage> {

@@ -2,6 +2,7 @@
 
 mod api;
 mod approval;
+mod configurations;
 mod imports;
 mod mail;
 mod testing;

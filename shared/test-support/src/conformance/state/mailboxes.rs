@@ -385,3 +385,22 @@ pub async fn deleting_a_mailbox_leaves_the_others(store: &impl StateStore) {
     assert_eq!(slots(store, &other, APPOINTMENTS, &[INTERVAL]).await, []);
     assert_eq!(ids(listed(store, None).await), [other]);
 }
+
+pub async fn who_moves_items_is_known_of_the_whole_organization(store: &impl StateStore) {
+    let (mailbox, other) = (created(store, "m1").await, created(store, "m2").await);
+    for method in [SynchronizationMethod::Outlook, SYNCHRONIZED] {
+        assert!(!store.moves_items(method).await.unwrap());
+        for id in [&mailbox, &other] {
+            change(store, id, |stored| stored.mailbox.appointments_contacts_tasks = method).await;
+        }
+        change(store, &other, |stored| stored.mailbox.name = "Another name".to_owned()).await;
+        assert!(store.moves_items(method).await.unwrap());
+        let none = SynchronizationMethod::None;
+        change(store, &other, |stored| stored.mailbox.appointments_contacts_tasks = none).await;
+        assert!(store.moves_items(method).await.unwrap());
+        change(store, &mailbox, |stored| stored.mailbox.appointments_contacts_tasks = none).await;
+    }
+    change(store, &mailbox, |stored| stored.mailbox.appointments_contacts_tasks = SYNCHRONIZED).await;
+    store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
+    assert!(!store.moves_items(SYNCHRONIZED).await.unwrap());
+}

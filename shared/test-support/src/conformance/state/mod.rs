@@ -143,6 +143,7 @@ macro_rules! state_suite {
             a_deleted_mailbox_leaves_the_schedule,
             a_deleted_mailbox_takes_its_alerts_along,
             deleting_a_mailbox_leaves_the_others,
+            who_moves_items_is_known_of_the_whole_organization,
         ]);
         $crate::conformance_tests!(profiles in state::profiles, $make, [
             an_unknown_profile_is_not_there,
