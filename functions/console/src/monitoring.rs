@@ -5,10 +5,11 @@ use mailrail_domain::{
     alert::{Alert, AlertStatus},
     audit::{AuditAction, AuditSubject},
     delivery::Delivery,
-    id::MailboxId,
+    id::{MailboxId, ProfileId},
     invalid::Invalid,
     notice::{Notice, NoticeStatus},
     organization::Organization,
+    outage::OutageSettings,
 };
 use mailrail_engine::ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports, StoredOrganization, Written};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,10 @@ pub struct AlertQuery {
     /// `open` (default) or `closed`.
     #[param(value_type = Option<String>)]
     status: Option<AlertStatus>,
-    /// Those of this mailbox, open and closed.
+    /// Those of this mailbox, open and closed; on the first page also the open ones of its profile.
     mailbox_id: Option<String>,
+    /// Those of this profile itself, open and closed.
+    profile_id: Option<String>,
     /// Most entries of the page, 1 to 100.
     limit: Option<usize>,
     /// Where the page begins.
@@ -65,6 +68,14 @@ pub struct OrganizationSettings {
     tenant_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour, 1 to 10000.
     recipients_per_hour: u32,
+    /// How outages of servers are borne, where a profile says nothing else: `hold_after_mailboxes`, 0 to 100, and
+    /// `recovery_probe`, `off`, `tell` or `resume`.
+    #[schema(value_type = Object)]
+    outages: OutageSettings,
+    /// Whether an owner is told at the eighth failure in a row, two before the last.
+    warn_before_disabling: bool,
+    /// Whether a mailbox's own address is told what the owner of its profile is told.
+    notify_mailbox_owners: bool,
 }
 
 /// Settings of the organization, as they are shown.
@@ -85,6 +96,9 @@ impl From<StoredOrganization> for OrganizationView {
             process_emails_only_for_approved_queues,
             tenant_id,
             recipients_per_hour,
+            outages,
+            warn_before_disabling,
+            notify_mailbox_owners,
         } = stored.organization;
         let settings = OrganizationSettings {
             notice_mailbox_id: notice_mailbox_id.map(String::from),
@@ -92,6 +106,9 @@ impl From<StoredOrganization> for OrganizationView {
             process_emails_only_for_approved_queues,
             tenant_id,
             recipients_per_hour,
+            outages,
+            warn_before_disabling,
+            notify_mailbox_owners,
         };
         Self { revision: stored.revision, settings }
     }
@@ -104,11 +121,28 @@ pub async fn alerts(
     Parameters(query): Parameters<AlertQuery>,
 ) -> Result<Json<Listing<Alert>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
-    let filter = match query.mailbox_id {
-        Some(id) => AlertFilter::Mailbox(MailboxId::parse(id)?),
-        None => AlertFilter::Status(query.status.unwrap_or(AlertStatus::Open)),
+    let store = app.engine.ports.mailboxes();
+    let mut of_profile = Vec::new();
+    let filter = match (query.mailbox_id, query.profile_id) {
+        (Some(_), Some(_)) => {
+            return Err(Invalid::new("profile_id", "mailbox_id is given too", "Give one of the two").into());
+        }
+        (Some(id), None) => {
+            let id = MailboxId::parse(id)?;
+            if page.cursor.is_none()
+                && let Some(details) = store.mailbox(&id).await?
+            {
+                let filter = AlertFilter::Profile(details.stored.mailbox.profile_id);
+                of_profile = store.alerts(&filter, &page).await?.items;
+                of_profile.retain(|alert| alert.status == AlertStatus::Open);
+            }
+            AlertFilter::Mailbox(id)
+        }
+        (None, Some(id)) => AlertFilter::Profile(ProfileId::parse(id)?),
+        (None, None) => AlertFilter::Status(query.status.unwrap_or(AlertStatus::Open)),
     };
-    let alerts = app.engine.ports.mailboxes().alerts(&filter, &page).await?;
+    let mut alerts = store.alerts(&filter, &page).await?;
+    alerts.items.splice(0..0, of_profile);
     Ok(Json(Listing::of(alerts, |alert| alert)))
 }
 
@@ -163,6 +197,9 @@ pub async fn change_organization(
         process_emails_only_for_approved_queues: settings.process_emails_only_for_approved_queues,
         tenant_id: settings.tenant_id,
         recipients_per_hour: settings.recipients_per_hour,
+        outages: settings.outages,
+        warn_before_disabling: settings.warn_before_disabling,
+        notify_mailbox_owners: settings.notify_mailbox_owners,
     };
     organization.validate()?;
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Organization, "organization", fields);

@@ -15,6 +15,7 @@ use mailrail_domain::{
     delivery::Delivery,
     id::ProfileId,
     invalid::Invalid,
+    outage::OutageSettings,
     profile::{
         Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, ExchangeVersion, IncomingProtocol, IncomingServer,
         Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
@@ -141,6 +142,11 @@ pub struct ProfileInput {
     #[serde(default)]
     #[schema(value_type = String)]
     unknown_outcome: UnknownOutcome,
+    /// How outages of its servers are borne, where it is not as the organization has it: `hold_after_mailboxes`, 0 to 100,
+    /// and `recovery_probe`, `off`, `tell` or `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    outages: Option<OutageSettings>,
 }
 
 const fn connections() -> u16 {
@@ -201,6 +207,7 @@ impl From<StoredProfile> for ProfileView {
                 delete_after_processing: profile.delete_after_processing,
                 connection_timeout_seconds: profile.connection_timeout_seconds,
                 unknown_outcome: profile.unknown_outcome,
+                outages: profile.outages,
             },
         }
     }
@@ -239,6 +246,7 @@ impl ProfileInput {
             delete_after_processing: self.delete_after_processing,
             connection_timeout_seconds: self.connection_timeout_seconds,
             unknown_outcome: self.unknown_outcome,
+            outages: self.outages,
             created_at,
         };
         profile.validate()?;

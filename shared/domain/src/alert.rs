@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp,
     cause::{Cause, DeliveryError},
+    classification::classify,
     delivery::Delivery,
     evidence::Evidence,
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
+    outage::ProfileHealth,
     profile::EmailServerProfile,
     retry::{Outcome, RetryPolicy},
 };
@@ -53,6 +55,8 @@ pub enum AlertKind {
     TenantApprovalRequired,
     /// Email waits in Pending Send, because the mailbox may not send.
     EmailPendingSend,
+    /// The servers of a profile fail, and its mailboxes are held until they do not.
+    ProfileHeld,
     /// An error that is in no list.
     UnknownError,
 }
@@ -97,9 +101,10 @@ pub struct Alert {
     pub level: Level,
     /// Open or closed.
     pub status: AlertStatus,
-    /// The mailbox it concerns.
-    pub mailbox_id: MailboxId,
-    /// The profile of that mailbox.
+    /// The mailbox it concerns; `None` if it concerns the profile with all its mailboxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_id: Option<MailboxId>,
+    /// The profile, or that of the mailbox.
     pub profile_id: ProfileId,
     /// The delivery it concerns.
     pub delivery: Delivery,
@@ -162,7 +167,7 @@ impl Alert {
             kind,
             level: if outcome.retry_in_seconds.is_none() { Level::Error } else { Level::Warning },
             status: AlertStatus::Open,
-            mailbox_id: mailbox.id.clone(),
+            mailbox_id: Some(mailbox.id.clone()),
             profile_id: profile.id.clone(),
             delivery,
             text: format!("{what} because {}. {consequence}", reason(kind, error, profile)),
@@ -175,6 +180,34 @@ impl Alert {
         })
     }
 
+    /// The one alert of a held profile, instead of one for each of its mailboxes.
+    #[must_use]
+    pub fn of_hold(profile: &EmailServerProfile, health: &ProfileHealth, now: Timestamp) -> Self {
+        let kind = AlertKind::ProfileHeld;
+        let why = reason(classify(health.error.cause, profile.credentials).alert, &health.error, profile);
+        Self {
+            kind,
+            level: Level::Error,
+            status: AlertStatus::Open,
+            mailbox_id: None,
+            profile_id: profile.id.clone(),
+            delivery: health.delivery,
+            text: format!(
+                "The mailboxes of the email server profile {} are held because {why}, for {} of them so far. One mailbox \
+                 tries every 5 minutes; when that works, all go on by themselves and fetch what was missed. No mailbox is \
+                 disabled and no tries are spent.",
+                profile.name,
+                health.failing.len()
+            ),
+            resolution: resolution(classify(health.error.cause, profile.credentials).alert, profile),
+            cause: Some(health.error.cause),
+            evidence: Some(health.error.evidence.clone()),
+            count: 1,
+            first_seen: health.since,
+            last_seen: now,
+        }
+    }
+
     /// The alert of an email that cannot leave, because its mailbox may not send; `why` is the gate's reason.
     #[must_use]
     pub fn of_pending_send(mailbox: &Mailbox, why: &str, now: Timestamp) -> Self {
@@ -183,7 +216,7 @@ impl Alert {
             kind,
             level: Level::Warning,
             status: AlertStatus::Open,
-            mailbox_id: mailbox.id.clone(),
+            mailbox_id: Some(mailbox.id.clone()),
             profile_id: mailbox.profile_id.clone(),
             delivery: Delivery::OutgoingEmail,
             text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", mailbox.name),
@@ -245,6 +278,7 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
             "the email address of the mailbox requires an approval by the tenant's administrator".into()
         }
         AlertKind::EmailPendingSend => "it may not send".into(),
+        AlertKind::ProfileHeld => "the email server profile is held".into(),
         AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
     }
 }
@@ -300,6 +334,7 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
             "Have the tenant's administrator approve the email address of the mailbox. Exchange Online asks for it whatever the organization's settings are, because the approval takes the place of credentials.".to_owned(),
         ],
         AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
+        AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
         AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
     }
 }

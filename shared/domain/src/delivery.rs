@@ -105,6 +105,9 @@ pub struct DeliveryState {
     /// where its numbers look right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Minutes between two probes, if it was disabled by a passing fault and is probed until it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_minutes: Option<u16>,
     /// How often it has been disabled; names the notice of each disabling.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times_disabled: u32,
@@ -122,6 +125,13 @@ impl DeliveryState {
         Self { method, ..Self::default() }
     }
 
+    /// The interval under which it stands in the schedule, where `interval_minutes` is that of its mailbox; `None` if it
+    /// does not.
+    #[must_use]
+    pub fn scheduled(&self, interval_minutes: u16) -> Option<u16> {
+        if self.enabled { Some(interval_minutes) } else { self.recovery_minutes }
+    }
+
     /// The state after a person enabled the delivery: counts start at zero, history of success stays.
     #[must_use]
     pub fn re_enabled(&self) -> Self {
@@ -133,6 +143,7 @@ impl DeliveryState {
             postponed_until: None,
             open_alerts: Vec::new(),
             last_run: None,
+            recovery_minutes: None,
             ..self.clone()
         }
     }

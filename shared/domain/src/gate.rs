@@ -17,6 +17,8 @@ pub enum Gate {
     Open,
     /// Not yet: a gap runs, or it ran a moment ago. Not a failure; the wake is dropped.
     NotYet(Timestamp),
+    /// It is disabled, and may be tried to see whether it works again.
+    Probe,
     /// It may not until somebody acts; the reason is a clause for a sentence.
     Closed(&'static str),
 }
@@ -31,19 +33,28 @@ pub fn gate(state: &DeliveryState, interval_minutes: u16, now: Timestamp) -> Gat
         SynchronizationMethod::ServerSideSynchronization => {}
     }
     if !state.enabled {
-        return Gate::Closed("it is disabled");
+        return match state.recovery_minutes {
+            None => Gate::Closed("it is disabled"),
+            Some(minutes) => match due(state.last_run, minutes).filter(|at| *at > now) {
+                Some(at) => Gate::NotYet(at),
+                None => Gate::Probe,
+            },
+        };
     }
     if let Some(until) = state.postponed_until.filter(|until| *until > now) {
         return Gate::NotYet(until);
     }
-    let polled_again = state.last_success.and(state.last_run).map(|last| {
-        let least = (i64::from(interval_minutes) * 60 - EARLY_SECONDS).max(0);
-        seconds_after(last, least)
-    });
+    let polled_again = due(state.last_success.and(state.last_run), interval_minutes);
     match polled_again.filter(|at| *at > now && state.postponed_until.is_none()) {
         Some(at) => Gate::NotYet(at),
         None => Gate::Open,
     }
+}
+
+/// When a run is due again that began at `last`; a little early is in time.
+fn due(last: Option<Timestamp>, interval_minutes: u16) -> Option<Timestamp> {
+    let least = (i64::from(interval_minutes) * 60 - EARLY_SECONDS).max(0);
+    last.map(|last| seconds_after(last, least))
 }
 
 #[cfg(test)]
@@ -65,6 +76,13 @@ mod tests {
         assert!(matches!(gate(&disabled, 5, at(0)), Gate::Closed(_)));
         let unconfigured = DeliveryState { method: SynchronizationMethod::None, ..enabled() };
         assert!(matches!(gate(&unconfigured, 5, at(0)), Gate::Closed(_)));
+    }
+
+    #[test]
+    fn a_disabled_delivery_that_is_to_recover_is_probed_at_its_interval() {
+        let disabled = DeliveryState { enabled: false, recovery_minutes: Some(15), last_run: Some(at(0)), ..enabled() };
+        assert!(matches!(gate(&disabled, 5, at(300)), Gate::NotYet(_)));
+        assert_eq!(gate(&disabled, 5, at(15 * 60)), Gate::Probe);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod mailbox;
 pub mod mailbox_test;
 pub mod notice;
 pub mod organization;
+pub mod outage;
 pub mod position;
 pub mod profile;
 pub mod quarantine;

@@ -1,4 +1,4 @@
-//! Notices: what the owner of an email server profile is told by email when a mailbox was disabled.
+//! Notices: what the owner of an email server profile is told by email, when a mailbox was disabled and around it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,10 @@ use crate::{
     address::EmailAddress,
     alert::Alert,
     delivery::Delivery,
+    evidence::Evidence,
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
+    outage::is_outage,
     profile::EmailServerProfile,
     retry::Outcome,
     seconds_after,
@@ -18,6 +20,10 @@ use crate::{
 const WAIT_SECONDS_MIN: i64 = 60;
 /// Longest wait, in seconds. A notice is never given up.
 const WAIT_SECONDS_MAX: i64 = 3_600;
+/// Notices of one kind and profile from which on a digest takes their place.
+pub const DIGEST_FROM: usize = 5;
+/// Mailboxes that a digest names.
+const DIGEST_NAMES_MAX: usize = 50;
 /// Doublings after which the wait has reached its longest.
 const DOUBLINGS_MAX: u32 = 6;
 
@@ -31,15 +37,42 @@ pub enum NoticeStatus {
     Sent,
 }
 
+/// What a notice tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeKind {
+    /// A delivery was disabled.
+    #[default]
+    Disabled,
+    /// A delivery will be disabled if two more tries fail.
+    Warning,
+    /// What was told of works again.
+    Recovered,
+    /// A profile is held.
+    Held,
+    /// A profile is held no more.
+    Released,
+}
+
 /// A notice, written in the same transaction as the disabling that it tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The same for the same disabling, so that one disabling is one notice.
     pub id: String,
+    /// What it tells of.
+    #[serde(default)]
+    pub kind: NoticeKind,
     /// Whom it goes to.
     pub to: EmailAddress,
-    /// The mailbox that was disabled.
-    pub mailbox_id: MailboxId,
+    /// Who gets a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_to: Option<EmailAddress>,
+    /// The mailbox that it is about; `None` if it is about a profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_id: Option<MailboxId>,
+    /// The name of that mailbox, or of the profile.
+    #[serde(default)]
+    pub about: String,
     /// Its profile.
     pub profile_id: ProfileId,
     /// The delivery that was disabled.
@@ -76,14 +109,134 @@ impl Notice {
         alert: &Alert,
         now: Timestamp,
     ) -> Self {
+        let id = format!("{}-{}-{}", mailbox.id, delivery.as_str(), outcome.state.times_disabled);
+        let subject = format!("The mailbox {} has been disabled for {}", mailbox.name, delivery.purpose());
+        let text = text(mailbox, profile, outcome, alert, now);
+        Self::of_mailbox(id, NoticeKind::Disabled, mailbox, profile, delivery, subject, text, now)
+    }
+
+    /// The notice of a delivery that two more failures will disable; `alert` is that of its last failure.
+    #[must_use]
+    pub fn of_warning(
+        mailbox: &Mailbox,
+        profile: &EmailServerProfile,
+        delivery: Delivery,
+        outcome: &Outcome,
+        alert: &Alert,
+        now: Timestamp,
+    ) -> Self {
+        let since = outcome.state.failing_since.unwrap_or(now).timestamp();
+        let id = format!("{}-{}-warning-{since}", mailbox.id, delivery.as_str());
+        let subject = format!("The mailbox {} is about to be disabled for {}", mailbox.name, delivery.purpose());
+        let text = format!(
+            "Two tries are left, about ten minutes; then the mailbox is disabled.\n\n{}",
+            text(mailbox, profile, outcome, alert, now)
+        );
+        Self::of_mailbox(id, NoticeKind::Warning, mailbox, profile, delivery, subject, text, now)
+    }
+
+    /// The notice that a delivery works again of which an owner was warned, or which was disabled. `resumed` tells
+    /// whether it goes on by itself.
+    #[must_use]
+    pub fn of_recovery(
+        mailbox: &Mailbox,
+        profile: &EmailServerProfile,
+        delivery: Delivery,
+        since: Timestamp,
+        resumed: bool,
+        now: Timestamp,
+    ) -> Self {
+        let id = format!("{}-{}-recovered-{}", mailbox.id, delivery.as_str(), since.timestamp());
+        let subject = format!("The mailbox {} works again for {}", mailbox.name, delivery.purpose());
+        let next = if resumed {
+            "It goes on by itself and fetches what was missed. There is nothing to do."
+        } else {
+            "It is disabled still: test and enable the mailbox, and what was missed is fetched."
+        };
+        let text = format!(
+            "The server answers again for the mailbox {} <{}>, which had failed since {}.\n\n{next}\n",
+            mailbox.name,
+            mailbox.address_text(),
+            moment(since)
+        );
+        Self::of_mailbox(id, NoticeKind::Recovered, mailbox, profile, delivery, subject, text, now)
+    }
+
+    /// The one notice of a held profile.
+    #[must_use]
+    pub fn of_hold(profile: &EmailServerProfile, alert: &Alert, now: Timestamp) -> Self {
+        let subject = format!("The mailboxes of the email server profile {} are held", profile.name);
+        let mut text = format!("{}\n", alert.text);
+        if let Some(evidence) = &alert.evidence {
+            text.push_str(&words(evidence));
+        }
+        text.push_str(&steps(&alert.resolution));
+        Self::of_profile(NoticeKind::Held, profile, alert, subject, text, now)
+    }
+
+    /// The notice that a profile is held no more.
+    #[must_use]
+    pub fn of_release(profile: &EmailServerProfile, alert: &Alert, now: Timestamp) -> Self {
+        let subject = format!("The mailboxes of the email server profile {} go on", profile.name);
+        let text = format!(
+            "The servers of the email server profile {} answer again. All its mailboxes go on by themselves and fetch what \
+             was missed since {}. There is nothing to do.\n",
+            profile.name,
+            moment(alert.first_seen)
+        );
+        Self::of_profile(NoticeKind::Released, profile, alert, subject, text, now)
+    }
+
+    /// One notice for many of the same kind, about mailboxes of the same profile: the names of the first, and the text of
+    /// one as an example. It is never stored; each of the many is marked as sent.
+    #[must_use]
+    pub fn digest(of: &[Self]) -> Option<Self> {
+        let first = of.first()?;
+        let what = match first.kind {
+            NoticeKind::Disabled => format!("have been disabled for {}", first.delivery.purpose()),
+            NoticeKind::Warning => format!("are about to be disabled for {}", first.delivery.purpose()),
+            NoticeKind::Recovered => format!("work again for {}", first.delivery.purpose()),
+            NoticeKind::Held | NoticeKind::Released => return None,
+        };
+        let mut text = format!("{} mailboxes {what}:\n\n", of.len());
+        for notice in of.iter().take(DIGEST_NAMES_MAX) {
+            text.push_str(&format!("  - {}\n", notice.about));
+        }
+        if of.len() > DIGEST_NAMES_MAX {
+            text.push_str(&format!("  and {} more; the console lists them all\n", of.len() - DIGEST_NAMES_MAX));
+        }
+        text.push_str(&format!("\nOf the first of them:\n\n{}", first.text));
+        Some(Self {
+            id: format!("digest-{}", first.id),
+            subject: format!("{} mailboxes {what}", of.len()),
+            copy_to: None,
+            text,
+            ..first.clone()
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)] // what a notice is made of, given once from each kind
+    fn of_mailbox(
+        id: String,
+        kind: NoticeKind,
+        mailbox: &Mailbox,
+        profile: &EmailServerProfile,
+        delivery: Delivery,
+        subject: String,
+        text: String,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            id: format!("{}-{}-{}", mailbox.id, delivery.as_str(), outcome.state.times_disabled),
+            id,
+            kind,
             to: profile.owner_address.clone(),
-            mailbox_id: mailbox.id.clone(),
+            copy_to: None,
+            mailbox_id: Some(mailbox.id.clone()),
+            about: format!("{} <{}>", mailbox.name, mailbox.address_text()),
             profile_id: profile.id.clone(),
             delivery,
-            subject: format!("The mailbox {} has been disabled for {}", mailbox.name, delivery.purpose()),
-            text: text(mailbox, profile, outcome, alert, now),
+            subject,
+            text,
             status: NoticeStatus::Pending,
             attempts: 0,
             next_attempt: now,
@@ -91,6 +244,49 @@ impl Notice {
             created_at: now,
             sent_at: None,
         }
+    }
+
+    fn of_profile(
+        kind: NoticeKind,
+        profile: &EmailServerProfile,
+        alert: &Alert,
+        subject: String,
+        text: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: format!("{}-{kind:?}-{}", profile.id, alert.first_seen.timestamp()).to_lowercase(),
+            kind,
+            to: profile.owner_address.clone(),
+            copy_to: None,
+            mailbox_id: None,
+            about: profile.name.clone(),
+            profile_id: profile.id.clone(),
+            delivery: alert.delivery,
+            subject,
+            text,
+            status: NoticeStatus::Pending,
+            attempts: 0,
+            next_attempt: now,
+            last_error: None,
+            created_at: now,
+            sent_at: None,
+        }
+    }
+
+    /// The same, put off for a gap between two tries and a little if the server was the reason: others of the profile
+    /// will follow within that time, and one digest tells of all.
+    #[must_use]
+    pub fn gathered(self, outcome: &Outcome, gap_seconds: u32) -> Self {
+        let shared = outcome.verdict.is_some_and(|verdict| is_outage(&verdict));
+        let wait = if shared { i64::from(gap_seconds) * 6 / 5 } else { 0 };
+        Self { next_attempt: seconds_after(self.next_attempt, wait), ..self }
+    }
+
+    /// The same with a copy to the mailbox that it is about.
+    #[must_use]
+    pub fn copied(self, mailbox: &Mailbox) -> Self {
+        Self { copy_to: mailbox.address.clone(), ..self }
     }
 
     /// Our own Message-ID, the same at every try, so that a second copy is recognized as one.
@@ -125,7 +321,6 @@ impl Notice {
 }
 
 fn text(mailbox: &Mailbox, profile: &EmailServerProfile, outcome: &Outcome, alert: &Alert, now: Timestamp) -> String {
-    let moment = |at: Timestamp| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let since = outcome.state.failing_since.unwrap_or(now);
     let mut text = format!("{}\n\n", alert.text);
     text.push_str(&format!("Mailbox:              {} <{}>\n", mailbox.name, mailbox.address_text()));
@@ -136,21 +331,28 @@ fn text(mailbox: &Mailbox, profile: &EmailServerProfile, outcome: &Outcome, aler
         text.push_str(&format!("Failures in a row:    {}\n", outcome.state.transient_failure_count));
     }
     if let Some(evidence) = &alert.evidence {
-        let codes: Vec<&str> = [&evidence.code, &evidence.detail].into_iter().flatten().map(String::as_str).collect();
-        let separator = if codes.is_empty() { "" } else { " " };
-        text.push_str(&format!(
-            "\nThe server's words, while {}:\n  {}{separator}{}\n",
-            evidence.stage.doing(),
-            codes.join(" "),
-            evidence.words
-        ));
+        text.push_str(&words(evidence));
     }
-    text.push_str("\nWhat to do:\n");
-    for (number, step) in (1..).zip(&alert.resolution) {
-        text.push_str(&format!("  {number}. {step}\n"));
-    }
+    text.push_str(&steps(&alert.resolution));
     text.push_str("\nNothing is lost: what arrives in the meantime is fetched once the delivery is enabled again.\n");
     text
+}
+
+fn moment(at: Timestamp) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn words(evidence: &Evidence) -> String {
+    let codes: Vec<&str> = [&evidence.code, &evidence.detail].into_iter().flatten().map(String::as_str).collect();
+    let separator = if codes.is_empty() { "" } else { " " };
+    let stage = evidence.stage.doing();
+    format!("\nThe server's words, while {stage}:\n  {}{separator}{}\n", codes.join(" "), evidence.words)
+}
+
+fn steps(resolution: &[String]) -> String {
+    let steps: String =
+        (1..).zip(resolution).map(|(number, step): (usize, _)| format!("  {number}. {step}\n")).collect();
+    format!("\nWhat to do:\n{steps}")
 }
 
 #[cfg(test)]
@@ -158,7 +360,7 @@ mod tests {
     use super::*;
     use crate::{
         cause::{Cause, CredentialSource, DeliveryError},
-        evidence::{Evidence, Stage},
+        evidence::Stage,
         retry::{Attempt, RetryPolicy, settle},
     };
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{configuration, id::MailboxId, invalid::Invalid};
+use crate::{configuration, id::MailboxId, invalid::Invalid, outage::OutageSettings};
 
 /// Most recipients of one mailbox within an hour that a limit may allow: Exchange Online's for a whole day.
 pub const RECIPIENTS_PER_HOUR_MAX: u32 = 10_000;
@@ -25,6 +25,12 @@ pub struct Organization {
     pub tenant_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour: this is no system for mass mail (source page).
     pub recipients_per_hour: u32,
+    /// How outages of servers are borne, where a profile says nothing else.
+    pub outages: OutageSettings,
+    /// Whether an owner is told at the eighth failure in a row, two before the last.
+    pub warn_before_disabling: bool,
+    /// Whether a mailbox's own address is told what the owner of its profile is told.
+    pub notify_mailbox_owners: bool,
 }
 
 impl Default for Organization {
@@ -35,6 +41,9 @@ impl Default for Organization {
             process_emails_only_for_approved_queues: true,
             tenant_id: None,
             recipients_per_hour: RECIPIENTS_PER_HOUR,
+            outages: OutageSettings::default(),
+            warn_before_disabling: true,
+            notify_mailbox_owners: false,
         }
     }
 }
@@ -45,6 +54,7 @@ impl Organization {
         if let Some(tenant) = &self.tenant_id {
             configuration::validate_tenant("tenant_id", tenant)?;
         }
+        self.outages.validate().map_err(|invalid| invalid.within("outages"))?;
         if (1..=RECIPIENTS_PER_HOUR_MAX).contains(&self.recipients_per_hour) {
             return Ok(());
         }

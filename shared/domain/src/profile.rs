@@ -8,6 +8,7 @@ use crate::{
     cause::CredentialSource,
     id::ProfileId,
     invalid::{Invalid, excerpt},
+    outage::OutageSettings,
 };
 
 /// Longest name of a profile or mailbox, in characters (source system: 100).
@@ -195,6 +196,9 @@ pub struct EmailServerProfile {
     /// What to do with an email whose fate is unknown.
     #[serde(default)]
     pub unknown_outcome: UnknownOutcome,
+    /// How outages of its servers are borne, where it is not as the organization has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outages: Option<OutageSettings>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -222,6 +226,9 @@ impl EmailServerProfile {
                 "the profile's own credentials are to be used and there is no user name",
                 "Give username and password, or set credentials to mailbox",
             ));
+        }
+        if let Some(outages) = &self.outages {
+            outages.validate().map_err(|invalid| invalid.within("outages"))?;
         }
         validate_range(
             "minimum_polling_interval_minutes",
@@ -298,6 +305,7 @@ pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
         delete_after_processing: false,
         connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
         unknown_outcome: UnknownOutcome::Hold,
+        outages: None,
         created_at,
     };
     let mailbox = Mailbox {

@@ -187,6 +187,7 @@ fn failed(
         last_run: Some(started),
         open_alerts,
         times_disabled: before.times_disabled + u32::from(disabled),
+        recovery_minutes: None,
         ..before.clone()
     };
     Outcome {

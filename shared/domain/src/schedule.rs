@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{Timestamp, delivery::Delivery, id::MailboxId, profile::POLLING_MINUTES_MAX};
 
 /// Intervals that a wheel exists for, in minutes. Others are rounded up, so that a tick asks for at most this many.
-pub const INTERVALS_MINUTES: [u16; 14] = [1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 240, 480, 720, POLLING_MINUTES_MAX];
+pub const INTERVALS_MINUTES: [u16; 15] = [1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 240, 360, 480, 720, POLLING_MINUTES_MAX];
 
 /// A place on a wheel: every delivery here is due in the same minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

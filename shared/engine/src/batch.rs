@@ -4,7 +4,8 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use mailrail_domain::{
-    Timestamp, delivery::Delivery, id::ProfileId, organization::Organization, profile::EmailServerProfile,
+    Timestamp, delivery::Delivery, id::ProfileId, organization::Organization, outage::OutageSettings,
+    profile::EmailServerProfile,
 };
 use tokio::{
     sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore},
@@ -15,7 +16,7 @@ use crate::{
     Deadline, Engine,
     limits::{CONNECTIONS_BUSY_SECONDS, DEADLINE_MARGIN, GIVE_UP_MARGIN, LEASE_MARGIN, MAILBOXES_AT_ONCE},
     outage::Outage,
-    ports::{Directory, MailboxQueue, MailboxStore, Ports, StoredProfile, Wake},
+    ports::{Directory, HealthStore, MailboxQueue, MailboxStore, Ports, StoredHealth, StoredProfile, Wake},
 };
 
 /// What became of one wake.
@@ -50,6 +51,10 @@ pub(crate) struct Profiles {
 #[derive(Debug)]
 pub(crate) struct ProfileInUse {
     pub stored: StoredProfile,
+    /// How outages of its servers are borne.
+    pub outages: OutageSettings,
+    /// What was known of its servers when the batch began; read only where the profile may be held.
+    pub health: Option<StoredHealth>,
     connections: Arc<Semaphore>,
     place: Place,
 }
@@ -190,7 +195,15 @@ impl<P: Ports> Engine<P> {
                 let connections = stored.profile.maximum_concurrent_connections;
                 let place = self.place(id, connections, deadline).await?;
                 let connections = Arc::new(Semaphore::new(share(connections, self.settings.invocations_max)));
-                Some(Arc::new(ProfileInUse { stored, connections, place }))
+                let outages = match stored.profile.outages {
+                    Some(outages) => outages,
+                    None => self.organization_of(profiles).await?.outages,
+                };
+                let health = match outages.hold_after_mailboxes {
+                    0 => None,
+                    _ => self.ports.mailboxes().health(id).await?,
+                };
+                Some(Arc::new(ProfileInUse { stored, outages, health, connections, place }))
             }
         };
         known.insert(id.clone(), in_use.clone());

@@ -7,6 +7,7 @@
 pub mod access;
 mod admission;
 pub mod batch;
+mod calm;
 pub mod enqueue;
 pub mod limits;
 pub mod mime;

@@ -29,6 +29,12 @@ pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
 pub const TEST_BUSY_SECONDS: u32 = 15;
 /// Times that the result of a test is written again when something else of the delivery was written meanwhile.
 pub const TEST_WRITES_MAX: usize = 5;
+/// Times that what a run says of a profile's servers is written again when another run wrote meanwhile.
+pub const HEALTH_WRITES_MAX: usize = 5;
+/// Pending notices that are looked through for those that are one digest.
+pub const NOTICES_PENDING_MAX: usize = 5_000;
+/// Notices that are marked at once, where a digest was sent for many.
+pub const NOTICES_AT_ONCE: usize = 16;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

@@ -1,15 +1,18 @@
 //! Sending the notices that wait, each once, from the organization's notice mailbox.
 
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{
     address::EmailAddress,
     delivery::Delivery,
     email::{ContentReply, RecipientReply},
-    notice::{Notice, NoticeStatus},
+    notice::{DIGEST_FROM, Notice, NoticeStatus},
 };
 
 use crate::{
     Deadline, Engine,
-    limits::{DEADLINE_MARGIN, NOTICES_PER_RUN},
+    limits::{DEADLINE_MARGIN, NOTICES_AT_ONCE, NOTICES_PENDING_MAX, NOTICES_PER_RUN},
     mime::{Composition, compose, dated},
     outage::Outage,
     ports::{
@@ -28,43 +31,40 @@ pub struct Notified {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Sends the notices that are due. A notice that cannot be sent stays pending, with the reason, and is tried again.
+    /// Sends the notices that are due, those of many mailboxes of a profile as one digest. A notice that cannot be sent
+    /// stays pending, with the reason, and is tried again.
     pub async fn notify(&self, deadline: Deadline) -> Result<Notified, Outage> {
-        let page = PageRequest { limit: NOTICES_PER_RUN, cursor: None };
-        let pending = self.ports.mailboxes().notices(NoticeStatus::Pending, &page).await?.items;
-        let now = self.now();
-        let due: Vec<Notice> = pending.into_iter().filter(|notice| notice.next_attempt <= now).collect();
+        let groups = self.due_groups().await?;
         let mut notified = Notified::default();
-        if due.is_empty() {
+        if groups.is_empty() {
             return Ok(notified);
         }
         let mut sender = self.notice_sender().await?;
-        for notice in due {
+        for group in groups.into_iter().take(NOTICES_PER_RUN) {
             if deadline.is_within(DEADLINE_MARGIN) {
                 break;
             }
             // Counted before it is tried, so that a crash in between neither loops without a pause nor loses it.
             let why = sender.as_ref().err().map_or("the sending was cut off".to_owned(), Clone::clone);
-            let counted = notice.not_sent(&why, self.now());
-            if !self.ports.mailboxes().update_notice(&counted, notice.attempts).await? {
-                continue;
-            }
-            let Ok((from, session)) = &mut sender else {
-                tracing::error!(notice = notice.id, why, "a notice waits");
-                notified.waiting += 1;
+            let now = self.now();
+            let counted = self.mark(group, |notice| notice.not_sent(&why, now)).await?;
+            let Some(notice) = told(&counted) else {
                 continue;
             };
-            let result = self.hand_over_notice(from, session, &notice).await;
-            let after = match &result {
-                Ok(()) => Notice { attempts: counted.attempts, ..notice.sent(self.now()) },
-                Err(why) => Notice { last_error: Some(why.clone()), ..counted.clone() },
+            let result = match &mut sender {
+                Ok((from, session)) => self.hand_over_notice(from, session, &notice).await,
+                Err(why) => Err(why.clone()),
             };
-            self.ports.mailboxes().update_notice(&after, counted.attempts).await?;
+            let now = self.now();
             match result {
-                Ok(()) => notified.sent += 1,
+                Ok(()) => {
+                    notified.sent += 1;
+                    self.mark(counted, |notice| Notice { attempts: notice.attempts, ..notice.sent(now) }).await?;
+                }
                 Err(why) => {
                     tracing::error!(notice = notice.id, why, "a notice waits");
                     notified.waiting += 1;
+                    self.mark(counted, |notice| Notice { last_error: Some(why.clone()), ..notice.clone() }).await?;
                 }
             }
         }
@@ -72,6 +72,50 @@ impl<P: Ports> Engine<P> {
             session.close().await;
         }
         Ok(notified)
+    }
+
+    /// The notices to send now: each by itself, or, where many of one kind are pending for a profile and one of them is
+    /// due, all of these together.
+    async fn due_groups(&self) -> Result<Vec<Vec<Notice>>, Outage> {
+        let now = self.now();
+        let mut pending: Vec<Notice> = Vec::new();
+        let mut page = PageRequest { limit: NOTICES_PER_RUN, cursor: None };
+        while pending.len() < NOTICES_PENDING_MAX {
+            let found = self.ports.mailboxes().notices(NoticeStatus::Pending, &page).await?;
+            pending.extend(found.items);
+            page.cursor = found.cursor;
+            // They come in the order in which they are due: without one that is, none of them is sent.
+            if page.cursor.is_none() || pending.first().is_none_or(|first| first.next_attempt > now) {
+                break;
+            }
+        }
+        let mut groups: BTreeMap<_, Vec<Notice>> = BTreeMap::new();
+        for notice in pending {
+            let same = (notice.profile_id.clone(), notice.kind, notice.delivery, notice.to.clone());
+            groups.entry(same).or_default().push(notice);
+        }
+        let mut due = Vec::new();
+        for group in groups.into_values() {
+            let some_are_due = group.iter().any(|notice| notice.next_attempt <= now);
+            if some_are_due && group.len() >= DIGEST_FROM {
+                due.push(group);
+            } else {
+                due.extend(group.into_iter().filter(|notice| notice.next_attempt <= now).map(|notice| vec![notice]));
+            }
+        }
+        due.sort_by_key(|group| group.iter().map(|notice| notice.next_attempt).min());
+        Ok(due)
+    }
+
+    /// Changes notices, each unless somebody else did meanwhile; those that were changed, as they are then.
+    async fn mark(&self, notices: Vec<Notice>, change: impl Fn(&Notice) -> Notice) -> Result<Vec<Notice>, Outage> {
+        let changes: Vec<(u32, Notice)> = notices.iter().map(|notice| (notice.attempts, change(notice))).collect();
+        let marked = stream::iter(changes).map(|(attempts, after)| async move {
+            let is_ours = self.ports.mailboxes().update_notice(&after, attempts).await?;
+            Ok(is_ours.then_some(after))
+        });
+        let marked: Vec<Option<Notice>> = marked.buffered(NOTICES_AT_ONCE).try_collect().await?;
+        Ok(marked.into_iter().flatten().collect())
     }
 
     /// The notice mailbox's address and a session that sends for it, or why there is none.
@@ -114,7 +158,7 @@ impl<P: Ports> Engine<P> {
         session: &mut <P::Outgoing as OutgoingServers>::Session,
         notice: &Notice,
     ) -> Result<(), String> {
-        let to = [notice.to.clone()];
+        let to: Vec<EmailAddress> = [Some(notice.to.clone()), notice.copy_to.clone()].into_iter().flatten().collect();
         let message_id = notice.message_id();
         let raw = compose(&Composition {
             from: Some(("Mailrail", from)),
@@ -128,7 +172,8 @@ impl<P: Ports> Engine<P> {
         let reply = session.envelope(from, &to).await.map_err(|error| error.to_string())?;
         let refusal = match reply {
             EnvelopeReply::EmailRefused(evidence) => Some(evidence),
-            EnvelopeReply::Recipients(replies) => replies.into_iter().find_map(|(_, reply)| match reply {
+            // The owner is whom it is for; a mailbox that cannot be reached gets no copy.
+            EnvelopeReply::Recipients(replies) => replies.into_iter().take(1).find_map(|(_, reply)| match reply {
                 RecipientReply::Accepted => None,
                 RecipientReply::Refused(evidence) | RecipientReply::Deferred(evidence) => Some(evidence),
             }),
@@ -145,4 +190,9 @@ impl<P: Ports> Engine<P> {
             ContentReply::NotSent => Err("no recipient was accepted".to_owned()),
         }
     }
+}
+
+/// What is sent for notices: the one, or their digest.
+fn told(notices: &[Notice]) -> Option<Notice> {
+    if notices.len() >= DIGEST_FROM { Notice::digest(notices) } else { notices.first().cloned() }
 }

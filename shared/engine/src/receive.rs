@@ -11,6 +11,7 @@ use mailrail_domain::{
     gate::{Gate, gate},
     id::MailboxId,
     mailbox::MailboxKind,
+    outage::Turn,
     position::{Position, SeenUidls, hex, source},
     profile::{IncomingProtocol, IncomingServer},
     quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
@@ -87,12 +88,19 @@ impl<P: Ports> Engine<P> {
             return Err(Outage::new("the mailbox's email server profile is missing from the table"));
         };
         let interval = self.interval(Delivery::IncomingEmail, profile.profile());
-        if gate(&row.state, interval, self.now()) != Gate::Open {
-            return Ok(());
-        }
-        if let Some(error) = refusal(&row.mailbox, profile.profile(), self.organization_of(profiles).await?) {
+        let is_probe = match gate(&row.state, interval, self.now()) {
+            Gate::Open => false,
+            Gate::Probe => true,
+            Gate::NotYet(_) | Gate::Closed(_) => return Ok(()),
+        };
+        let organization = self.organization_of(profiles).await?;
+        if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
             let ended = Ended { position: None, more: false, result: Err(error) };
-            return self.settle(&row, profile.profile(), &row.claim, ended, self.now()).await;
+            return self.settle(&row, &profile, organization, &row.claim, ended, self.now()).await;
+        }
+        let turn = self.turn(&profile).await?;
+        if turn == Turn::Held {
+            return Ok(());
         }
         let Some(incoming) = profile.profile().incoming.clone() else {
             return Ok(());
@@ -102,6 +110,9 @@ impl<P: Ports> Engine<P> {
         };
         if deadline.is_within(DEADLINE_MARGIN) {
             return Err(Outage::new("no time was left for a connection of the profile"));
+        }
+        if is_probe {
+            return self.probe(&row, &profile).await;
         }
         let source = source(&incoming, row.mailbox.sign_in_name());
         if row.state.source.as_ref().is_some_and(|known| *known != source) {
@@ -136,7 +147,7 @@ impl<P: Ports> Engine<P> {
             row.state.failing_since = None;
         }
         let ended = Ended { position, more: result == Ok(true), result: result.map(|_| ()) };
-        self.settle(&row, profile.profile(), &claim, ended, started).await
+        self.settle_turn(&row, &profile, organization, &claim, ended, started, turn).await
     }
 
     /// Takes the lease unless the run has it. Reading without it would be harmless, but twice the work, and POP3 allows

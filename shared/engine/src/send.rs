@@ -13,6 +13,7 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
     gate::{Gate, gate},
     id::MailboxId,
+    outage::Turn,
     profile::UnknownOutcome,
     seconds_after,
 };
@@ -42,17 +43,18 @@ impl<P: Ports> Engine<P> {
             return Ok(());
         };
         let now = self.now();
-        let closed = match gate(&row.state, 0, now) {
-            Gate::Open => None,
+        let (closed, is_probe) = match gate(&row.state, 0, now) {
+            Gate::Open => (None, false),
+            Gate::Probe => (None, true),
             Gate::NotYet(_) => return Ok(()),
-            Gate::Closed(why) => Some(why),
+            Gate::Closed(why) => (Some(why), false),
         };
         let mut due = self.due_of_outbox(&wake.mailbox, now).await?;
         // What was never tried goes before what the server hung up at.
         due.sort_by_key(|stored| stored.email.outgoing.as_ref().and_then(|outgoing| outgoing.next_attempt));
         let full = due.len() > SENDS_PER_RUN;
         due.truncate(SENDS_PER_RUN);
-        if due.is_empty() {
+        if due.is_empty() && !is_probe {
             return Ok(());
         }
         let Some(profile) = self.profile_of(profiles, &row.mailbox.profile_id, deadline).await? else {
@@ -61,15 +63,23 @@ impl<P: Ports> Engine<P> {
         if let Some(why) = closed {
             return self.say_why_it_waits(&row, &profile, why, now).await;
         }
-        if let Some(error) = refusal(&row.mailbox, profile.profile(), self.organization_of(profiles).await?) {
+        let organization = self.organization_of(profiles).await?;
+        if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
             let ended = Ended { position: None, more: false, result: Err(error) };
-            return self.settle(&row, profile.profile(), &row.claim, ended, now).await;
+            return self.settle(&row, &profile, organization, &row.claim, ended, now).await;
+        }
+        let turn = self.turn(&profile).await?;
+        if turn == Turn::Held {
+            return Ok(());
         }
         let Some(_connection) = profile.connection().await else {
             return self.put_back(wake).await;
         };
         if deadline.is_within(DEADLINE_MARGIN) {
             return Err(Outage::new("no time was left for a connection of the profile"));
+        }
+        if is_probe {
+            return self.probe(&row, &profile).await;
         }
         let until = deadline.as_of(now, LEASE_MARGIN);
         let Some(claim) = self.ports.mailboxes().lease(&row.claim, until, now).await? else {
@@ -84,7 +94,7 @@ impl<P: Ports> Engine<P> {
             row.state.failing_since = None;
         }
         let ended = Ended { position: None, more: full || handed.cut_short, result };
-        self.settle(&row, profile.profile(), &claim, ended, now).await?;
+        self.settle_turn(&row, &profile, organization, &claim, ended, now, turn).await?;
         if handed.deferred {
             let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);
             self.ports.queue().send(Delivery::OutgoingEmail, std::slice::from_ref(wake), delay).await?;

@@ -4,20 +4,27 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertChange},
     cause::DeliveryError,
+    classification::{Permanence, classify},
     delivery::Delivery,
     notice::Notice,
+    organization::Organization,
+    outage::{RecoveryProbe, Turn, is_outage, next_recovery_minutes},
     position::Position,
     profile::EmailServerProfile,
-    retry::{self, Attempt, Outcome},
+    retry::{self, Attempt, Outcome, RetryPolicy},
     schedule,
 };
 
 use crate::{
     Engine,
+    batch::ProfileInUse,
     limits::{GO_ON_SECONDS, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,
     ports::{AlertWrite, Claim, DeliveryRow, MailboxQueue, MailboxStore, Ports, Settlement, Wake},
 };
+
+/// Failures that are left when an owner is warned: at the eighth of ten.
+const LEFT_AT_WARNING: u32 = 2;
 
 /// What a run came to.
 pub(crate) struct Ended {
@@ -30,16 +37,50 @@ pub(crate) struct Ended {
 }
 
 impl<P: Ports> Engine<P> {
+    /// Ends a run whose profile may be held: a probe that its servers fail spends no try of the mailbox, and what was
+    /// seen of the servers is noted for the others.
+    #[allow(clippy::too_many_arguments)] // what a run has at its end
+    pub(crate) async fn settle_turn(
+        &self,
+        row: &DeliveryRow,
+        profile: &ProfileInUse,
+        organization: &Organization,
+        claim: &Claim,
+        ended: Ended,
+        started: Timestamp,
+        turn: Turn,
+    ) -> Result<(), Outage> {
+        let result = ended.result.clone();
+        let is_outage = |error: &DeliveryError| is_outage(&classify(error.cause, profile.profile().credentials));
+        if turn == Turn::Probe && result.as_ref().err().is_some_and(is_outage) {
+            // Written back as it was, which gives the lease back.
+            let settlement = Settlement {
+                state: row.state.clone(),
+                position: ended.position,
+                alerts: Vec::new(),
+                notice: None,
+                interval_minutes: self.interval(claim.delivery, profile.profile()),
+                previous_interval_minutes: row.interval_minutes,
+            };
+            self.ports.mailboxes().commit(claim, &settlement).await?;
+        } else {
+            self.settle(row, profile, organization, claim, ended, started).await?;
+        }
+        self.note_health(row, profile, &result).await
+    }
+
     /// Commits the end of a run, then enqueues what follows from it. The order matters: a crash between the two is
     /// repaired by the schedule, which finds the row as it was committed.
     pub(crate) async fn settle(
         &self,
         row: &DeliveryRow,
-        profile: &EmailServerProfile,
+        in_use: &ProfileInUse,
+        organization: &Organization,
         claim: &Claim,
         ended: Ended,
         started: Timestamp,
     ) -> Result<(), Outage> {
+        let profile = in_use.profile();
         let now = self.now();
         let delivery = claim.delivery;
         let policy = self.settings.retry;
@@ -56,10 +97,14 @@ impl<P: Ports> Engine<P> {
             Ok(()) => None,
             Err(error) => Alert::of_failure(&row.mailbox, profile, delivery, error, &outcome, policy, now),
         };
-        let notice = alert
-            .as_ref()
-            .filter(|_| outcome.disabled)
-            .map(|alert| Notice::of_disabling(&row.mailbox, profile, delivery, &outcome, alert, now));
+        if outcome.disabled
+            && in_use.outages.recovery_probe != RecoveryProbe::Off
+            && outcome.verdict.is_some_and(|verdict| verdict.permanence == Permanence::Transient)
+        {
+            // Never where a permanent error disabled it: a password known to be wrong is not tried again.
+            outcome.state.recovery_minutes = Some(next_recovery_minutes(None));
+        }
+        let notice = notice(row, profile, organization, &outcome, alert.as_ref(), policy, now);
         let settlement = Settlement {
             alerts: alert_writes(&outcome, alert, now),
             state: outcome.state.clone(),
@@ -110,6 +155,39 @@ pub(crate) fn alert_writes(outcome: &Outcome, alert: Option<Alert>, now: Timesta
     };
     let raised = alert.map(|alert| AlertWrite::Raise(Box::new(alert)));
     raised.into_iter().chain(outcome.alerts.iter().filter_map(close)).collect()
+}
+
+/// What the owner is told at the end of a run: of a disabling, of the eighth failure, or that what he was warned of is
+/// over.
+fn notice(
+    row: &DeliveryRow,
+    profile: &EmailServerProfile,
+    organization: &Organization,
+    outcome: &Outcome,
+    alert: Option<&Alert>,
+    policy: RetryPolicy,
+    now: Timestamp,
+) -> Option<Notice> {
+    let delivery = row.claim.delivery;
+    let warned_at = policy.failures_max.saturating_sub(LEFT_AT_WARNING);
+    let (before, after) = (&row.state, &outcome.state);
+    let notice = match alert {
+        Some(alert) if outcome.disabled => Notice::of_disabling(&row.mailbox, profile, delivery, outcome, alert, now),
+        Some(alert)
+            if organization.warn_before_disabling
+                && after.transient_failure_count == warned_at
+                && before.transient_failure_count < warned_at =>
+        {
+            Notice::of_warning(&row.mailbox, profile, delivery, outcome, alert, now)
+        }
+        None if organization.warn_before_disabling && before.transient_failure_count >= warned_at => {
+            let since = before.failing_since.unwrap_or(now);
+            Notice::of_recovery(&row.mailbox, profile, delivery, since, true, now)
+        }
+        Some(_) | None => return None,
+    };
+    let notice = notice.gathered(outcome, policy.gap_seconds);
+    Some(if organization.notify_mailbox_owners { notice.copied(&row.mailbox) } else { notice })
 }
 
 fn report(claim: &Claim, outcome: &Outcome, result: &Result<(), DeliveryError>) {

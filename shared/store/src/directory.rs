@@ -239,7 +239,8 @@ impl Directory for Store {
 
     async fn alerts(&self, filter: &AlertFilter, page: &PageRequest) -> Result<Page<Alert>, Outage> {
         let status = match filter {
-            AlertFilter::Mailbox(mailbox) => return self.alerts_of(mailbox, page).await,
+            AlertFilter::Mailbox(mailbox) => return self.alerts_of(keys::mailbox_partition(mailbox), page).await,
+            AlertFilter::Profile(profile) => return self.alerts_of(keys::profile_partition(profile), page).await,
             AlertFilter::Status(status) => *status,
         };
         let lists = (0..SHARDS).map(|shard| keys::alerts_in(status, shard)).collect();
@@ -392,8 +393,9 @@ impl Store {
         Ok(next.into_iter().next().map(|stored| stored.profile.id.to_string()))
     }
 
-    /// One page of a mailbox's alerts, the newest first. They stand in the table by kind, and are few: all are read.
-    async fn alerts_of(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Alert>, Outage> {
+    /// One page of the alerts of a mailbox or profile, the newest first. They stand in the table by kind, and are few: all
+    /// are read.
+    async fn alerts_of(&self, partition: String, page: &PageRequest) -> Result<Page<Alert>, Outage> {
         let mut alerts = Vec::new();
         let mut after = None;
         for _ in 0..ALERT_PAGES_MAX {
@@ -401,7 +403,7 @@ impl Store {
                 sort: Sort::BeginsWith(keys::ALERT),
                 consistent: true,
                 after,
-                ..Question::of(keys::mailbox_partition(mailbox))
+                ..Question::of(partition.clone())
             };
             let (items, next) = self.query(question).await?;
             for item in items {

@@ -128,9 +128,19 @@ pub fn open_alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind) -> K
     (mailbox_partition(mailbox), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
 }
 
+/// The partition of an alert: its mailbox's, or its profile's.
+fn alert_partition(alert: &Alert) -> String {
+    alert.mailbox_id.as_ref().map_or_else(|| profile_partition(&alert.profile_id), mailbox_partition)
+}
+
+/// The open alert of the same kind and delivery, of the same mailbox or profile.
+pub fn open(alert: &Alert) -> Key {
+    (alert_partition(alert), format!("{ALERT}{}#{:?}#open", alert.delivery.as_str(), alert.kind))
+}
+
 pub fn closed_alert(alert: &Alert) -> Key {
     let sort = format!("{ALERT}{}#{:?}#{}", alert.delivery.as_str(), alert.kind, moment(alert.first_seen));
-    (mailbox_partition(&alert.mailbox_id), sort)
+    (alert_partition(alert), sort)
 }
 
 /// List of alerts in a status, and an alert's place in it.
@@ -139,10 +149,20 @@ pub fn alerts_in(status: AlertStatus, shard: u8) -> String {
 }
 
 pub fn alert_place(alert: &Alert) -> Key {
-    let list = alerts_in(alert.status, shard(alert.mailbox_id.as_str()));
-    let place =
-        format!("{}#{}#{}#{:?}", moment(alert.first_seen), alert.mailbox_id, alert.delivery.as_str(), alert.kind);
+    let owner = alert.mailbox_id.as_ref().map_or(alert.profile_id.as_str(), MailboxId::as_str);
+    let list = alerts_in(alert.status, shard(owner));
+    let place = format!("{}#{owner}#{}#{:?}", moment(alert.first_seen), alert.delivery.as_str(), alert.kind);
     (list, place)
+}
+
+/// Partition of what is known of a profile besides its settings.
+pub fn profile_partition(id: &ProfileId) -> String {
+    format!("PROFILE#{id}")
+}
+
+/// What is known of a profile's servers.
+pub fn health(id: &ProfileId) -> Key {
+    (profile_partition(id), "HEALTH".to_owned())
 }
 
 pub fn notice(id: &str) -> Key {

@@ -7,6 +7,7 @@ mod access;
 mod bodies;
 mod call;
 mod directory;
+mod health;
 mod keys;
 mod mailboxes;
 mod notices;

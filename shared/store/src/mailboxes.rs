@@ -76,7 +76,7 @@ impl MailboxStore for Store {
     }
 
     async fn commit(&self, claim: &Claim, settlement: &Settlement) -> Result<bool, Outage> {
-        let interval = settlement.state.enabled.then_some(settlement.interval_minutes);
+        let interval = settlement.state.scheduled(settlement.interval_minutes);
         let change = Change::of(claim, settlement, interval)?;
         let moved = settlement.previous_interval_minutes != interval;
         if settlement.alerts.is_empty() && settlement.notice.is_none() && !moved {
@@ -102,10 +102,7 @@ impl MailboxStore for Store {
         for alert in &settlement.alerts {
             writes.extend(self.alert_writes(&claim.mailbox, claim.delivery, alert).await?);
         }
-        if let Some(notice) = &settlement.notice {
-            let row = crate::rows::NoticeRow { notice: notice.clone() };
-            writes.push(self.putting(listed(encode(keys::notice(&notice.id), &row)?, keys::notice_place(notice)))?);
-        }
+        writes.extend(self.noticing(settlement.notice.as_ref())?);
         if moved {
             let before = settlement.previous_interval_minutes;
             writes.extend(self.schedule_writes(&claim.mailbox, claim.delivery, before, interval).await?);

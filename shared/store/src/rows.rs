@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use mailrail_domain::{
     Timestamp, alert::Alert, audit::AuditEntry, delivery::DeliveryState, email::Email, mailbox::Mailbox,
-    mailbox_test::MailboxTest, notice::Notice, organization::Organization, position::Position,
+    mailbox_test::MailboxTest, notice::Notice, organization::Organization, outage::ProfileHealth, position::Position,
     profile::EmailServerProfile, quarantine::Quarantined, role::ApiToken,
 };
 use mailrail_engine::{outage::Outage, ports::Sealed};
@@ -51,6 +51,12 @@ pub struct OrganizationRow {
 pub struct TestRow {
     pub test: MailboxTest,
     pub asked_at: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HealthRow {
+    pub health: ProfileHealth,
+    pub version: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -78,6 +78,7 @@ pub fn profile(
         delete_after_processing: false,
         connection_timeout_seconds: 10,
         unknown_outcome: UnknownOutcome::Hold,
+        outages: None,
         created_at: moment(0),
     }
 }

@@ -52,7 +52,11 @@ async fn check_disabled(world: &World, mailbox: &MailboxId, kind: AlertKind, cau
     assert_eq!(alerts.iter().map(|alert| (alert.kind, alert.cause)).collect::<Vec<_>>(), [(kind, Some(cause))]);
     assert!(alerts[0].text.contains(words), "{}", alerts[0].text);
     let notices = world.notices(NoticeStatus::Pending).await;
-    assert_eq!(notices.iter().filter(|notice| notice.mailbox_id == *mailbox).count(), 1, "the owner is told");
+    assert_eq!(
+        notices.iter().filter(|notice| notice.mailbox_id.as_ref() == Some(mailbox)).count(),
+        1,
+        "the owner is told"
+    );
 }
 
 fn decision() -> Decision {

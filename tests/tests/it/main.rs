@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
 mod approval;
+mod calm;
 mod corpora;
 mod deployed;
 mod dovecot;

@@ -1,6 +1,7 @@
 //! What an administrator keeps: profiles, mailboxes, settings; and what he reads: alerts and notices.
 
 use mailrail_domain::{
+    Timestamp,
     alert::{Alert, AlertStatus},
     audit::{AuditEntry, AuditSubject},
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
@@ -9,6 +10,7 @@ use mailrail_domain::{
     mailbox_test::MailboxTest,
     notice::{Notice, NoticeStatus},
     organization::Organization,
+    outage::ProfileHealth,
     profile::EmailServerProfile,
     role::ApiToken,
 };
@@ -90,6 +92,8 @@ pub struct Page<T> {
 pub enum AlertFilter {
     /// All of one mailbox, open and closed.
     Mailbox(MailboxId),
+    /// All of a profile itself, open and closed.
+    Profile(ProfileId),
     /// All of the organization in this status.
     Status(AlertStatus),
 }
@@ -220,6 +224,43 @@ pub trait TestStore: Send + Sync {
 
     /// Writes how far a test is. `false` if another was asked for since.
     fn update_test(&self, test: &MailboxTest) -> impl Future<Output = Result<bool, Outage>> + Send;
+}
+
+/// What is known of a profile's servers, with the version that a write of it is conditional on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredHealth {
+    /// The health.
+    pub health: ProfileHealth,
+    /// How often it has been written.
+    pub version: u64,
+}
+
+/// The health of profiles' servers, and what is told of a profile rather than of a mailbox.
+pub trait HealthStore: Send + Sync {
+    /// What is known of a profile's servers; `None` while all is well.
+    fn health(&self, profile: &ProfileId) -> impl Future<Output = Result<Option<StoredHealth>, Outage>> + Send;
+
+    /// Writes it, on condition of the version that was read (0 for none). `false` if somebody else wrote since.
+    fn put_health(
+        &self,
+        profile: &ProfileId,
+        health: &ProfileHealth,
+        version: u64,
+    ) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Forgets it, on condition of the version. `false` if somebody else wrote since.
+    fn clear_health(&self, profile: &ProfileId, version: u64) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// Opens an alert of a profile, or raises count and last time of the open one, with its notice.
+    fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Closes the open alert of the same profile, delivery and kind, with its notice. The alert as it was, if there was.
+    fn close(
+        &self,
+        alert: &Alert,
+        at: Timestamp,
+        notice: Option<&Notice>,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
 }
 
 /// Notices that wait to be sent, and those that were.

@@ -12,8 +12,8 @@ mod vault;
 
 pub use bodies::{BodyStore, MemoryBudget, Reserved};
 pub use directory::{
-    AccessStore, AlertFilter, Directory, MailboxDetails, NoticeStore, Page, PageRequest, StoredMailbox,
-    StoredOrganization, StoredProfile, TestStore, Written,
+    AccessStore, AlertFilter, Directory, HealthStore, MailboxDetails, NoticeStore, Page, PageRequest, StoredHealth,
+    StoredMailbox, StoredOrganization, StoredProfile, TestStore, Written,
 };
 pub use incoming::{Access, Arrival, Content, Folder, IncomingServers, IncomingSession, Look, Progress, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
@@ -25,7 +25,7 @@ pub use vault::{Sealed, Secret, Vault};
 /// One set of everything outside: the real one in `boot`, the fakes in `test-support`.
 pub trait Ports: Send + Sync {
     /// State of mailboxes.
-    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore + TestStore;
+    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore;
     /// Email records.
     type Records: RecordStore;
     /// Message bodies.

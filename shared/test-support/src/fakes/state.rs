@@ -15,6 +15,7 @@ use mailrail_domain::{
     mailbox::Mailbox,
     mailbox_test::MailboxTest,
     notice::{Notice, NoticeStatus},
+    outage::ProfileHealth,
     position::Position,
     role::ApiToken,
     schedule::Slot,
@@ -22,9 +23,9 @@ use mailrail_domain::{
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
-        NoticeStore, Page, PageRequest, Settlement, StoredMailbox, StoredOrganization, StoredProfile, TestStore, Wake,
-        Written,
+        AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, HealthStore, MailboxDetails,
+        MailboxStore, NoticeStore, Page, PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization,
+        StoredProfile, TestStore, Wake, Written,
     },
 };
 
@@ -47,7 +48,9 @@ struct State {
     deliveries: BTreeMap<(MailboxId, Delivery), Row>,
     schedule: BTreeMap<Slot, BTreeSet<(MailboxId, Delivery)>>,
     alerts: BTreeMap<(MailboxId, Delivery, AlertKind), Vec<Alert>>,
+    profile_alerts: BTreeMap<(ProfileId, Delivery, AlertKind), Vec<Alert>>,
     notices: BTreeMap<String, Notice>,
+    health: BTreeMap<ProfileId, StoredHealth>,
     places: BTreeMap<(ProfileId, u16), Timestamp>,
 }
 
@@ -181,7 +184,7 @@ impl MailboxStore for MemoryState {
         row.position = settlement.position.clone().or(row.position.take());
         row.leased_until = None;
         row.version += 1;
-        let interval = settlement.state.enabled.then_some(settlement.interval_minutes);
+        let interval = settlement.state.scheduled(settlement.interval_minutes);
         state.reschedule(&claim.mailbox, claim.delivery, interval);
         for alert in &settlement.alerts {
             state.write_alert(claim, alert);
@@ -403,10 +406,12 @@ impl Directory for MemoryState {
     async fn alerts(&self, filter: &AlertFilter, request: &PageRequest) -> Result<Page<Alert>, Outage> {
         let state = lock(&self.0);
         let wanted = |alert: &&Alert| match filter {
-            AlertFilter::Mailbox(mailbox) => alert.mailbox_id == *mailbox,
+            AlertFilter::Mailbox(mailbox) => alert.mailbox_id.as_ref() == Some(mailbox),
+            AlertFilter::Profile(profile) => alert.mailbox_id.is_none() && alert.profile_id == *profile,
             AlertFilter::Status(status) => alert.status == *status,
         };
-        let mut alerts: Vec<Alert> = state.alerts.values().flatten().filter(wanted).cloned().collect();
+        let all = state.alerts.values().chain(state.profile_alerts.values());
+        let mut alerts: Vec<Alert> = all.flatten().filter(wanted).cloned().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.first_seen));
         Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(alerts).collect(), request))
     }
@@ -488,6 +493,55 @@ impl TestStore for MemoryState {
             state.tests.insert(test.mailbox_id.clone(), test.clone());
         }
         Ok(is_last)
+    }
+}
+
+impl HealthStore for MemoryState {
+    async fn health(&self, profile: &ProfileId) -> Result<Option<StoredHealth>, Outage> {
+        Ok(lock(&self.0).health.get(profile).cloned())
+    }
+
+    async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let is_ours = state.health.get(profile).map_or(0, |known| known.version) == version;
+        if is_ours {
+            let stored = StoredHealth { health: health.clone(), version: version + 1 };
+            state.health.insert(profile.clone(), stored);
+        }
+        Ok(is_ours)
+    }
+
+    async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
+        let mut state = lock(&self.0);
+        let is_ours = state.health.get(profile).is_some_and(|known| known.version == version);
+        if is_ours {
+            state.health.remove(profile);
+        }
+        Ok(is_ours)
+    }
+
+    async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
+        let history = state.profile_alerts.entry(key).or_default();
+        match history.last_mut().filter(|open| open.status == AlertStatus::Open) {
+            Some(open) => *open = Alert { count: open.count + 1, first_seen: open.first_seen, ..alert.clone() },
+            None => history.push(alert.clone()),
+        }
+        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
+        Ok(())
+    }
+
+    async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
+        let mut state = lock(&self.0);
+        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
+        for alert in state.profile_alerts.get_mut(&key).into_iter().flatten() {
+            if alert.status == AlertStatus::Open {
+                (alert.status, alert.last_seen) = (AlertStatus::Closed, at);
+            }
+        }
+        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
+        Ok(())
     }
 }
 

@@ -108,7 +108,7 @@ async fn mass_email_is_refused_by_a_limit_of_its_own() {
     let to: Vec<String> = (0..most).map(|n| format!("r{n}@nowhere.test")).collect();
     let draft = |to: &[String]| json!({ "mailbox_id": mailbox, "to": to, "subject": "Offer", "text": "Buy!" });
     let many = console.create("/v1/emails", &draft(&to)).await;
-    let one = console.create("/v1/emails", &draft(&[account.address.clone()])).await;
+    let one = console.create("/v1/emails", &draft(std::slice::from_ref(&account.address))).await;
     // Nothing of it leaves: outgoing email is not moved by anybody any more.
     console.patch(&format!("/v1/mailboxes/{mailbox}"), &json!({ "outgoing_email": "none" })).await;
     console.succeed(Method::POST, &format!("/v1/emails/{}/send", id(&many)), &Value::Null, 202).await;

@@ -134,7 +134,10 @@ pub async fn an_enabling_that_meets_the_end_of_a_run_leaves_nothing_half_done(st
         assert_eq!((after.row.state.enabled, after.row.state.times_disabled), (true, disabled));
         assert_eq!((after.slots, after.row.state.open_alerts), (vec![Slot::of(&mailbox, INCOMING, INTERVAL)], vec![]));
         assert!(after.alerts.iter().all(|alert| alert.status == AlertStatus::Closed));
-        assert_eq!(after.pending.iter().filter(|notice| notice.mailbox_id == mailbox).count(), after.alerts.len());
+        assert_eq!(
+            after.pending.iter().filter(|notice| notice.mailbox_id.as_ref() == Some(&mailbox)).count(),
+            after.alerts.len()
+        );
     }
 }
 

@@ -5,6 +5,7 @@ pub mod access;
 pub mod alerts;
 pub mod commits;
 pub mod enabling;
+pub mod health;
 pub mod leases;
 pub mod mailboxes;
 pub mod notices;
@@ -26,8 +27,8 @@ use mailrail_domain::{
     schedule::Slot,
 };
 use mailrail_engine::ports::{
-    AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, MailboxDetails, MailboxStore, NoticeStore,
-    Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake, Written,
+    AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, HealthStore, MailboxDetails, MailboxStore,
+    NoticeStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake, Written,
 };
 
 use super::{PAGES_MAX, every_page};
@@ -163,6 +164,12 @@ macro_rules! state_suite {
             what_was_not_done_is_not_in_the_audit,
             the_audit_comes_newest_first_over_all_pages_and_months,
         ]);
+        $crate::conformance_tests!(health in state::health, $make, [
+            health_comes_back_as_it_was_written_and_is_forgotten,
+            of_many_that_write_health_at_once_one_does,
+            an_alert_of_a_profile_is_one_however_often_it_is_raised,
+            a_disabled_delivery_that_is_probed_stands_in_the_slot_of_its_probes,
+        ]);
         $crate::conformance_tests!(testing in state::testing, $make, [
             a_test_comes_back_as_it_was_asked_for_and_as_it_went_on,
             a_test_under_way_holds_off_another_until_it_ends_or_its_time_is_up,
@@ -183,9 +190,9 @@ macro_rules! state_suite {
     };
 }
 
-/// One store of all five.
-pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore + TestStore {}
-impl<S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore> StateStore for S {}
+/// One store of all six.
+pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore {}
+impl<S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore> StateStore for S {}
 
 /// Minutes between two runs, where a test is not about them.
 const INTERVAL: u16 = 5;

@@ -6,7 +6,7 @@ use mailrail_domain::{
     cause::Cause,
     delivery::SynchronizationMethod,
     id::MailboxId,
-    notice::{Notice, NoticeStatus},
+    notice::{Notice, NoticeKind, NoticeStatus},
     seconds_after,
 };
 use mailrail_engine::ports::{NoticeStore, Settlement, Written};
@@ -26,7 +26,10 @@ fn notice(id: &str, mailbox: &MailboxId, next_attempt: Timestamp) -> Notice {
     Notice {
         id: id.to_owned(),
         to: address("owner@example.test"),
-        mailbox_id: mailbox.clone(),
+        kind: NoticeKind::Disabled,
+        copy_to: Some(address("copy@example.test")),
+        about: "Jürgen".to_owned(),
+        mailbox_id: Some(mailbox.clone()),
         profile_id: a_profile("p1").profile.id,
         delivery: INCOMING,
         subject: "The mailbox Jürgen has been disabled for receiving email".to_owned(),
@@ -42,7 +45,8 @@ fn notice(id: &str, mailbox: &MailboxId, next_attempt: Timestamp) -> Notice {
 
 /// Commits a notice with a run of its mailbox.
 async fn given(store: &impl StateStore, notice: &Notice) {
-    let row = load(store, &notice.mailbox_id, INCOMING).await;
+    let mailbox = notice.mailbox_id.as_ref().expect("a notice about a mailbox");
+    let row = load(store, mailbox, INCOMING).await;
     commit(store, &row.claim, &Settlement { notice: Some(notice.clone()), ..unchanged(&row) }).await;
 }
 

@@ -1,0 +1,199 @@
+//! Calm in an outage: when a profile is held, and when a delivery that a passing fault has disabled is tried again.
+//!
+//! Both are off by default: the behaviour is then the source page's rule and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Timestamp,
+    cause::DeliveryError,
+    classification::{Permanence, Scope, Verdict},
+    delivery::Delivery,
+    invalid::Invalid,
+    schedule::INTERVALS_MINUTES,
+    seconds_after,
+};
+
+/// Most mailboxes that a profile hold may wait for.
+pub const HOLD_MAILBOXES_MAX: u16 = 100;
+/// Time between two probes of a held profile, in seconds.
+pub const PROBE_SECONDS: i64 = 300;
+/// Failures of mailboxes of a profile that are this far apart are not one outage, in seconds.
+pub const OUTAGE_WINDOW_SECONDS: i64 = 900;
+/// First interval between two probes of a disabled delivery, in minutes; it doubles, as far as the schedule has it.
+pub const RECOVERY_MINUTES_MIN: u16 = 15;
+/// Longest interval between two such probes, in minutes: six hours.
+pub const RECOVERY_MINUTES_MAX: u16 = 360;
+
+/// How outages of servers are borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutageSettings {
+    /// Distinct mailboxes of a profile that must fail because of its server before the profile is held: looked into no
+    /// more, but for one probe every five minutes, and no tries spent. 0 for never.
+    pub hold_after_mailboxes: u16,
+    /// What is done about a delivery that a passing fault has disabled.
+    pub recovery_probe: RecoveryProbe,
+}
+
+/// What is done about a delivery that a passing fault has disabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecoveryProbe {
+    /// Nothing until a person enables it (source page).
+    #[default]
+    Off,
+    /// It is tried now and then, and the owner is told when it works.
+    Tell,
+    /// It is tried now and then, and goes on by itself when it works.
+    Resume,
+}
+
+impl OutageSettings {
+    /// Checks every field.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.hold_after_mailboxes <= HOLD_MAILBOXES_MAX {
+            return Ok(());
+        }
+        let problem = format!("{} is out of range", self.hold_after_mailboxes);
+        Err(Invalid::new("hold_after_mailboxes", problem, format!("Give 0 to {HOLD_MAILBOXES_MAX}")))
+    }
+}
+
+/// What is known of a profile's servers from the failures of its mailboxes. There is none while all is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileHealth {
+    /// When the first of these failures was.
+    pub since: Timestamp,
+    /// Distinct mailboxes that failed, up to as many as hold the profile.
+    pub failing: Vec<String>,
+    /// The delivery that failed first.
+    pub delivery: Delivery,
+    /// What the last failure was.
+    pub error: DeliveryError,
+    /// When the next probe is due, if the profile is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_at: Option<Timestamp>,
+}
+
+/// What a wake of a profile's mailbox may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Run as always.
+    Run,
+    /// Nothing: the profile is held.
+    Held,
+    /// Try, for all of the profile.
+    Probe,
+}
+
+/// What a wake may do at `now`.
+#[must_use]
+pub fn turn(health: Option<&ProfileHealth>, now: Timestamp) -> Turn {
+    match health.and_then(|health| health.probe_at) {
+        None => Turn::Run,
+        Some(probe_at) if probe_at <= now => Turn::Probe,
+        Some(_) => Turn::Held,
+    }
+}
+
+/// Whether a failure says something of the servers of a whole profile.
+#[must_use]
+pub fn is_outage(verdict: &Verdict) -> bool {
+    (verdict.permanence, verdict.scope) == (Permanence::Transient, Scope::Server)
+}
+
+/// The health after a mailbox failed because of its server at `now`; the profile is held once `mailboxes` have.
+#[must_use]
+pub fn after_failure(
+    before: Option<&ProfileHealth>,
+    mailbox: &str,
+    delivery: Delivery,
+    error: &DeliveryError,
+    mailboxes: u16,
+    now: Timestamp,
+) -> ProfileHealth {
+    let fresh = ProfileHealth { since: now, failing: vec![], delivery, error: error.clone(), probe_at: None };
+    let same =
+        before.filter(|known| known.probe_at.is_some() || (now - known.since).num_seconds() < OUTAGE_WINDOW_SECONDS);
+    let mut health = ProfileHealth { error: error.clone(), ..same.cloned().unwrap_or(fresh) };
+    if health.failing.iter().all(|known| known != mailbox) && health.failing.len() < usize::from(mailboxes) {
+        health.failing.push(mailbox.to_owned());
+    }
+    if health.probe_at.is_none() && health.failing.len() >= usize::from(mailboxes.max(1)) {
+        health.probe_at = Some(next_probe(now));
+    }
+    health
+}
+
+/// When a held profile is probed again after `now`.
+#[must_use]
+pub fn next_probe(now: Timestamp) -> Timestamp {
+    seconds_after(now, PROBE_SECONDS)
+}
+
+/// The interval of the next probe of a disabled delivery.
+#[must_use]
+pub fn next_recovery_minutes(before: Option<u16>) -> u16 {
+    let wanted = before.map_or(RECOVERY_MINUTES_MIN, |minutes| minutes.saturating_mul(2)).min(RECOVERY_MINUTES_MAX);
+    INTERVALS_MINUTES.into_iter().find(|minutes| *minutes >= wanted).unwrap_or(RECOVERY_MINUTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cause::{Cause, CredentialSource},
+        classification::classify,
+        evidence::{Evidence, Stage},
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    fn failed(before: Option<&ProfileHealth>, mailbox: &str, second: i64) -> ProfileHealth {
+        let error = DeliveryError::new(Cause::ConnectionRefused, Evidence::new(Stage::Connect, "refused"));
+        after_failure(before, mailbox, Delivery::IncomingEmail, &error, 3, at(second))
+    }
+
+    #[test]
+    fn distinct_mailboxes_hold_a_profile_and_repeats_of_one_do_not() {
+        let first = failed(None, "a", 0);
+        let again = failed(Some(&first), "a", 300);
+        assert_eq!((again.failing.len(), turn(Some(&again), at(301))), (1, Turn::Run));
+        let second = failed(Some(&again), "b", 301);
+        assert_eq!(turn(Some(&second), at(302)), Turn::Run);
+        let third = failed(Some(&second), "c", 302);
+        assert_eq!(turn(Some(&third), at(303)), Turn::Held);
+        assert_eq!(turn(Some(&third), at(302 + PROBE_SECONDS)), Turn::Probe);
+        assert_eq!(failed(Some(&third), "d", 303).probe_at, third.probe_at, "a hold is not put off by more failures");
+        assert_eq!(turn(None, at(0)), Turn::Run);
+    }
+
+    #[test]
+    fn failures_far_apart_are_not_one_outage() {
+        let first = failed(Some(&failed(None, "a", 0)), "b", 1);
+        let later = failed(Some(&first), "c", OUTAGE_WINDOW_SECONDS);
+        assert_eq!((later.failing, later.probe_at), (vec!["c".to_owned()], None));
+    }
+
+    #[test]
+    fn only_passing_faults_of_the_server_are_an_outage() {
+        let is = |cause, credentials| is_outage(&classify(cause, credentials));
+        assert!(is(Cause::ConnectionRefused, CredentialSource::Mailbox));
+        assert!(is(Cause::ServerUnavailable, CredentialSource::Profile));
+        for cause in [Cause::CredentialsRefused, Cause::CertificateRefused, Cause::MailboxInUse, Cause::Unknown] {
+            assert!(!is(cause, CredentialSource::Profile), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn probes_of_a_disabled_delivery_grow_from_a_quarter_of_an_hour_to_six_hours() {
+        let mut minutes = vec![next_recovery_minutes(None)];
+        for _ in 0..7 {
+            minutes.push(next_recovery_minutes(minutes.last().copied()));
+        }
+        assert_eq!(minutes, [15, 30, 60, 120, 240, 360, 360, 360]);
+    }
+}

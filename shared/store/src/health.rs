@@ -1,0 +1,96 @@
+//! What is known of profiles' servers, and what is told of a profile rather than of a mailbox.
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertStatus, CLOSED_ALERT_DAYS},
+    id::ProfileId,
+    notice::Notice,
+    outage::ProfileHealth,
+    seconds_after,
+};
+use mailrail_engine::{
+    outage::Outage,
+    ports::{HealthStore, StoredHealth},
+};
+
+use crate::{
+    Store,
+    call::conditional,
+    keys,
+    rows::{AlertRow, HealthRow, NoticeRow, decode, encode, expiring, key_of, listed, number},
+};
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+impl HealthStore for Store {
+    async fn health(&self, profile: &ProfileId) -> Result<Option<StoredHealth>, Outage> {
+        let item = self.get(keys::health(profile), true).await?;
+        let row = item.map(decode::<HealthRow>).transpose()?;
+        Ok(row.map(|HealthRow { health, version }| StoredHealth { health, version }))
+    }
+
+    async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
+        let row = HealthRow { health: health.clone(), version: version + 1 };
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put.set_item(Some(encode(keys::health(profile), &row)?));
+        let put = match version {
+            0 => put.condition_expression("attribute_not_exists(pk)"),
+            known => {
+                put.condition_expression("version = :version").expression_attribute_values(":version", number(known))
+            }
+        };
+        conditional(put.send().await, "writing a profile's health")
+    }
+
+    async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::health(profile))))
+            .condition_expression("version = :version")
+            .expression_attribute_values(":version", number(version));
+        conditional(request.send().await, "clearing a profile's health")
+    }
+
+    async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
+        let open = self.get(keys::open(alert), true).await?.map(decode::<AlertRow>).transpose()?;
+        let known = open.map(|row| row.alert);
+        let (count, first_seen) = known.map_or((1, alert.first_seen), |open| (open.count + 1, open.first_seen));
+        let alert = Alert { count, first_seen, ..alert.clone() };
+        let item = encode(keys::open(&alert), &AlertRow { alert: alert.clone() })?;
+        let mut writes = vec![self.putting(listed(item, keys::alert_place(&alert)))?];
+        writes.extend(self.noticing(notice)?);
+        self.transact(writes).await?;
+        Ok(())
+    }
+
+    async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
+        let open = self.get(keys::open(alert), true).await?.map(decode::<AlertRow>).transpose()?;
+        let mut writes = self.noticing(notice)?;
+        if let Some(AlertRow { alert: open }) = open {
+            let key = keys::open(&open);
+            let closed = Alert { status: AlertStatus::Closed, last_seen: at, ..open };
+            let item = encode(keys::closed_alert(&closed), &AlertRow { alert: closed.clone() })?;
+            let until = seconds_after(at, i64::from(CLOSED_ALERT_DAYS) * SECONDS_PER_DAY);
+            writes.push(self.deleting(key)?);
+            writes.push(self.putting(expiring(listed(item, keys::alert_place(&closed)), until))?);
+        }
+        if !writes.is_empty() {
+            self.transact(writes).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The write of a notice, where there is one.
+    pub(crate) fn noticing(&self, notice: Option<&Notice>) -> Result<Vec<TransactWriteItem>, Outage> {
+        let put = |notice: &Notice| {
+            let row = NoticeRow { notice: notice.clone() };
+            self.putting(listed(encode(keys::notice(&notice.id), &row)?, keys::notice_place(notice)))
+        };
+        notice.into_iter().map(put).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! What is known of profiles' servers, and what is told of a profile.
+
+use mailrail_domain::{
+    alert::{Alert, AlertStatus},
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    notice::{Notice, NoticeStatus},
+    outage::ProfileHealth,
+    schedule::Slot,
+    seconds_after,
+};
+use mailrail_engine::ports::{AlertFilter, Settlement, StoredHealth};
+
+use super::{
+    INCOMING, INTERVAL, StateStore, a_profile, alerts, commit, created, disable, load, notices, slots, unchanged,
+};
+use crate::conformance::this_second;
+
+fn health() -> ProfileHealth {
+    ProfileHealth {
+        since: this_second(),
+        failing: vec!["m1".to_owned(), "m2".to_owned()],
+        delivery: INCOMING,
+        error: DeliveryError::new(Cause::ConnectionRefused, Evidence::new(Stage::Connect, "refused")),
+        probe_at: Some(this_second()),
+    }
+}
+
+pub async fn health_comes_back_as_it_was_written_and_is_forgotten(store: &impl StateStore) {
+    let profile = a_profile("p1").profile.id;
+    assert_eq!(store.health(&profile).await.unwrap(), None);
+    let health = health();
+    assert!(store.put_health(&profile, &health, 0).await.unwrap());
+    assert_eq!(store.health(&profile).await.unwrap(), Some(StoredHealth { health, version: 1 }));
+    assert_eq!(store.health(&a_profile("p11").profile.id).await.unwrap(), None);
+    assert!(!store.clear_health(&profile, 2).await.unwrap());
+    assert!(store.clear_health(&profile, 1).await.unwrap());
+    assert_eq!(store.health(&profile).await.unwrap(), None);
+    assert!(!store.clear_health(&profile, 1).await.unwrap());
+}
+
+pub async fn of_many_that_write_health_at_once_one_does(store: &impl StateStore) {
+    let (profile, health) = (a_profile("p1").profile.id, health());
+    for version in [0, 1] {
+        let puts = futures_util::future::join_all((0..10).map(|_| store.put_health(&profile, &health, version))).await;
+        assert_eq!(puts.into_iter().filter(|put| *put.as_ref().unwrap()).count(), 1, "version {version}");
+    }
+}
+
+pub async fn an_alert_of_a_profile_is_one_however_often_it_is_raised(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    let (profile, now) = (a_profile("p1").profile, this_second());
+    let alert = Alert::of_hold(&profile, &health(), now);
+    let notice = Notice::of_hold(&profile, &alert, now);
+    store.raise(&alert, Some(&notice)).await.unwrap();
+    store.raise(&Alert { last_seen: seconds_after(now, 9), ..alert.clone() }, None).await.unwrap();
+    let filter = AlertFilter::Profile(profile.id.clone());
+    let expected = Alert { count: 2, last_seen: seconds_after(now, 9), ..alert.clone() };
+    assert_eq!(alerts(store, filter.clone()).await, std::slice::from_ref(&expected));
+    assert_eq!(alerts(store, AlertFilter::Status(AlertStatus::Open)).await, std::slice::from_ref(&expected));
+    assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await, [], "it is no row of the mailbox");
+    assert_eq!(notices(store, NoticeStatus::Pending).await, [notice]);
+
+    let release = Notice::of_release(&profile, &alert, seconds_after(now, 60));
+    store.close(&alert, seconds_after(now, 60), Some(&release)).await.unwrap();
+    let closed = Alert { status: AlertStatus::Closed, last_seen: seconds_after(now, 60), ..expected };
+    assert_eq!(alerts(store, filter).await, [closed]);
+    assert_eq!(alerts(store, AlertFilter::Status(AlertStatus::Open)).await, []);
+    assert_eq!(notices(store, NoticeStatus::Pending).await.len(), 2);
+}
+
+pub async fn a_disabled_delivery_that_is_probed_stands_in_the_slot_of_its_probes(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    disable(store, &mailbox, INCOMING, this_second()).await;
+    let row = load(store, &mailbox, INCOMING).await;
+    let mut state = row.state.clone();
+    state.recovery_minutes = Some(30);
+    commit(store, &row.claim, &Settlement { state, ..unchanged(&row) }).await;
+    let stands = slots(store, &mailbox, INCOMING, &[INTERVAL, 30]).await;
+    assert_eq!(stands, [Slot::of(&mailbox, INCOMING, 30)]);
+}

@@ -1,0 +1,203 @@
+//! Mail servers in memory, which can be taken down: for what a thousand mailboxes do over hours of virtual time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use mailrail_domain::{
+    Timestamp,
+    address::EmailAddress,
+    cause::{Cause, DeliveryError},
+    email::{ContentReply, RecipientReply},
+    evidence::{Evidence, Stage},
+    position::{ImapPosition, Position, SeenUidls},
+    profile::IncomingProtocol,
+    retry::Pace,
+};
+use mailrail_engine::ports::{
+    Access, Arrival, Content, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
+    OutgoingServers, OutgoingSession, RemoteId,
+};
+
+use super::lock;
+
+const UID_VALIDITY: u32 = 1;
+
+/// A server of incoming email that can be down, and one of outgoing email that takes everything.
+#[derive(Debug, Default)]
+pub struct MemoryServers(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_down: bool,
+    /// Messages by user name.
+    mail: BTreeMap<String, Vec<Bytes>>,
+    connections: usize,
+    sent: Vec<(Vec<EmailAddress>, String)>,
+}
+
+impl MemoryServers {
+    /// Takes the server of incoming email down, or up again.
+    pub fn set_down(&self, is_down: bool) {
+        lock(&self.0).is_down = is_down;
+    }
+
+    /// Puts a message into a mailbox, whether its server is up or not.
+    pub fn deliver(&self, username: &str, message: &str) {
+        let message = Bytes::copy_from_slice(message.as_bytes());
+        lock(&self.0).mail.entry(username.to_owned()).or_default().push(message);
+    }
+
+    /// How often the server of incoming email was connected to, or tried to be.
+    pub fn connections(&self) -> usize {
+        lock(&self.0).connections
+    }
+
+    /// What was sent: recipients and message.
+    pub fn sent(&self) -> Vec<(Vec<EmailAddress>, String)> {
+        lock(&self.0).sent.clone()
+    }
+}
+
+/// A session with the server of incoming email.
+#[derive(Debug)]
+pub struct MemoryIncoming {
+    messages: Vec<Bytes>,
+    waiting: VecDeque<u32>,
+}
+
+impl MemoryIncoming {
+    fn done(position: Option<&Position>) -> u32 {
+        match position {
+            Some(Position::Imap(position)) => position.uid_done,
+            Some(Position::Pop3(_)) | None => 0,
+        }
+    }
+
+    fn last(&self) -> u32 {
+        u32::try_from(self.messages.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl IncomingSession for MemoryIncoming {
+    async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
+        Ok(match position {
+            Some(known) if Self::done(position) == self.last() => Look::Nothing(known.clone()),
+            Some(_) | None => Look::Something,
+        })
+    }
+
+    async fn begin(
+        &mut self,
+        position: Option<&Position>,
+        _: SeenUidls,
+        _: Option<Timestamp>,
+        _: Pace,
+    ) -> Result<usize, DeliveryError> {
+        self.waiting = (Self::done(position) + 1..=self.last()).collect();
+        Ok(self.waiting.len())
+    }
+
+    async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        let Some(uid) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let message = self.messages[uid as usize - 1].clone();
+        let reserved = MemoryBudget::new().reserve(0).await;
+        let remote = RemoteId::Imap { uid_validity: UID_VALIDITY, uid };
+        let size = message.len() as u64;
+        Ok(Some(Arrival { remote, received_at: None, size, content: Content::Whole(message, reserved) }))
+    }
+
+    fn pass_over(&mut self) -> Option<RemoteId> {
+        None
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
+        Ok(None)
+    }
+
+    fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
+        let uid_done = match last {
+            Some(RemoteId::Imap { uid, .. }) => *uid,
+            Some(RemoteId::Pop3 { .. }) | None => self.last(),
+        };
+        Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
+    }
+
+    fn prune(&self, _: &mut SeenUidls) {}
+
+    async fn delete(&mut self, _: &[RemoteId]) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    async fn close(self) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}
+
+impl IncomingServers for MemoryServers {
+    type Session = MemoryIncoming;
+
+    async fn open(
+        &self,
+        _: IncomingProtocol,
+        access: &Access,
+        _: &MemoryBudget,
+    ) -> Result<MemoryIncoming, DeliveryError> {
+        let mut state = lock(&self.0);
+        state.connections += 1;
+        if state.is_down {
+            let evidence = Evidence::new(Stage::Connect, "Connection refused");
+            return Err(DeliveryError::new(Cause::ConnectionRefused, evidence));
+        }
+        let messages = state.mail.get(&access.username).cloned().unwrap_or_default();
+        Ok(MemoryIncoming { messages, waiting: VecDeque::new() })
+    }
+
+    async fn has(&self, _: IncomingProtocol, _: &Access, _: Folder, _: &str) -> Result<Option<bool>, DeliveryError> {
+        Ok(None)
+    }
+}
+
+/// A session with the server of outgoing email.
+#[derive(Debug)]
+pub struct MemoryOutgoing {
+    servers: Arc<Mutex<State>>,
+    recipients: Vec<EmailAddress>,
+}
+
+impl OutgoingSession for MemoryOutgoing {
+    async fn envelope(
+        &mut self,
+        _: &EmailAddress,
+        recipients: &[EmailAddress],
+    ) -> Result<EnvelopeReply, DeliveryError> {
+        self.recipients = recipients.to_vec();
+        let replies = recipients.iter().map(|recipient| (recipient.clone(), RecipientReply::Accepted));
+        Ok(EnvelopeReply::Recipients(replies.collect()))
+    }
+
+    async fn content(&mut self, message: &[u8]) -> ContentReply {
+        let message = String::from_utf8_lossy(message).into_owned();
+        lock(&self.servers).sent.push((std::mem::take(&mut self.recipients), message));
+        ContentReply::Accepted
+    }
+
+    async fn reset(&mut self) -> Result<(), DeliveryError> {
+        self.recipients.clear();
+        Ok(())
+    }
+
+    async fn close(self) {}
+}
+
+impl OutgoingServers for MemoryServers {
+    type Session = MemoryOutgoing;
+
+    async fn open(&self, _: &Access) -> Result<MemoryOutgoing, DeliveryError> {
+        Ok(MemoryOutgoing { servers: Arc::clone(&self.0), recipients: Vec::new() })
+    }
+}

@@ -1,0 +1,303 @@
+//! Calm in an outage: a thousand mailboxes of one profile over hours of virtual time, and single ones that recover.
+
+use std::time::Duration;
+
+use end_to_end::{
+    letter::Letter,
+    world::{now, pass},
+};
+use mailrail_domain::{
+    alert::{Alert, AlertKind, AlertStatus},
+    delivery::{Delivery, SynchronizationMethod},
+    id::MailboxId,
+    notice::{Notice, NoticeKind, NoticeStatus},
+    organization::Organization,
+    outage::{OutageSettings, RecoveryProbe},
+    profile::{EmailServerProfile, IncomingProtocol, Security},
+};
+use mailrail_engine::{
+    Deadline, Engine, Settings,
+    access::mailbox_owner,
+    ports::{
+        AlertFilter, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
+        StoredOrganization, StoredProfile, Vault, Written,
+    },
+};
+use mailrail_test_support::{
+    build,
+    fakes::{MemoryPorts, MemoryServers},
+};
+
+const INCOMING: Delivery = Delivery::IncomingEmail;
+const INVOCATION: Duration = Duration::from_secs(600);
+const MINUTE: i64 = 60;
+const ALL: usize = 100_000;
+/// How long the server is away, in minutes: longer than ten tries of five minutes last.
+const OUTAGE_MINUTES: u32 = 55;
+const MAILBOXES: usize = 1_000;
+
+/// An organization with one profile, whose servers are in memory.
+struct Fleet {
+    engine: Engine<MemoryPorts<MemoryServers>>,
+    mailboxes: Vec<MailboxId>,
+}
+
+impl Fleet {
+    async fn of(mailboxes: usize, outages: OutageSettings) -> Self {
+        let ports = MemoryPorts::new(MemoryServers::default());
+        let settings = Settings { invocations_max: 1, ..Settings::default() };
+        let mut fleet = Self { engine: Engine::new(ports, settings, now), mailboxes: Vec::new() };
+        let location = build::location("mail.example.test", 993, Security::Tls);
+        let incoming = Some((IncomingProtocol::Imap, location.clone()));
+        let profile = build::profile("fleet", incoming, Some(location.clone()));
+        fleet.put_profile(&profile).await;
+        let desk = EmailServerProfile { incoming: None, ..build::profile("desk", None, Some(location)) };
+        fleet.put_profile(&desk).await;
+        let sender = fleet.add("desk-mailbox", &desk).await;
+        let organization = Organization { notice_mailbox_id: Some(sender), outages, ..Organization::default() };
+        let stored = StoredOrganization { organization, revision: 0 };
+        let written = fleet.engine.ports.state.put_organization(&stored, &build::audit()).await;
+        assert_eq!(written.expect("a store that works"), Written::Done);
+        for number in 0..mailboxes {
+            let id = fleet.add(&format!("m{number:04}"), &profile).await;
+            fleet.mailboxes.push(id);
+        }
+        fleet
+    }
+
+    async fn put_profile(&self, profile: &EmailServerProfile) {
+        let stored = StoredProfile { profile: profile.clone(), credentials: None, revision: 0 };
+        let written = self.engine.ports.state.put_profile(&stored, &build::audit()).await;
+        assert_eq!(written.expect("a store that works"), Written::Done);
+    }
+
+    async fn add(&self, name: &str, profile: &EmailServerProfile) -> MailboxId {
+        let mut mailbox = build::mailbox(name, &format!("{name}@example.test"), profile);
+        if profile.incoming.is_some() {
+            mailbox.outgoing_email = SynchronizationMethod::None;
+        }
+        let owner = mailbox_owner(&mailbox.id);
+        let sealed = self.engine.ports.vault.seal(&owner, &owner, &Secret::new("secret")).await;
+        let credentials = Some(sealed.expect("a vault that works"));
+        let id = mailbox.id.clone();
+        let state = &self.engine.ports.state;
+        let stored = StoredMailbox { mailbox, credentials, revision: 0 };
+        state.create_mailbox(&stored, &build::audit()).await.expect("a store that works");
+        for delivery in Delivery::ALL {
+            state.enable(&id, delivery, 5, &build::audit_at(now())).await.expect("a store that works");
+        }
+        id
+    }
+
+    /// Lets a minute pass, with its tick, its queue and its notices.
+    async fn minute(&self) {
+        pass(MINUTE);
+        self.engine.ports.queue.pass(60);
+        self.engine.enqueue_due(Deadline::after(INVOCATION)).await.expect("no outage");
+        for delivery in [INCOMING, Delivery::OutgoingEmail] {
+            let drained = self.engine.drain(delivery, Deadline::after(INVOCATION)).await.expect("no outage");
+            assert_eq!(drained.left, 0);
+        }
+        self.engine.notify(Deadline::after(INVOCATION)).await.expect("no outage");
+    }
+
+    async fn minutes(&self, count: u32) {
+        for _ in 0..count {
+            self.minute().await;
+        }
+    }
+
+    fn servers(&self) -> &MemoryServers {
+        &self.engine.ports.servers
+    }
+
+    fn deliver_to_all(&self, subject: &str) {
+        for id in &self.mailboxes {
+            let mut letter = Letter::new(subject);
+            letter.message_id = Some(format!("{subject}.{id}@sender.test"));
+            self.servers().deliver(&format!("{id}@example.test"), &String::from_utf8(letter.raw()).expect("text"));
+        }
+    }
+
+    /// How many mailboxes have so many records.
+    async fn with_records(&self, records: usize) -> usize {
+        let page = PageRequest { limit: ALL, cursor: None };
+        let mut count = 0;
+        for id in &self.mailboxes {
+            let emails = self.engine.ports.records.emails(id, &page).await.expect("a store that works").items;
+            count += usize::from(emails.len() == records);
+        }
+        count
+    }
+
+    async fn enabled(&self) -> usize {
+        let mut count = 0;
+        for id in &self.mailboxes {
+            let row = self.engine.ports.state.load(id, INCOMING).await.expect("a store that works");
+            count += usize::from(row.expect("a delivery").state.enabled);
+        }
+        count
+    }
+
+    async fn profile_alerts(&self) -> Vec<Alert> {
+        let filter = AlertFilter::Profile(build::profile("fleet", None, None).id);
+        let page = PageRequest { limit: ALL, cursor: None };
+        self.engine.ports.state.alerts(&filter, &page).await.expect("a store that works").items
+    }
+
+    async fn notices(&self, kind: NoticeKind) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for status in [NoticeStatus::Pending, NoticeStatus::Sent] {
+            let page = PageRequest { limit: ALL, cursor: None };
+            let found = self.engine.ports.state.notices(status, &page).await.expect("a store that works");
+            notices.extend(found.items.into_iter().filter(|notice| notice.kind == kind));
+        }
+        notices
+    }
+
+    /// Subjects of the emails that went to the owner.
+    fn told(&self) -> Vec<String> {
+        let subject = |message: String| -> String {
+            message.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default().to_owned()
+        };
+        self.servers().sent().into_iter().map(|(_, message)| subject(message)).collect()
+    }
+}
+
+#[tokio::test]
+async fn with_the_hold_on_an_outage_is_one_alert_and_one_notice_and_disables_nobody() {
+    let hold = OutageSettings { hold_after_mailboxes: 10, ..OutageSettings::default() };
+    let fleet = Fleet::of(MAILBOXES, hold).await;
+    fleet.deliver_to_all("before");
+    fleet.minutes(6).await;
+    assert_eq!(fleet.with_records(1).await, MAILBOXES, "every mailbox is polled within a cycle");
+
+    fleet.servers().set_down(true);
+    let before = fleet.servers().connections();
+    fleet.deliver_to_all("meanwhile");
+    fleet.minutes(OUTAGE_MINUTES).await;
+    assert_eq!(fleet.enabled().await, MAILBOXES, "nobody is disabled");
+    let alerts = fleet.profile_alerts().await;
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!((alerts[0].kind, alerts[0].status), (AlertKind::ProfileHeld, AlertStatus::Open));
+    assert_eq!(fleet.notices(NoticeKind::Held).await.len(), 1);
+    assert_eq!(fleet.told().len(), 1, "{:?}", fleet.told());
+    let tries = fleet.servers().connections() - before;
+    // Those of the batch in which the hold began, and a probe every five minutes.
+    assert!(tries <= 10 + 10 + 55 / 5, "{tries} connections to a dead server");
+    for id in &fleet.mailboxes {
+        let row = fleet.engine.ports.state.load(id, INCOMING).await.expect("a store that works").expect("a delivery");
+        assert!(row.state.transient_failure_count <= 1, "{row:?}");
+    }
+
+    fleet.servers().set_down(false);
+    fleet.minutes(10).await;
+    assert_eq!(fleet.with_records(2).await, MAILBOXES, "all resumed within two cycles, and no message is missed");
+    assert!(fleet.profile_alerts().await.iter().all(|alert| alert.status == AlertStatus::Closed));
+    assert_eq!(fleet.notices(NoticeKind::Released).await.len(), 1);
+    assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), 0);
+}
+
+#[tokio::test]
+async fn with_the_hold_off_each_is_tried_ten_times_and_disabled_and_one_digest_tells_of_all() {
+    let fleet = Fleet::of(MAILBOXES, OutageSettings::default()).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    let before = fleet.servers().connections();
+    fleet.minutes(OUTAGE_MINUTES).await;
+    assert_eq!(fleet.enabled().await, 0, "every one is disabled");
+    assert_eq!(fleet.servers().connections() - before, 10 * MAILBOXES, "exactly ten tries each");
+    fleet.servers().set_down(false);
+    fleet.minutes(15).await;
+    assert_eq!(fleet.servers().connections() - before, 10 * MAILBOXES, "nothing goes on by itself");
+    assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), MAILBOXES, "each disabling is in the API");
+    let told = fleet.told();
+    let disabled: Vec<&String> = told.iter().filter(|subject| subject.contains("have been disabled")).collect();
+    assert_eq!(disabled, ["1000 mailboxes have been disabled for receiving email"], "{told:?}");
+    let warned = told.iter().filter(|subject| subject.contains("about to be disabled")).count();
+    assert_eq!((warned, told.len()), (1, 2), "one digest warned before: {told:?}");
+    assert!(fleet.notices(NoticeKind::Disabled).await.iter().all(|notice| notice.status == NoticeStatus::Sent));
+}
+
+#[tokio::test]
+async fn an_owner_is_warned_at_the_eighth_failure_and_told_of_the_recovery() {
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    for _ in 0..60 {
+        fleet.minute().await;
+        if !fleet.notices(NoticeKind::Warning).await.is_empty() {
+            break;
+        }
+    }
+    let row = fleet.engine.ports.state.load(&fleet.mailboxes[0], INCOMING).await.expect("a store that works");
+    assert_eq!(row.expect("a delivery").state.transient_failure_count, 8);
+    let warnings = fleet.notices(NoticeKind::Warning).await;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].text.contains("Two tries are left"), "{}", warnings[0].text);
+    fleet.servers().set_down(false);
+    fleet.minutes(8).await;
+    assert_eq!(fleet.enabled().await, 1);
+    assert_eq!(fleet.notices(NoticeKind::Recovered).await.len(), 1);
+    assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), 0);
+    fleet.minutes(10).await;
+    assert_eq!(fleet.told().len(), 2, "{:?}", fleet.told());
+}
+
+/// A mailbox that an outage has disabled, under these settings.
+async fn disabled(recovery_probe: RecoveryProbe) -> Fleet {
+    let fleet = Fleet::of(1, OutageSettings { recovery_probe, ..OutageSettings::default() }).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(OUTAGE_MINUTES).await;
+    assert_eq!(fleet.enabled().await, 0);
+    fleet.deliver_to_all("meanwhile");
+    fleet
+}
+
+#[tokio::test]
+async fn a_disabled_delivery_resumes_by_itself_and_fetches_what_was_missed() {
+    let fleet = disabled(RecoveryProbe::Resume).await;
+    fleet.minutes(30).await;
+    assert_eq!(fleet.enabled().await, 0, "its server is away still");
+    fleet.servers().set_down(false);
+    fleet.minutes(61).await;
+    assert_eq!((fleet.enabled().await, fleet.with_records(1).await), (1, 1));
+    assert_eq!(fleet.notices(NoticeKind::Recovered).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_disabled_delivery_is_told_that_it_would_work_again() {
+    let fleet = disabled(RecoveryProbe::Tell).await;
+    fleet.servers().set_down(false);
+    fleet.minutes(31).await;
+    assert_eq!((fleet.enabled().await, fleet.with_records(0).await), (0, 1), "it waits for a person");
+    let told = fleet.notices(NoticeKind::Recovered).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].text.contains("test and enable"), "{}", told[0].text);
+    let connections = fleet.servers().connections();
+    fleet.minutes(120).await;
+    assert_eq!(fleet.servers().connections(), connections, "told once, it is not tried any more");
+}
+
+#[tokio::test]
+async fn without_a_recovery_probe_a_disabled_delivery_is_left_alone() {
+    let fleet = disabled(RecoveryProbe::Off).await;
+    let connections = fleet.servers().connections();
+    fleet.minutes(120).await;
+    assert_eq!(fleet.servers().connections(), connections);
+}
+
+#[tokio::test]
+async fn a_mailbox_owner_gets_a_copy_where_the_organization_says_so() {
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let state = &fleet.engine.ports.state;
+    let mut stored = state.organization().await.expect("a store that works");
+    stored.organization.notify_mailbox_owners = true;
+    state.put_organization(&stored, &build::audit()).await.expect("a store that works");
+    fleet.servers().set_down(true);
+    fleet.minutes(OUTAGE_MINUTES + 10).await;
+    let sent = fleet.servers().sent();
+    let to: Vec<&str> = sent.last().expect("a notice").0.iter().map(|address| address.as_str()).collect();
+    assert_eq!(to, ["owner@example.test", "m0000@example.test"]);
+}
