@@ -252,7 +252,7 @@ async fn the_tenth_failure_in_a_row_disables_and_tells_the_owner_once() {
         world.run(&mailbox, way.delivery()).await;
         let tried = FAILURES_MAX as usize;
         check_disabled(&world, &mailbox, way.delivery(), Cause::HandshakeFailed, tried).await;
-        let notice = world.notices(NoticeStatus::Pending).await.remove(0);
+        let notice = disablings(&world).await.remove(0);
         assert!(notice.text.contains("Failures in a row:    10"), "{}", notice.text);
         let first = seconds_after(began, BETWEEN_RUNS_SECONDS);
         let since = world.state(&mailbox, way.delivery()).await.failing_since.expect("a first failure");
