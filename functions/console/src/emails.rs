@@ -1,4 +1,4 @@
-//! Email records: list, read, create one, send it; and the quarantine.
+//! Email records: list, read, create one, send it.
 
 use axum::{
     Json,
@@ -19,14 +19,12 @@ use mailrail_domain::{
     id::{EmailId, MailboxId},
     identity::sent_email_id,
     invalid::Invalid,
-    quarantine::Quarantined,
 };
 use mailrail_engine::{
     mime::{Composition, beginning, clean_html, compose},
     ports::{BodyStore, Directory, MailboxQueue, Ports, RecordStore, StoredEmail, Wake},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
@@ -139,23 +137,6 @@ pub async fn list(
     let id = MailboxId::parse(id)?;
     let emails = app.engine.ports.records().emails(&id, &page.request()?).await?;
     Ok(Json(Listing::of(emails, EmailSummary::from)))
-}
-
-/// Lists a mailbox's quarantine: messages that could not become records, and why.
-#[utoipa::path(get, path = "/v1/mailboxes/{id}/quarantine", params(PageQuery), responses((status = 200, body = Listing<Object>), (status = 422, body = Problem)))]
-pub async fn quarantine(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Parameters(page): Parameters<PageQuery>,
-) -> Result<Json<Listing<Value>>, Problem> {
-    let id = MailboxId::parse(id)?;
-    let messages = app.engine.ports.records().quarantined(&id, &page.request()?).await?;
-    let show = |message: Quarantined| {
-        let mut value = serde_json::to_value(&message).unwrap_or_default();
-        value["explanation"] = Value::from(message.reason.sentence());
-        value
-    };
-    Ok(Json(Listing::of(messages, show)))
 }
 
 /// Reads an email record.

@@ -12,6 +12,7 @@ mod openapi;
 mod page;
 mod problem;
 mod profiles;
+mod quarantine;
 mod tests;
 mod tokens;
 
@@ -57,7 +58,10 @@ fn router(app: App) -> Router {
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/enable", post(mailboxes::enable))
         .route("/v1/mailboxes/{id}/deliveries/{delivery}/run", post(mailboxes::run))
         .route("/v1/mailboxes/{id}/emails", get(emails::list))
-        .route("/v1/mailboxes/{id}/quarantine", get(emails::quarantine))
+        .route("/v1/mailboxes/{id}/quarantine", get(quarantine::of_mailbox))
+        .route("/v1/mailboxes/{id}/why", get(quarantine::why))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/replay", post(quarantine::replay))
         .route("/v1/emails", post(emails::create))
         .route("/v1/emails/{id}", get(emails::read))
         .route("/v1/emails/{id}/raw", get(emails::raw))

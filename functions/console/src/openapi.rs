@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::{approvals, emails, mailboxes, monitoring, profiles, tests as mailbox_tests, tokens};
+use crate::{approvals, emails, mailboxes, monitoring, profiles, quarantine, tests as mailbox_tests, tokens};
 
 /// The whole API.
 #[derive(OpenApi)]
@@ -31,7 +31,10 @@ use crate::{approvals, emails, mailboxes, monitoring, profiles, tests as mailbox
         mailbox_tests::test,
         mailbox_tests::read,
         emails::list,
-        emails::quarantine,
+        quarantine::of_mailbox,
+        quarantine::why,
+        quarantine::list,
+        quarantine::replay,
         emails::create,
         emails::read,
         emails::raw,

@@ -22,6 +22,8 @@ pub enum AuditAction {
     Rejected,
     /// Test & Enable was asked for.
     Tested,
+    /// A message was taken out of quarantine, because it became a record.
+    Replayed,
     /// A delivery was enabled.
     Enabled,
     /// A delivery was disabled.

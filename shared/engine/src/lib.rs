@@ -14,6 +14,7 @@ pub mod mime;
 pub mod notify;
 pub mod outage;
 pub mod ports;
+pub mod quarantine;
 pub mod receive;
 pub mod send;
 pub mod settle;

@@ -35,6 +35,10 @@ pub const HEALTH_WRITES_MAX: usize = 5;
 pub const NOTICES_PENDING_MAX: usize = 5_000;
 /// Notices that are marked at once, where a digest was sent for many.
 pub const NOTICES_AT_ONCE: usize = 16;
+/// Records, or messages in quarantine, that are looked at in one page for one that somebody misses.
+pub const LOOKUP_PAGE: usize = 100;
+/// Pages of them: the newest thousand.
+pub const LOOKUP_PAGES_MAX: usize = 10;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

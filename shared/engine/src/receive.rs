@@ -14,7 +14,7 @@ use mailrail_domain::{
     outage::Turn,
     position::{Position, SeenUidls, hex, source},
     profile::{IncomingProtocol, IncomingServer},
-    quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     retry::Pace,
     seconds_after,
 };
@@ -28,7 +28,7 @@ use crate::{
         DEADLINE_MARGIN, LEASE_MARGIN, MESSAGE_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX,
         STORES_AT_ONCE,
     },
-    mime::{ReadMessage, Unreadable, read},
+    mime::{ReadMessage, Unreadable, clues, read},
     outage::Outage,
     ports::{
         Arrival, BodyStore, Claim, Content, DeliveryRow, IncomingServers, IncomingSession, Look, MailboxStore, Ports,
@@ -385,7 +385,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Objects first, then the row that names them; of a message that is a record already, no objects at all.
-    async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
+    pub(crate) async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
         if self.ports.records().email(&message.email.id).await?.is_some() {
             self.ports.records().insert_received(&message.email, mailbox).await?;
             return Ok(());
@@ -434,6 +434,7 @@ impl<P: Ports> Engine<P> {
                 }
             }
         }
+        let seen = if message.is_err() { clues(&first) } else { Clues::default() };
         let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
         let bodies = self.ports.bodies();
         let mut upload = bodies.begin(&key, MESSAGE_TYPE).await?;
@@ -453,7 +454,7 @@ impl<P: Ports> Engine<P> {
                 Ok(Ok(true))
             }
             Err(unreadable) => {
-                self.list_quarantined(mailbox, remote, size, unreadable, key).await?;
+                self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await?;
                 Ok(Ok(false))
             }
         }
@@ -467,12 +468,13 @@ impl<P: Ports> Engine<P> {
         unreadable: Unreadable,
         raw: Option<Bytes>,
     ) -> Result<(), Outage> {
-        let mut key = String::new();
+        let (mut key, mut seen) = (String::new(), Clues::default());
         if let Some(raw) = raw {
             key = quarantine_key(mailbox, remote);
+            seen = clues(&raw);
             self.ports.bodies().put(&key, raw, BYTES_TYPE).await?;
         }
-        self.list_quarantined(mailbox, remote, size, unreadable, key).await
+        self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await
     }
 
     async fn list_quarantined(
@@ -482,6 +484,7 @@ impl<P: Ports> Engine<P> {
         size: u64,
         unreadable: Unreadable,
         raw_key: String,
+        clues: Clues,
     ) -> Result<(), Outage> {
         let at = self.now();
         let entry = Quarantined {
@@ -492,6 +495,9 @@ impl<P: Ports> Engine<P> {
             raw_key,
             size,
             at,
+            attempts: 1,
+            last_attempt: Some(at),
+            clues,
         };
         tracing::warn!(%mailbox, reason = ?entry.reason, size, "a message went to quarantine");
         let until = seconds_after(at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);

@@ -10,6 +10,7 @@ use mailrail_domain::{
     delivery::{Delivery, SynchronizationMethod},
     id::{EmailId, MailboxId, ProfileId},
     notice::{Notice, NoticeStatus},
+    quarantine::{QuarantineReason, Quarantined},
     schedule::Slot,
 };
 
@@ -208,6 +209,20 @@ pub fn recipients(mailbox: &MailboxId, at: Timestamp) -> Key {
 
 pub fn quarantine_of(mailbox: &MailboxId) -> String {
     format!("{}#QUARANTINE", mailbox_partition(mailbox))
+}
+
+pub fn quarantined(mailbox: &MailboxId, remote_id: &str) -> Key {
+    (quarantine_of(mailbox), remote_id.to_owned())
+}
+
+/// List of messages in quarantine for a reason, and a message's place in it.
+pub fn quarantine_in(reason: QuarantineReason, shard: u8) -> String {
+    format!("QUARANTINE#{reason:?}#{shard}")
+}
+
+pub fn quarantine_place(message: &Quarantined) -> Key {
+    let list = quarantine_in(message.reason, shard(message.mailbox_id.as_str()));
+    (list, format!("{}#{}#{}", moment(message.at), message.mailbox_id, message.remote_id))
 }
 
 /// An email's place in a list by time.

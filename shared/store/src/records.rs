@@ -5,7 +5,7 @@ use mailrail_domain::{
     email::{Email, EmailStatus},
     id::{EmailId, MailboxId},
     identity::message_key,
-    quarantine::Quarantined,
+    quarantine::{QuarantineReason, Quarantined},
 };
 use mailrail_engine::{
     outage::Outage,
@@ -16,7 +16,7 @@ use crate::{
     Store,
     call::{Question, Sort, conditional},
     keys,
-    rows::{EmailRow, Item, QuarantineRow, decode, encode, expiring, key_of, number, text, text_of},
+    rows::{EmailRow, Item, QuarantineRow, decode, encode, expiring, key_of, listed, number, text, text_of},
 };
 
 /// Records with one Message-ID that are looked at: the email itself, its copy in Sent, and senders' mistakes.
@@ -152,10 +152,46 @@ impl RecordStore for Store {
     }
 
     async fn quarantine(&self, message: &Quarantined, until: Timestamp) -> Result<(), Outage> {
-        let key = (keys::quarantine_of(&message.mailbox_id), message.remote_id.clone());
-        let item = encode(key, &QuarantineRow { message: message.clone() })?;
-        self.put_new(expiring(item, until)).await?;
+        self.put_new(expiring(quarantine_item(message)?, until)).await?;
         Ok(())
+    }
+
+    async fn quarantined_message(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Option<Quarantined>, Outage> {
+        let item = self.get(keys::quarantined(mailbox, remote_id), true).await?;
+        Ok(item.map(decode::<QuarantineRow>).transpose()?.map(|row| row.message))
+    }
+
+    async fn retried(&self, message: &Quarantined) -> Result<(), Outage> {
+        let row = serde_dynamo::to_attribute_value(message)
+            .map_err(|error| Outage::because("a value cannot be written", error))?;
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::quarantined(&message.mailbox_id, &message.remote_id))))
+            .update_expression("SET message = :message")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":message", row);
+        conditional(request.send().await, "writing another try")?;
+        Ok(())
+    }
+
+    async fn release(&self, message: &Quarantined) -> Result<(), Outage> {
+        let key = keys::quarantined(&message.mailbox_id, &message.remote_id);
+        self.transact(vec![self.deleting(key)?]).await?;
+        Ok(())
+    }
+
+    async fn quarantined_anywhere(
+        &self,
+        reason: Option<QuarantineReason>,
+        page: &PageRequest,
+    ) -> Result<Page<Quarantined>, Outage> {
+        let reasons: Vec<QuarantineReason> = reason.map_or(QuarantineReason::ALL.to_vec(), |reason| vec![reason]);
+        let lists = reasons.iter().flat_map(|reason| (0..keys::SHARDS).map(|n| keys::quarantine_in(*reason, n)));
+        let (keys, cursor) = self.merged(lists.collect(), page, true).await?;
+        let rows = self.get_all(keys).await?.into_iter().map(decode::<QuarantineRow>);
+        Ok(Page { items: rows.map(|row| row.map(|row| row.message)).collect::<Result<_, _>>()?, cursor })
     }
 
     async fn quarantined(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Quarantined>, Outage> {
@@ -180,6 +216,12 @@ impl Store {
             None => Ok(()),
         }
     }
+}
+
+fn quarantine_item(message: &Quarantined) -> Result<Item, Outage> {
+    let key = keys::quarantined(&message.mailbox_id, &message.remote_id);
+    let item = encode(key, &QuarantineRow { message: message.clone() })?;
+    Ok(listed(item, keys::quarantine_place(message)))
 }
 
 /// An email's place in a list of its mailbox.

@@ -260,7 +260,7 @@ async fn the_tenth_failure_in_a_row_disables_and_tells_the_owner_once() {
 
         world.run(&mailbox, way.delivery()).await;
         assert_eq!(proxy.counts.connections.load(Ordering::Relaxed), tried, "what is disabled is left alone");
-        assert_eq!(world.notices(NoticeStatus::Pending).await.len(), 1);
+        assert_eq!(disablings(&world).await.len(), 1);
     }
 }
 

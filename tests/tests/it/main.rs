@@ -14,4 +14,5 @@ mod killed;
 mod large;
 mod notices;
 mod outgoing;
+mod quarantine;
 mod testing;

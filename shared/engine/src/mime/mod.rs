@@ -6,4 +6,4 @@ mod read;
 
 pub use clean::{beginning, clean_html};
 pub use compose::{Composition, compose, dated};
-pub use read::{ReadMessage, Unreadable, read};
+pub use read::{ReadMessage, Unreadable, clues, read};

@@ -15,7 +15,7 @@ use mailrail_domain::{
     id::{EmailId, MailboxId},
     identity::{MessageIdentity, received_email_id},
     position::hex,
-    quarantine::QuarantineReason,
+    quarantine::{Clues, QuarantineReason},
 };
 use sha2::{Digest, Sha256};
 
@@ -63,6 +63,19 @@ pub fn read(
     catch_unwind(AssertUnwindSafe(|| read_parsed(raw, size, mailbox, received_at, now))).unwrap_or_else(|_| {
         Err(Unreadable { reason: QuarantineReason::Unreadable, detail: "the MIME reader gave up".to_owned() })
     })
+}
+
+/// What can be seen of a message that cannot be read: its headers, as far as they can be told apart.
+#[must_use]
+pub fn clues(raw: &[u8]) -> Clues {
+    let headers = raw.get(..HEADERS_BYTES_MAX).unwrap_or(raw);
+    let parsed = catch_unwind(AssertUnwindSafe(|| {
+        let message = MessageParser::default().parse_headers(headers)?;
+        let text = |value: Option<&str>| value.map(|value| beginning(value, FIELD_BYTES_MAX).replace('\0', "\u{fffd}"));
+        let sender = message.from().and_then(|from| from.first()).and_then(|first| first.address());
+        Some(Clues { message_id: text(message.message_id()), subject: text(message.subject()), sender: text(sender) })
+    }));
+    parsed.ok().flatten().unwrap_or_default()
 }
 
 fn read_parsed(

@@ -4,7 +4,7 @@ use mailrail_domain::{
     Timestamp,
     email::Email,
     id::{EmailId, MailboxId},
-    quarantine::Quarantined,
+    quarantine::{QuarantineReason, Quarantined},
 };
 
 use super::directory::{Page, PageRequest};
@@ -85,6 +85,26 @@ pub trait RecordStore: Send + Sync {
 
     /// Puts a message into quarantine; the same message twice is one entry.
     fn quarantine(&self, message: &Quarantined, until: Timestamp) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// A message in quarantine.
+    fn quarantined_message(
+        &self,
+        mailbox: &MailboxId,
+        remote_id: &str,
+    ) -> impl Future<Output = Result<Option<Quarantined>, Outage>> + Send;
+
+    /// Writes what another try to make a record of a message came to, if it is in quarantine still.
+    fn retried(&self, message: &Quarantined) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Takes a message out of quarantine, because a record has it.
+    fn release(&self, message: &Quarantined) -> impl Future<Output = Result<(), Outage>> + Send;
+
+    /// Lists the quarantine of all mailboxes, the newest first; of one reason, or of all.
+    fn quarantined_anywhere(
+        &self,
+        reason: Option<QuarantineReason>,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<Quarantined>, Outage>> + Send;
 
     /// Lists a mailbox's quarantine.
     fn quarantined(

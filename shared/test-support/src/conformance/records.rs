@@ -11,7 +11,7 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
     id::{EmailId, MailboxId},
     identity::{MessageIdentity, received_email_id, sent_email_id},
-    quarantine::{QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
 };
 use mailrail_engine::ports::{Inserted, RecordStore, StoredEmail};
@@ -60,6 +60,8 @@ macro_rules! records_suite {
             the_same_message_put_into_quarantine_twice_is_one_entry,
             messages_in_quarantine_are_each_listed_once_over_all_pages,
             a_quarantine_has_the_messages_of_its_own_mailbox,
+            quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together,
+            a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone,
         ]);
     };
 }
@@ -557,6 +559,9 @@ fn message(mailbox: &MailboxId, remote_id: &str, at: Timestamp) -> Quarantined {
         raw_key: format!("quarantine/{mailbox}/0"),
         size: 7,
         at,
+        attempts: 1,
+        last_attempt: None,
+        clues: Clues { subject: Some("Offer".to_owned()), ..Clues::default() },
     }
 }
 
@@ -612,4 +617,42 @@ pub async fn a_quarantine_has_the_messages_of_its_own_mailbox(store: &impl Recor
         put(store, message).await;
         assert_eq!(quarantined(store, &message.mailbox_id, WHOLE_LIST).await, std::slice::from_ref(message));
     }
+}
+
+pub async fn quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together(store: &impl RecordStore) {
+    let now = this_second();
+    let mut expected = Vec::new();
+    for n in 0..12 {
+        let reason = if n % 3 == 0 { QuarantineReason::TooLarge } else { QuarantineReason::Unreadable };
+        let mailbox = mailbox_id(&format!("m{}", n % 4));
+        let entry = Quarantined { reason, ..message(&mailbox, &format!("imap-1-{n}"), seconds_after(now, n)) };
+        put(store, &entry).await;
+        expected.insert(0, entry);
+    }
+    for reason in [None, Some(QuarantineReason::TooLarge), Some(QuarantineReason::NotAMessage)] {
+        let wanted: Vec<Quarantined> =
+            expected.iter().filter(|entry| reason.is_none_or(|reason| entry.reason == reason)).cloned().collect();
+        for limit in [PAGE, WHOLE_LIST] {
+            let listed = every_page(limit, async |page| store.quarantined_anywhere(reason, page).await).await;
+            assert_eq!(listed, wanted, "{reason:?} in pages of {limit}");
+        }
+    }
+}
+
+pub async fn a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone(store: &impl RecordStore) {
+    let (now, mailbox) = (this_second(), mailbox_id("m1"));
+    let first = message(&mailbox, "imap-1-2", now);
+    put(store, &first).await;
+    assert_eq!(store.quarantined_message(&mailbox, "imap-1-2").await.unwrap().as_ref(), Some(&first));
+    let again = Quarantined { attempts: 2, last_attempt: Some(now), ..first.clone() };
+    store.retried(&again).await.unwrap();
+    assert_eq!(quarantined(store, &mailbox, WHOLE_LIST).await, std::slice::from_ref(&again));
+    for _ in 0..2 {
+        store.release(&again).await.unwrap();
+    }
+    assert_eq!(store.quarantined_message(&mailbox, "imap-1-2").await.unwrap(), None);
+    store.retried(&again).await.unwrap();
+    assert_eq!(quarantined(store, &mailbox, WHOLE_LIST).await, [], "what is gone is not brought back");
+    let anywhere = every_page(WHOLE_LIST, async |page| store.quarantined_anywhere(None, page).await).await;
+    assert_eq!(anywhere, []);
 }

@@ -10,7 +10,7 @@ use mailrail_domain::{
     email::{Email, EmailStatus},
     id::{EmailId, MailboxId},
     identity::message_key,
-    quarantine::Quarantined,
+    quarantine::{QuarantineReason, Quarantined},
 };
 use mailrail_engine::{
     outage::Outage,
@@ -151,6 +151,35 @@ impl RecordStore for MemoryRecords {
         let key = (message.mailbox_id.clone(), message.remote_id.clone());
         lock(&self.0).quarantine.entry(key).or_insert_with(|| message.clone());
         Ok(())
+    }
+
+    async fn quarantined_message(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Option<Quarantined>, Outage> {
+        Ok(lock(&self.0).quarantine.get(&(mailbox.clone(), remote_id.to_owned())).cloned())
+    }
+
+    async fn retried(&self, message: &Quarantined) -> Result<(), Outage> {
+        let key = (message.mailbox_id.clone(), message.remote_id.clone());
+        if let Some(known) = lock(&self.0).quarantine.get_mut(&key) {
+            *known = message.clone();
+        }
+        Ok(())
+    }
+
+    async fn release(&self, message: &Quarantined) -> Result<(), Outage> {
+        lock(&self.0).quarantine.remove(&(message.mailbox_id.clone(), message.remote_id.clone()));
+        Ok(())
+    }
+
+    async fn quarantined_anywhere(
+        &self,
+        reason: Option<QuarantineReason>,
+        request: &PageRequest,
+    ) -> Result<Page<Quarantined>, Outage> {
+        let state = lock(&self.0);
+        let wanted = |message: &&Quarantined| reason.is_none_or(|reason| message.reason == reason);
+        let mut messages: Vec<Quarantined> = state.quarantine.values().filter(wanted).cloned().collect();
+        messages.sort_by_key(|m| std::cmp::Reverse((m.at, m.mailbox_id.clone(), m.remote_id.clone())));
+        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(messages).collect(), request))
     }
 
     async fn quarantined(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<Quarantined>, Outage> {

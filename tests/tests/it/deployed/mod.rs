@@ -5,6 +5,7 @@ mod approval;
 mod configurations;
 mod imports;
 mod mail;
+mod quarantine;
 mod testing;
 mod trouble;
 

@@ -1,0 +1,147 @@
+//! What went wrong with single messages: try them again, and say why one was not synchronized.
+
+use mailrail_domain::{
+    delivery::{Delivery, SynchronizationMethod},
+    email::Email,
+    id::{EmailId, MailboxId},
+    quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
+};
+
+use crate::{
+    Engine,
+    limits::{LOOKUP_PAGE, LOOKUP_PAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
+    mime::read,
+    outage::Outage,
+    ports::{BodyStore, Directory, PageRequest, Ports, RecordStore},
+};
+
+/// What trying a message again came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replayed {
+    /// A record has it, made now or before.
+    Recorded(EmailId),
+    /// It is in quarantine still, for this reason.
+    Refused(String),
+    /// It is in no quarantine.
+    Gone,
+}
+
+/// What is known of a message that somebody misses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is a record.
+    Recorded(Box<Email>),
+    /// It is in quarantine.
+    Quarantined(Box<Quarantined>),
+    /// Nothing like it is here; this is how incoming email of the mailbox stands, as a sentence.
+    NotHere(String),
+}
+
+impl<P: Ports> Engine<P> {
+    /// Tries again to make a record of a message in quarantine, from its raw bytes. A record that is there already, since
+    /// the message was synchronized meanwhile, is not doubled.
+    pub async fn replay(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Replayed, Outage> {
+        let records = self.ports.records();
+        let Some(message) = records.quarantined_message(mailbox, remote_id).await? else {
+            return Ok(Replayed::Gone);
+        };
+        let refused = |why: &str| Ok(Replayed::Refused(why.to_owned()));
+        if message.raw_key.is_empty() {
+            return refused("The server handed out none of its bytes, so there is nothing to try again.");
+        }
+        if message.size > WHOLE_MESSAGE_BYTES_MAX {
+            return refused(QuarantineReason::TooLarge.sentence());
+        }
+        let Some(raw) = self.ports.bodies().get(&message.raw_key, WHOLE_MESSAGE_BYTES_MAX).await? else {
+            return refused("Its raw bytes are not there any more.");
+        };
+        let _held = self.memory.reserve(raw.len() as u64).await;
+        match read(&raw, raw.len() as u64, mailbox, None, self.now()) {
+            Ok(found) => {
+                let id = found.email.id.clone();
+                self.store(mailbox, raw, found).await?;
+                records.release(&message).await?;
+                Ok(Replayed::Recorded(id))
+            }
+            Err(unreadable) => {
+                let again = Quarantined {
+                    attempts: message.attempts.saturating_add(1),
+                    last_attempt: Some(self.now()),
+                    detail: unreadable.detail,
+                    ..message
+                };
+                records.retried(&again).await?;
+                refused(unreadable.reason.sentence())
+            }
+        }
+    }
+
+    /// Why a message is not where somebody looks for it: it is a record, it is in quarantine, or it never came.
+    pub async fn why_not_synchronized(&self, mailbox: &MailboxId, wanted: &Wanted) -> Result<Vec<Finding>, Outage> {
+        let records = self.ports.records();
+        let mut findings = Vec::new();
+        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
+        for _ in 0..LOOKUP_PAGES_MAX {
+            let found = records.emails(mailbox, &page).await?;
+            let matching = found.items.into_iter().filter(|email| wanted.matches(&clues_of(email)));
+            findings.extend(matching.map(|email| Finding::Recorded(Box::new(email))));
+            page.cursor = found.cursor;
+            if page.cursor.is_none() || findings.len() >= LOOKUP_PAGE {
+                break;
+            }
+        }
+        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
+        for _ in 0..LOOKUP_PAGES_MAX {
+            let found = records.quarantined(mailbox, &page).await?;
+            let matching = found.items.into_iter().filter(|message| wanted.matches(&message.clues));
+            findings.extend(matching.map(|message| Finding::Quarantined(Box::new(message))));
+            page.cursor = found.cursor;
+            if page.cursor.is_none() {
+                break;
+            }
+        }
+        if findings.is_empty() {
+            findings.push(Finding::NotHere(self.standing(mailbox).await?));
+        }
+        Ok(findings)
+    }
+
+    /// How incoming email of a mailbox stands, for whoever misses a message.
+    async fn standing(&self, mailbox: &MailboxId) -> Result<String, Outage> {
+        let directory = self.ports.mailboxes();
+        let Some(details) = directory.mailbox(mailbox).await? else {
+            return Ok("There is no such mailbox any more.".to_owned());
+        };
+        let state = details.deliveries.into_iter().find(|(delivery, _)| *delivery == Delivery::IncomingEmail);
+        let Some((_, state)) = state else {
+            return Ok("Incoming email of the mailbox was never configured.".to_owned());
+        };
+        if state.method != SynchronizationMethod::ServerSideSynchronization {
+            return Ok("Incoming email of the mailbox is not synchronized: its method is none.".to_owned());
+        }
+        let moment = |at: mailrail_domain::Timestamp| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let last = state.last_success.map_or("has never worked".to_owned(), |at| format!("last worked {}", moment(at)));
+        if !state.enabled {
+            return Ok(format!("Incoming email of the mailbox is disabled and {last}: read its alerts."));
+        }
+        if state.transient_failure_count > 0 {
+            return Ok(format!("Incoming email of the mailbox fails at present and {last}: read its alerts."));
+        }
+        let profile = directory.profile(&details.stored.mailbox.profile_id).await?;
+        let start = profile.and_then(|stored| details.stored.mailbox.start_date(&stored.profile));
+        let since =
+            start.map_or(String::new(), |at| format!(" Messages received before {} are left alone.", moment(at)));
+        Ok(format!(
+            "Incoming email of the mailbox works and {last}; no such message was in its inbox then.{since} Look into the \
+             mailbox's other folders, which are not read."
+        ))
+    }
+}
+
+fn clues_of(email: &Email) -> Clues {
+    Clues {
+        message_id: email.message_id.clone(),
+        subject: Some(email.subject.clone()),
+        sender: email.from.first().map(|from| from.address.clone()),
+    }
+}
