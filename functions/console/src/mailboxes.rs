@@ -18,10 +18,14 @@ use mailrail_domain::{
     id::{MailboxId, ProfileId},
     invalid::Invalid,
     mailbox::{Mailbox, MailboxKind},
+    schedule::Slot,
 };
 use mailrail_engine::{
     access::mailbox_owner,
-    ports::{Directory, MailboxDetails, MailboxQueue, Ports, Sealed, Secret, StoredMailbox, Vault, Wake, Written},
+    ports::{
+        Directory, MailboxDetails, MailboxQueue, PageRequest, Ports, RecordStore, Sealed, Secret, StoredMailbox, Vault,
+        Wake, Written,
+    },
     settle::interval,
 };
 use serde::{Deserialize, Serialize};
@@ -40,6 +44,8 @@ use crate::{
 
 /// A wake after a change waits this long, so that the run reads the table as it was changed.
 const WAKE_DELAY_SECONDS: u32 = 1;
+/// Emails of an outbox that are counted for a view.
+const BACKLOG_MAX: usize = 100;
 
 /// A mailbox, as it is given.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -102,6 +108,12 @@ pub struct DeliveryView {
     last_run: Option<DateTime<Utc>>,
     /// When it last worked.
     last_success: Option<DateTime<Utc>>,
+    /// When it is next due; absent where it does not run.
+    next_due: Option<DateTime<Utc>>,
+    /// Messages that wait: found at the last run and left to the next, or in the outbox, as far as 100.
+    backlog: u32,
+    /// Since when the oldest of an outbox waits.
+    oldest_waiting: Option<DateTime<Utc>>,
 }
 
 impl From<DeliveryState> for DeliveryView {
@@ -114,6 +126,9 @@ impl From<DeliveryState> for DeliveryView {
             postponed_until: state.postponed_until,
             last_run: state.last_run,
             last_success: state.last_success,
+            next_due: None,
+            backlog: state.backlog,
+            oldest_waiting: None,
         }
     }
 }
@@ -270,7 +285,27 @@ async fn view(app: &App, id: &str) -> Result<MailboxView, Problem> {
             warnings.push(warning);
         }
     }
-    Ok(MailboxView { warnings, ..details.into() })
+    let mailbox = details.stored.mailbox.clone();
+    let profile = app.engine.ports.mailboxes().profile(&mailbox.profile_id).await?.map(|stored| stored.profile);
+    let states = details.deliveries.clone();
+    let mut view = MailboxView { warnings, ..details.into() };
+    for (delivery, state) in states {
+        let Some(shown) = view.deliveries.get_mut(delivery.as_str()) else { continue };
+        if let Some(profile) = &profile
+            && let Some(minutes) =
+                state.scheduled(interval(app.engine.settings.polling_interval_minutes, delivery, profile))
+        {
+            let next = Slot::of(&mailbox.id, delivery, minutes).next(now());
+            shown.next_due = Some(state.postponed_until.map_or(next, |until| until.max(now())));
+        }
+        if delivery == Delivery::OutgoingEmail {
+            let page = PageRequest { limit: BACKLOG_MAX, cursor: None };
+            let outbox = app.engine.ports.records().outbox(&mailbox.id, &page).await?.items;
+            shown.backlog = u32::try_from(outbox.len()).unwrap_or(u32::MAX);
+            shown.oldest_waiting = outbox.first().map(|stored| stored.email.received_at);
+        }
+    }
+    Ok(view)
 }
 
 /// Lists mailboxes.

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap};
 use mailrail_domain::{
-    alert::{Alert, AlertStatus},
+    alert::{Alert, AlertStatus, Level},
     audit::{AuditAction, AuditSubject},
     delivery::Delivery,
     id::{MailboxId, ProfileId},
@@ -76,6 +76,13 @@ pub struct OrganizationSettings {
     warn_before_disabling: bool,
     /// Whether a mailbox's own address is told what the owner of its profile is told.
     notify_mailbox_owners: bool,
+    /// Levels of alerts that are recorded: `information`, `warning`, `error`.
+    #[schema(value_type = Vec<String>)]
+    recorded_alert_levels: Vec<Level>,
+    /// Days for which closed alerts are kept, 0 to 3650.
+    closed_alert_days: u16,
+    /// Minutes without a success after which a delivery that does not fail is reported, up to 10080; 0 for never.
+    stall_minutes: u16,
 }
 
 /// Settings of the organization, as they are shown.
@@ -99,6 +106,9 @@ impl From<StoredOrganization> for OrganizationView {
             outages,
             warn_before_disabling,
             notify_mailbox_owners,
+            recorded_alert_levels,
+            closed_alert_days,
+            stall_minutes,
         } = stored.organization;
         let settings = OrganizationSettings {
             notice_mailbox_id: notice_mailbox_id.map(String::from),
@@ -109,6 +119,9 @@ impl From<StoredOrganization> for OrganizationView {
             outages,
             warn_before_disabling,
             notify_mailbox_owners,
+            recorded_alert_levels,
+            closed_alert_days,
+            stall_minutes,
         };
         Self { revision: stored.revision, settings }
     }
@@ -200,6 +213,9 @@ pub async fn change_organization(
         outages: settings.outages,
         warn_before_disabling: settings.warn_before_disabling,
         notify_mailbox_owners: settings.notify_mailbox_owners,
+        recorded_alert_levels: settings.recorded_alert_levels,
+        closed_alert_days: settings.closed_alert_days,
+        stall_minutes: settings.stall_minutes,
     };
     organization.validate()?;
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Organization, "organization", fields);

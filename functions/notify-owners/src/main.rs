@@ -1,4 +1,4 @@
-//! Once a minute: notices that wait are sent to the owners of email server profiles.
+//! Once a minute: notices that wait are sent to the owners of email server profiles, and stalled deliveries are reported.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mailrail_boot::{deadline, engine};
@@ -9,8 +9,10 @@ async fn main() -> Result<(), Error> {
     let (engine, _) = engine()?;
     let engine = &engine;
     run(service_fn(|event: LambdaEvent<Value>| async move {
-        let notified = engine.notify(deadline(&event.context)).await?;
-        Ok::<_, Error>(json!({ "sent": notified.sent, "waiting": notified.waiting }))
+        let deadline = deadline(&event.context);
+        let notified = engine.notify(deadline).await?;
+        let stalled = engine.check_freshness(deadline).await?;
+        Ok::<_, Error>(json!({ "sent": notified.sent, "waiting": notified.waiting, "stalled": stalled }))
     }))
     .await
 }

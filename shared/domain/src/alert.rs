@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Timestamp,
     cause::{Cause, DeliveryError},
-    classification::classify,
+    classification::{Scope, classify},
     delivery::Delivery,
     evidence::Evidence,
     id::{MailboxId, ProfileId},
@@ -57,6 +57,8 @@ pub enum AlertKind {
     EmailPendingSend,
     /// The servers of a profile fail, and its mailboxes are held until they do not.
     ProfileHeld,
+    /// Nothing failed, and nothing was received for long.
+    Stalled,
     /// An error that is in no list.
     UnknownError,
 }
@@ -71,6 +73,40 @@ pub enum Level {
     Warning,
     /// Something stopped, and somebody has to act.
     Error,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Self; 3] = [Self::Information, Self::Warning, Self::Error];
+}
+
+/// How far an alert reaches (source system: email, mailbox, profile).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertScope {
+    /// Single emails; others of the mailbox go on.
+    Email,
+    /// One mailbox, whose owner has to act.
+    #[default]
+    Mailbox,
+    /// A profile and all its mailboxes; the profile's owner has to act.
+    Profile,
+}
+
+/// What mends the cause of an alert, where it can be done here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertAction {
+    /// Approve the address.
+    Approve,
+    /// Have the tenant's administrator approve the address.
+    ApproveForTenant,
+    /// Enter user name and password again, in the mailbox or in the profile, then test.
+    ReenterCredentials,
+    /// Correct the profile, then test.
+    ChangeProfile,
+    /// Test and enable the mailbox once the cause is mended elsewhere.
+    TestAgain,
 }
 
 /// Whether the cause still stands.
@@ -108,8 +144,17 @@ pub struct Alert {
     pub profile_id: ProfileId,
     /// The delivery it concerns.
     pub delivery: Delivery,
+    /// How far it reaches.
+    #[serde(default)]
+    pub scope: AlertScope,
     /// What happened, as a sentence.
     pub text: String,
+    /// Why a failure was taken for what it was, as a sentence; empty where nothing failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// What mends it, where it can be done here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<AlertAction>,
     /// What to do, step by step.
     pub resolution: Vec<String>,
     /// The cause, where a server's failure raised it.
@@ -125,9 +170,6 @@ pub struct Alert {
     /// When it last happened.
     pub last_seen: Timestamp,
 }
-
-/// Days that a closed alert is kept (source system's default).
-pub const CLOSED_ALERT_DAYS: u16 = 30;
 
 impl Alert {
     /// The alert that a failed attempt raises. `outcome` is what the retry policy made of `error`.
@@ -170,7 +212,13 @@ impl Alert {
             mailbox_id: Some(mailbox.id.clone()),
             profile_id: profile.id.clone(),
             delivery,
+            scope: match outcome.verdict?.scope {
+                Scope::Server => AlertScope::Profile,
+                Scope::Mailbox => AlertScope::Mailbox,
+            },
             text: format!("{what} because {}. {consequence}", reason(kind, error, profile)),
+            why: outcome.verdict?.sentence(error.evidence.stage),
+            action: action(kind),
             resolution: steps,
             cause: Some(error.cause),
             evidence: Some(error.evidence.clone()),
@@ -192,6 +240,9 @@ impl Alert {
             mailbox_id: None,
             profile_id: profile.id.clone(),
             delivery: health.delivery,
+            scope: AlertScope::Profile,
+            why: classify(health.error.cause, profile.credentials).sentence(health.error.evidence.stage),
+            action: None,
             text: format!(
                 "The mailboxes of the email server profile {} are held because {why}, for {} of them so far. One mailbox \
                  tries every 5 minutes; when that works, all go on by themselves and fetch what was missed. No mailbox is \
@@ -208,6 +259,38 @@ impl Alert {
         }
     }
 
+    /// The alert of a delivery that runs and does not fail, and has received nothing for long; `since` is when it last
+    /// worked.
+    #[must_use]
+    pub fn of_stall(mailbox: &Mailbox, delivery: Delivery, since: Timestamp, now: Timestamp) -> Self {
+        let kind = AlertKind::Stalled;
+        Self {
+            kind,
+            level: Level::Warning,
+            status: AlertStatus::Open,
+            mailbox_id: Some(mailbox.id.clone()),
+            profile_id: mailbox.profile_id.clone(),
+            delivery,
+            scope: AlertScope::Mailbox,
+            text: format!(
+                "{} has not worked since {}, although nothing failed: it does not get its turn.",
+                capitalized(delivery.purpose(), &mailbox.name),
+                since.format("%Y-%m-%d %H:%M:%S UTC")
+            ),
+            why: String::new(),
+            action: None,
+            resolution: vec![
+                "Look at the alarms of this deployment, at the dead letters of its queues and at the functions' logs.".to_owned(),
+                "Check that maximum_concurrent_connections of the email server profile lets all its mailboxes have their turn.".to_owned(),
+            ],
+            cause: None,
+            evidence: None,
+            count: 1,
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+
     /// The alert of an email that cannot leave, because its mailbox may not send; `why` is the gate's reason.
     #[must_use]
     pub fn of_pending_send(mailbox: &Mailbox, why: &str, now: Timestamp) -> Self {
@@ -219,6 +302,9 @@ impl Alert {
             mailbox_id: Some(mailbox.id.clone()),
             profile_id: mailbox.profile_id.clone(),
             delivery: Delivery::OutgoingEmail,
+            scope: AlertScope::Email,
+            why: String::new(),
+            action: Some(AlertAction::TestAgain),
             text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", mailbox.name),
             resolution: vec![
                 "Open the mailbox and check that its synchronization method for outgoing email is server-side \
@@ -234,6 +320,37 @@ impl Alert {
             first_seen: now,
             last_seen: now,
         }
+    }
+}
+
+fn capitalized(purpose: &str, name: &str) -> String {
+    let mut letters = purpose.chars();
+    let first = letters.next().map_or(String::new(), |first| first.to_uppercase().collect());
+    format!("{first}{} for the mailbox {name}", letters.as_str())
+}
+
+const fn action(kind: AlertKind) -> Option<AlertAction> {
+    match kind {
+        AlertKind::AddressNotApproved => Some(AlertAction::Approve),
+        AlertKind::TenantApprovalRequired => Some(AlertAction::ApproveForTenant),
+        AlertKind::CredentialsMissing | AlertKind::CredentialsIncorrect | AlertKind::SignInFailed => {
+            Some(AlertAction::ReenterCredentials)
+        }
+        AlertKind::MailboxLocationNotDetermined
+        | AlertKind::ServerNotReachable
+        | AlertKind::SecureConnectionFailed
+        | AlertKind::ServerNotSupported
+        | AlertKind::AuthenticationNotOffered => Some(AlertAction::ChangeProfile),
+        AlertKind::ServerUnavailable
+        | AlertKind::MailboxInUse
+        | AlertKind::MailboxNotFound
+        | AlertKind::OverQuota
+        | AlertKind::SenderRefused
+        | AlertKind::SendingDeferred
+        | AlertKind::TestMessageNotArrived
+        | AlertKind::EmailPendingSend
+        | AlertKind::UnknownError => Some(AlertAction::TestAgain),
+        AlertKind::ProfileHeld | AlertKind::Stalled => None,
     }
 }
 
@@ -279,6 +396,7 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
         }
         AlertKind::EmailPendingSend => "it may not send".into(),
         AlertKind::ProfileHeld => "the email server profile is held".into(),
+        AlertKind::Stalled => "it does not get its turn".into(),
         AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
     }
 }
@@ -335,6 +453,7 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
         ],
         AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
         AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
+        AlertKind::Stalled => vec!["Look at the alarms of this deployment.".to_owned()],
         AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
     }
 }
@@ -360,7 +479,8 @@ mod tests {
             let outcome = settle(policy, &state, Attempt::Failed(&error, CredentialSource::Mailbox), now, now);
             let delivery = Delivery::IncomingEmail;
             let alert = Alert::of_failure(&mailbox, &profile, delivery, &error, &outcome, policy, now).unwrap();
-            texts.push_str(&format!("{cause:?} [{:?}]\n  {}\n", alert.level, alert.text));
+            texts.push_str(&format!("{cause:?} [{:?}, {:?}, {:?}]\n", alert.level, alert.scope, alert.action));
+            texts.push_str(&format!("  {}\n  {}\n", alert.text, alert.why));
             for step in alert.resolution {
                 texts.push_str(&format!("  - {step}\n"));
             }

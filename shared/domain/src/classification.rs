@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alert::AlertKind,
     cause::{Cause, CredentialSource},
+    evidence::Stage,
 };
 
 /// Whether trying again can help.
@@ -40,6 +41,22 @@ pub struct Verdict {
     pub scope: Scope,
     /// The alert that tells of it.
     pub alert: AlertKind,
+}
+
+impl Verdict {
+    /// The verdict as a sentence, for whoever wonders; `stage` is where the failure was seen.
+    #[must_use]
+    pub fn sentence(&self, stage: Stage) -> String {
+        let permanence = match self.permanence {
+            Permanence::Permanent => "permanent: somebody has to change something before trying again can help",
+            Permanence::Transient => "transient: it may pass by itself",
+        };
+        let scope = match self.scope {
+            Scope::Server => "the server's or the profile's, so that other mailboxes of the profile will meet it too",
+            Scope::Mailbox => "this mailbox's alone",
+        };
+        format!("Seen while {}, it was taken for {permanence}; and for {scope}.", stage.doing())
+    }
 }
 
 /// The verdict on a cause, given whose credentials the attempt used.

@@ -98,6 +98,9 @@ pub struct DeliveryState {
     /// When it last worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
+    /// Messages that were found at the last run and left to the next.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub backlog: u32,
     /// Alerts of this delivery that are open, so that a success knows what to close without a read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_alerts: Vec<AlertKind>,

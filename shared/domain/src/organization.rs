@@ -2,12 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{configuration, id::MailboxId, invalid::Invalid, outage::OutageSettings};
+use crate::{alert::Level, configuration, id::MailboxId, invalid::Invalid, outage::OutageSettings};
 
 /// Most recipients of one mailbox within an hour that a limit may allow: Exchange Online's for a whole day.
 pub const RECIPIENTS_PER_HOUR_MAX: u32 = 10_000;
 /// Recipients of one mailbox within an hour, where nothing else is set: a busy person's mail, and no campaign.
 pub const RECIPIENTS_PER_HOUR: u32 = 500;
+/// Longest time that closed alerts are kept, in days (source system: 3650).
+pub const CLOSED_ALERT_DAYS_MAX: u16 = 3_650;
+/// Time that closed alerts are kept, in days (source system: 30).
+pub const CLOSED_ALERT_DAYS: u16 = 30;
+/// Longest time without a success before a delivery counts as stalled, in minutes: a week.
+pub const STALL_MINUTES_MAX: u16 = 10_080;
+/// Time without a success, though nothing failed, after which a delivery counts as stalled, in minutes.
+pub const STALL_MINUTES: u16 = 60;
 
 /// What holds for every mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +39,12 @@ pub struct Organization {
     pub warn_before_disabling: bool,
     /// Whether a mailbox's own address is told what the owner of its profile is told.
     pub notify_mailbox_owners: bool,
+    /// Levels of alerts that are recorded.
+    pub recorded_alert_levels: Vec<Level>,
+    /// Days for which closed alerts are kept; 0 deletes them when they are closed (source system: 30, 0 to 3650).
+    pub closed_alert_days: u16,
+    /// Minutes without a success after which a delivery that does not fail is reported; 0 for never.
+    pub stall_minutes: u16,
 }
 
 impl Default for Organization {
@@ -44,6 +58,9 @@ impl Default for Organization {
             outages: OutageSettings::default(),
             warn_before_disabling: true,
             notify_mailbox_owners: false,
+            recorded_alert_levels: Level::ALL.to_vec(),
+            closed_alert_days: CLOSED_ALERT_DAYS,
+            stall_minutes: STALL_MINUTES,
         }
     }
 }
@@ -55,11 +72,21 @@ impl Organization {
             configuration::validate_tenant("tenant_id", tenant)?;
         }
         self.outages.validate().map_err(|invalid| invalid.within("outages"))?;
-        if (1..=RECIPIENTS_PER_HOUR_MAX).contains(&self.recipients_per_hour) {
-            return Ok(());
-        }
-        let problem = format!("{} is out of range", self.recipients_per_hour);
-        Err(Invalid::new("recipients_per_hour", problem, format!("Give 1 to {RECIPIENTS_PER_HOUR_MAX}")))
+        let range = |field: &str, value: u32, least: u32, most: u32| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(Invalid::new(field, format!("{value} is out of range"), format!("Give {least} to {most}")))
+        };
+        range("recipients_per_hour", self.recipients_per_hour, 1, RECIPIENTS_PER_HOUR_MAX)?;
+        range("closed_alert_days", self.closed_alert_days.into(), 0, CLOSED_ALERT_DAYS_MAX.into())?;
+        range("stall_minutes", self.stall_minutes.into(), 0, STALL_MINUTES_MAX.into())
+    }
+
+    /// Whether alerts of this level are recorded.
+    #[must_use]
+    pub fn records(&self, level: Level) -> bool {
+        self.recorded_alert_levels.contains(&level)
     }
 }
 
@@ -78,6 +105,8 @@ mod tests {
         assert_eq!(bad(|o| o.tenant_id = Some("x".into())), "tenant_id");
         assert_eq!(bad(|o| o.recipients_per_hour = 0), "recipients_per_hour");
         assert_eq!(bad(|o| o.recipients_per_hour = 10_001), "recipients_per_hour");
+        assert_eq!(bad(|o| o.closed_alert_days = 3_651), "closed_alert_days");
+        assert_eq!(bad(|o| o.stall_minutes = 10_081), "stall_minutes");
     }
 
     #[test]

@@ -43,6 +43,17 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// The beginning of the next minute after `now` in which the slot is due.
+    #[must_use]
+    pub fn next(self, now: Timestamp) -> Timestamp {
+        let minute = now.timestamp().div_euclid(60) + 1;
+        let round = i64::from(self.interval_minutes);
+        let wait = (i64::from(self.phase) - minute).rem_euclid(round);
+        Timestamp::from_timestamp((minute + wait) * 60, 0).unwrap_or(now)
+    }
+}
+
 /// Minutes that a tick makes up for at most, when ticks before it were missed: the longest interval.
 pub const MISSED_MINUTES_MAX: i64 = POLLING_MINUTES_MAX as i64;
 
@@ -99,6 +110,15 @@ mod tests {
         assert_eq!(due_since(&[1440], Some(at(0)), at(1_000_000)).len(), 1_440);
         assert_eq!(due_since(&[5], Some(at(1_000)), at(1_000)).len(), 1, "a tick that comes twice does no harm");
         assert_eq!(due_since(&[5], Some(at(2_000)), at(1_000)).len(), 1, "nor does a clock that was ahead");
+    }
+
+    #[test]
+    fn a_slot_is_next_due_in_the_first_of_its_minutes_to_come() {
+        let at = |second: i64| Timestamp::from_timestamp(second, 0).unwrap();
+        let slot = Slot { interval_minutes: 5, phase: 3 };
+        assert_eq!(slot.next(at(1)), at(180));
+        assert_eq!(slot.next(at(180)), at(480), "this minute's tick has been");
+        assert_eq!(Slot { interval_minutes: 1, phase: 0 }.next(at(59)), at(60));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ mod admission;
 pub mod batch;
 mod calm;
 pub mod enqueue;
+mod freshness;
 pub mod limits;
 pub mod mime;
 pub mod notify;

@@ -57,6 +57,8 @@ struct Run<'a> {
     position: Option<Position>,
     /// Messages that are done in this run.
     done: usize,
+    /// Messages that it found to do.
+    found: usize,
 }
 
 /// A message that this run is done with.
@@ -95,7 +97,7 @@ impl<P: Ports> Engine<P> {
         };
         let organization = self.organization_of(profiles).await?;
         if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
-            let ended = Ended { position: None, more: false, result: Err(error) };
+            let ended = Ended { position: None, more: false, backlog: row.state.backlog, result: Err(error) };
             return self.settle(&row, &profile, organization, &row.claim, ended, self.now()).await;
         }
         let turn = self.turn(&profile).await?;
@@ -131,6 +133,7 @@ impl<P: Ports> Engine<P> {
             deadline,
             position: None,
             done: 0,
+            found: 0,
             row: &row,
         };
         let result = match self.read_mailbox(&mut run, &profile, &incoming).await? {
@@ -139,14 +142,15 @@ impl<P: Ports> Engine<P> {
             Ok(ReadEnd::More) => Ok(true),
             Err(error) => Err(error),
         };
-        let (claim, position, done) = (run.claim, run.position, run.done);
+        let (claim, position, done, found) = (run.claim, run.position, run.done, run.found);
         tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
         if done > 0 {
             // Messages came through before the failure, so the row of failures was broken: this one is its first.
             row.state.transient_failure_count = 0;
             row.state.failing_since = None;
         }
-        let ended = Ended { position, more: result == Ok(true), result: result.map(|_| ()) };
+        let backlog = u32::try_from(found.saturating_sub(done)).unwrap_or(u32::MAX);
+        let ended = Ended { position, more: result == Ok(true), backlog, result: result.map(|_| ()) };
         self.settle_turn(&row, &profile, organization, &claim, ended, started, turn).await
     }
 
@@ -194,8 +198,9 @@ impl<P: Ports> Engine<P> {
             return Ok(Ok(ReadEnd::Elsewhere));
         }
         let seen = self.seen(stored).await?;
-        if let Err(error) = session.begin(stored, seen.clone(), run.start_date, run.pace).await {
-            return Ok(Err(error));
+        match session.begin(stored, seen.clone(), run.start_date, run.pace).await {
+            Ok(found) => run.found = found,
+            Err(error) => return Ok(Err(error)),
         }
         let end = self.read_messages(run, &mut session, seen).await?;
         match end {

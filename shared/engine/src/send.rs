@@ -65,7 +65,7 @@ impl<P: Ports> Engine<P> {
         }
         let organization = self.organization_of(profiles).await?;
         if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
-            let ended = Ended { position: None, more: false, result: Err(error) };
+            let ended = Ended { position: None, more: false, backlog: row.state.backlog, result: Err(error) };
             return self.settle(&row, &profile, organization, &row.claim, ended, now).await;
         }
         let turn = self.turn(&profile).await?;
@@ -93,7 +93,7 @@ impl<P: Ports> Engine<P> {
             row.state.transient_failure_count = 0;
             row.state.failing_since = None;
         }
-        let ended = Ended { position: None, more: full || handed.cut_short, result };
+        let ended = Ended { position: None, more: full || handed.cut_short, backlog: 0, result };
         self.settle_turn(&row, &profile, organization, &claim, ended, now, turn).await?;
         if handed.deferred {
             let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);

@@ -32,6 +32,8 @@ pub(crate) struct Ended {
     pub position: Option<Position>,
     /// Whether there is more to do at once.
     pub more: bool,
+    /// Messages that were found and are left to the next run.
+    pub backlog: u32,
     /// The failure, if it failed.
     pub result: Result<(), DeliveryError>,
 }
@@ -105,8 +107,17 @@ impl<P: Ports> Engine<P> {
             outcome.state.recovery_minutes = Some(next_recovery_minutes(None));
         }
         let notice = notice(row, profile, organization, &outcome, alert.as_ref(), policy, now);
+        outcome.state.backlog = ended.backlog;
+        let recorded = alert.filter(|alert| organization.records(alert.level));
+        if recorded.is_none() {
+            // What is not recorded has nothing to be closed.
+            outcome.state.open_alerts.clone_from(&row.state.open_alerts);
+            if ended.result.is_ok() {
+                outcome.state.open_alerts.clear();
+            }
+        }
         let settlement = Settlement {
-            alerts: alert_writes(&outcome, alert, now),
+            alerts: alert_writes(&outcome, recorded, now),
             state: outcome.state.clone(),
             position: ended.position,
             notice,

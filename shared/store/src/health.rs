@@ -1,14 +1,7 @@
 //! What is known of profiles' servers, and what is told of a profile rather than of a mailbox.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use mailrail_domain::{
-    Timestamp,
-    alert::{Alert, AlertStatus, CLOSED_ALERT_DAYS},
-    id::ProfileId,
-    notice::Notice,
-    outage::ProfileHealth,
-    seconds_after,
-};
+use mailrail_domain::{Timestamp, alert::Alert, id::ProfileId, notice::Notice, outage::ProfileHealth};
 use mailrail_engine::{
     outage::Outage,
     ports::{HealthStore, StoredHealth},
@@ -18,10 +11,8 @@ use crate::{
     Store,
     call::conditional,
     keys,
-    rows::{AlertRow, HealthRow, NoticeRow, decode, encode, expiring, key_of, listed, number},
+    rows::{AlertRow, HealthRow, NoticeRow, decode, encode, key_of, listed, number},
 };
-
-const SECONDS_PER_DAY: i64 = 86_400;
 
 impl HealthStore for Store {
     async fn health(&self, profile: &ProfileId) -> Result<Option<StoredHealth>, Outage> {
@@ -70,12 +61,7 @@ impl HealthStore for Store {
         let open = self.get(keys::open(alert), true).await?.map(decode::<AlertRow>).transpose()?;
         let mut writes = self.noticing(notice)?;
         if let Some(AlertRow { alert: open }) = open {
-            let key = keys::open(&open);
-            let closed = Alert { status: AlertStatus::Closed, last_seen: at, ..open };
-            let item = encode(keys::closed_alert(&closed), &AlertRow { alert: closed.clone() })?;
-            let until = seconds_after(at, i64::from(CLOSED_ALERT_DAYS) * SECONDS_PER_DAY);
-            writes.push(self.deleting(key)?);
-            writes.push(self.putting(expiring(listed(item, keys::alert_place(&closed)), until))?);
+            writes.extend(self.closing(open, at).await?);
         }
         if !writes.is_empty() {
             self.transact(writes).await?;

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus, CLOSED_ALERT_DAYS},
+    alert::{Alert, AlertKind, AlertStatus},
     delivery::Delivery,
     id::{MailboxId, ProfileId},
     position::Position,
@@ -13,7 +13,7 @@ use mailrail_domain::{
 use mailrail_engine::{
     limits::DUE_PAGE,
     outage::Outage,
-    ports::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement, Wake},
+    ports::{AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxStore, Settlement, Wake},
 };
 
 use crate::{
@@ -281,15 +281,22 @@ impl Store {
                 let item = encode(keys::open_alert(mailbox, delivery, kind), &AlertRow { alert: alert.clone() })?;
                 Ok(vec![self.putting(listed(item, keys::alert_place(&alert)))?])
             }
-            (AlertWrite::Close(_, at), Some(open)) => {
-                let closed = Alert { status: AlertStatus::Closed, last_seen: *at, ..open };
-                let item = encode(keys::closed_alert(&closed), &AlertRow { alert: closed.clone() })?;
-                let until = seconds_after(*at, i64::from(CLOSED_ALERT_DAYS) * SECONDS_PER_DAY);
-                let item = expiring(listed(item, keys::alert_place(&closed)), until);
-                Ok(vec![self.deleting(keys::open_alert(mailbox, delivery, kind))?, self.putting(item)?])
-            }
+            (AlertWrite::Close(_, at), Some(open)) => self.closing(open, *at).await,
             (AlertWrite::Close(..), None) => Ok(Vec::new()),
         }
+    }
+
+    /// The writes that close an alert, which is then kept for as long as the organization says.
+    pub(crate) async fn closing(&self, open: Alert, at: Timestamp) -> Result<Vec<TransactWriteItem>, Outage> {
+        let mut writes = vec![self.deleting(keys::open(&open))?];
+        let days = self.organization().await?.organization.closed_alert_days;
+        if days > 0 {
+            let closed = Alert { status: AlertStatus::Closed, last_seen: at, ..open };
+            let item = encode(keys::closed_alert(&closed), &AlertRow { alert: closed.clone() })?;
+            let until = seconds_after(at, i64::from(days) * SECONDS_PER_DAY);
+            writes.push(self.putting(expiring(listed(item, keys::alert_place(&closed)), until))?);
+        }
+        Ok(writes)
     }
 
     async fn open_alert(

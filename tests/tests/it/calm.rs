@@ -7,7 +7,7 @@ use end_to_end::{
     world::{now, pass},
 };
 use mailrail_domain::{
-    alert::{Alert, AlertKind, AlertStatus},
+    alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
     delivery::{Delivery, SynchronizationMethod},
     id::MailboxId,
     notice::{Notice, NoticeKind, NoticeStatus},
@@ -300,4 +300,87 @@ async fn a_mailbox_owner_gets_a_copy_where_the_organization_says_so() {
     let sent = fleet.servers().sent();
     let to: Vec<&str> = sent.last().expect("a notice").0.iter().map(|address| address.as_str()).collect();
     assert_eq!(to, ["owner@example.test", "m0000@example.test"]);
+}
+
+/// Changes the organization's settings.
+async fn set(fleet: &Fleet, change: impl FnOnce(&mut Organization)) {
+    let state = &fleet.engine.ports.state;
+    let mut stored = state.organization().await.expect("a store that works");
+    change(&mut stored.organization);
+    let written = state.put_organization(&stored, &build::audit()).await.expect("a store that works");
+    assert_eq!(written, Written::Done);
+}
+
+async fn alerts(fleet: &Fleet) -> Vec<Alert> {
+    let filter = AlertFilter::Mailbox(fleet.mailboxes[0].clone());
+    let page = PageRequest { limit: ALL, cursor: None };
+    fleet.engine.ports.state.alerts(&filter, &page).await.expect("a store that works").items
+}
+
+/// Lets an hour pass in which nothing runs but the look at how fresh all is.
+async fn hour_without_runs(fleet: &Fleet) {
+    for _ in 0..60 {
+        pass(MINUTE);
+        fleet.engine.check_freshness(Deadline::after(INVOCATION)).await.expect("no outage");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_does_not_get_its_turn_is_reported_once_and_its_next_success_closes_it() {
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    fleet.minutes(6).await;
+    hour_without_runs(&fleet).await;
+    hour_without_runs(&fleet).await;
+    hour_without_runs(&fleet).await;
+    let open = alerts(&fleet).await;
+    assert_eq!(open.iter().map(|alert| (alert.kind, alert.count)).collect::<Vec<_>>(), [(AlertKind::Stalled, 1)]);
+    assert_eq!(fleet.enabled().await, 1, "it is a report and no failure");
+    fleet.minutes(6).await;
+    assert_eq!(alerts(&fleet).await[0].status, AlertStatus::Closed);
+
+    set(&fleet, |organization| organization.stall_minutes = 0).await;
+    hour_without_runs(&fleet).await;
+    hour_without_runs(&fleet).await;
+    assert_eq!(alerts(&fleet).await.len(), 1, "0 is never");
+}
+
+#[tokio::test]
+async fn only_levels_that_the_organization_records_become_alerts() {
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    set(&fleet, |organization| organization.recorded_alert_levels = vec![Level::Error]).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(20).await;
+    assert_eq!(alerts(&fleet).await, [], "a transient failure is a warning");
+    fleet.minutes(OUTAGE_MINUTES).await;
+    let kinds: Vec<_> = alerts(&fleet).await.iter().map(|alert| (alert.kind, alert.level)).collect();
+    assert_eq!(kinds, [(AlertKind::ServerNotReachable, Level::Error)]);
+    assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), 1, "a notice is no alert");
+}
+
+#[tokio::test]
+async fn closed_alerts_are_not_kept_where_the_organization_says_so() {
+    for (days, kept) in [(30, 1), (0, 0)] {
+        let fleet = Fleet::of(1, OutageSettings::default()).await;
+        set(&fleet, |organization| organization.closed_alert_days = days).await;
+        fleet.servers().set_down(true);
+        fleet.minutes(12).await;
+        assert_eq!(alerts(&fleet).await.len(), 1);
+        fleet.servers().set_down(false);
+        fleet.minutes(6).await;
+        let left = alerts(&fleet).await;
+        assert_eq!(left.len(), kept, "{days} days");
+        assert!(left.iter().all(|alert| alert.status == AlertStatus::Closed));
+    }
+}
+
+#[tokio::test]
+async fn every_alert_says_how_far_it_reaches_why_it_was_classed_so_and_what_mends_it() {
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(6).await;
+    let alert = alerts(&fleet).await.remove(0);
+    assert_eq!((alert.scope, alert.action), (AlertScope::Profile, Some(AlertAction::ChangeProfile)));
+    assert!(alert.why.contains("connecting to the server") && alert.why.contains("transient"), "{}", alert.why);
+    assert!(alert.evidence.is_some() && !alert.resolution.is_empty());
 }

@@ -100,6 +100,9 @@ impl State {
     }
 
     fn close(&mut self, mailbox: &MailboxId, delivery: Delivery, kind: AlertKind, at: Timestamp) {
+        if self.organization.organization.closed_alert_days == 0 {
+            self.alerts.remove(&(mailbox.clone(), delivery, kind));
+        }
         let history = self.alerts.get_mut(&(mailbox.clone(), delivery, kind));
         for alert in history.into_iter().flatten().filter(|a| a.status == AlertStatus::Open) {
             alert.status = AlertStatus::Closed;

@@ -3,17 +3,21 @@
 use chrono::TimeDelta;
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus, Level},
+    alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
     cause::Cause,
     delivery::Delivery,
     evidence::{Evidence, Stage},
     id::MailboxId,
+    organization::Organization,
     seconds_after,
 };
-use mailrail_engine::ports::{AlertFilter, AlertWrite, Settlement};
+use mailrail_engine::ports::{AlertFilter, AlertWrite, Settlement, StoredOrganization, Written};
 
 use super::{APPOINTMENTS, INCOMING, OUTGOING, StateStore, a_profile, alerts, commit, created, load, unchanged};
-use crate::conformance::{every_page, this_second};
+use crate::{
+    build::audit,
+    conformance::{every_page, this_second},
+};
 
 const UNREACHABLE: AlertKind = AlertKind::ServerNotReachable;
 const OVER_QUOTA: AlertKind = AlertKind::OverQuota;
@@ -28,7 +32,10 @@ fn alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind, at: Timestamp
         mailbox_id: Some(mailbox.clone()),
         profile_id: a_profile("p1").profile.id,
         delivery,
+        scope: AlertScope::Profile,
         text: format!("What happened at {at}."),
+        why: "Because.".to_owned(),
+        action: Some(AlertAction::TestAgain),
         resolution: vec!["First this.".to_owned(), "Then that.".to_owned()],
         cause: Some(Cause::TimedOut),
         evidence: Some(Evidence::new(Stage::Connect, "the server's words").with_code("421").with_detail(Some("4.3.2"))),
@@ -258,5 +265,18 @@ pub async fn alerts_of_a_status_are_each_listed_once_over_all_pages(store: &impl
         mailboxes.sort_unstable();
         mailboxes.dedup();
         assert_eq!((listed.len(), mailboxes.len()), (23, 23), "{status:?}");
+    }
+}
+
+pub async fn a_closed_alert_is_not_kept_where_the_organization_says_so(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let organization = Organization { closed_alert_days: 0, ..Organization::default() };
+    let stored = StoredOrganization { organization, revision: 0 };
+    assert_eq!(store.put_organization(&stored, &audit()).await.unwrap(), Written::Done);
+    raise(store, alert(&mailbox, INCOMING, AlertKind::ServerNotReachable, now)).await;
+    close(store, &mailbox, AlertKind::ServerNotReachable, seconds_after(now, 1)).await;
+    assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await, []);
+    for status in [AlertStatus::Open, AlertStatus::Closed] {
+        assert_eq!(alerts(store, AlertFilter::Status(status)).await, []);
     }
 }

@@ -41,6 +41,7 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         open_alerts: vec![AlertKind::ServerNotReachable, AlertKind::EmailPendingSend],
         source: Some("account".to_owned()),
         recovery_minutes: Some(15),
+        backlog: 7,
         times_disabled: 2,
     };
     let settlement = Settlement { state: state.clone(), position: Some(READ_TO_7), ..unchanged(&row) };

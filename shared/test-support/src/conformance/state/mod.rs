@@ -103,6 +103,7 @@ macro_rules! state_suite {
             alerts_of_a_status_come_newest_first,
             alerts_of_a_mailbox_are_each_listed_once_over_all_pages,
             alerts_of_a_status_are_each_listed_once_over_all_pages,
+            a_closed_alert_is_not_kept_where_the_organization_says_so,
         ]);
         $crate::conformance_tests!(enabling in state::enabling, $make, [
             a_delivery_enabled_again_begins_to_count_at_zero,

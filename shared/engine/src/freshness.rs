@@ -1,0 +1,141 @@
+//! Freshness: deliveries that run and do not fail, and yet have not worked for long, are reported.
+//!
+//! Every minute looks at one sixtieth of the schedule, so that each delivery is looked at once an hour.
+
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertKind},
+    delivery::{Delivery, DeliveryState},
+    organization::Organization,
+    schedule::Slot,
+};
+
+use crate::{
+    Deadline, Engine,
+    limits::{DEADLINE_MARGIN, DUE_PAGES_MAX},
+    outage::Outage,
+    ports::{AlertWrite, DeliveryRow, Directory, MailboxStore, Ports, Settlement, Wake},
+};
+
+/// Minutes in which the whole schedule is looked at once.
+const ROUND_MINUTES: u16 = 60;
+
+impl<P: Ports> Engine<P> {
+    /// Looks at the deliveries of this minute's share of the schedule, and reports those that are stalled.
+    pub async fn check_freshness(&self, deadline: Deadline) -> Result<usize, Outage> {
+        let mailboxes = self.ports.mailboxes();
+        let organization = mailboxes.organization().await?.organization;
+        if organization.stall_minutes == 0 {
+            return Ok(0);
+        }
+        let share = self.now().timestamp().div_euclid(60).rem_euclid(ROUND_MINUTES.into());
+        let mut stalled = 0;
+        for interval_minutes in mailboxes.intervals().await? {
+            let phases = (0..interval_minutes).filter(|phase| i64::from(phase % ROUND_MINUTES) == share);
+            for phase in phases {
+                stalled += self.check_slot(Slot { interval_minutes, phase }, &organization, deadline).await?;
+            }
+        }
+        Ok(stalled)
+    }
+
+    async fn check_slot(&self, slot: Slot, organization: &Organization, deadline: Deadline) -> Result<usize, Outage> {
+        let mut stalled = 0;
+        let mut cursor = None;
+        for _ in 0..DUE_PAGES_MAX {
+            let page = self.ports.mailboxes().due(slot, cursor).await?;
+            for wake in page.wakes {
+                if deadline.is_within(DEADLINE_MARGIN) {
+                    return Ok(stalled);
+                }
+                stalled += usize::from(self.check_delivery(&wake, organization).await?);
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(stalled)
+    }
+
+    async fn check_delivery(&self, wake: &Wake, organization: &Organization) -> Result<bool, Outage> {
+        // An outbox without email has nothing to succeed with.
+        if wake.delivery != Delivery::IncomingEmail {
+            return Ok(false);
+        }
+        let Some(row) = self.ports.mailboxes().load(&wake.mailbox, wake.delivery).await? else {
+            return Ok(false);
+        };
+        let now = self.now();
+        let Some(since) = stalled_since(&row.state, row.interval_minutes, organization.stall_minutes, now) else {
+            return Ok(false);
+        };
+        self.report_stall(&row, organization, since, now).await?;
+        Ok(true)
+    }
+
+    async fn report_stall(
+        &self,
+        row: &DeliveryRow,
+        organization: &Organization,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Outage> {
+        let (kind, delivery) = (AlertKind::Stalled, row.claim.delivery);
+        let alert = Alert::of_stall(&row.mailbox, delivery, since, now);
+        if row.state.open_alerts.contains(&kind) || !organization.records(alert.level) {
+            return Ok(());
+        }
+        tracing::warn!(mailbox = %row.claim.mailbox, delivery = delivery.as_str(), "stalled");
+        let mut state = row.state.clone();
+        state.open_alerts.push(kind);
+        let settlement = Settlement {
+            state,
+            position: None,
+            alerts: vec![AlertWrite::Raise(Box::new(alert))],
+            notice: None,
+            interval_minutes: row.interval_minutes.unwrap_or_default(),
+            previous_interval_minutes: row.interval_minutes,
+        };
+        // Refused if a run ended meanwhile, which is the very thing that was missed.
+        self.ports.mailboxes().commit(&row.claim, &settlement).await?;
+        Ok(())
+    }
+}
+
+/// Since when a delivery has not worked, if that is too long and nothing failed. A long polling interval is given its time.
+fn stalled_since(
+    state: &DeliveryState,
+    interval_minutes: Option<u16>,
+    stall_minutes: u16,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let since = state.last_success?;
+    let patience = i64::from(stall_minutes.max(interval_minutes.unwrap_or_default().saturating_mul(2)));
+    let is_late = (now - since).num_minutes() >= patience;
+    (state.enabled && state.transient_failure_count == 0 && is_late).then_some(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use mailrail_domain::seconds_after;
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_stalled_when_it_should_have_worked_and_did_not_fail() {
+        let now = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        let ago = |minutes: i64| Some(seconds_after(now, -60 * minutes));
+        let state = DeliveryState { enabled: true, last_success: ago(60), ..DeliveryState::default() };
+        assert_eq!(stalled_since(&state, Some(5), 60, now), ago(60));
+        assert_eq!(stalled_since(&state, Some(5), 61, now), None);
+        assert_eq!(stalled_since(&state, Some(60), 60, now), None, "it is polled once an hour");
+        for other in [
+            DeliveryState { enabled: false, ..state.clone() },
+            DeliveryState { transient_failure_count: 1, ..state.clone() },
+            DeliveryState { last_success: None, ..state.clone() },
+        ] {
+            assert_eq!(stalled_since(&other, Some(5), 60, now), None, "{other:?}");
+        }
+    }
+}
