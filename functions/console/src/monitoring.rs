@@ -83,6 +83,9 @@ pub struct OrganizationSettings {
     closed_alert_days: u16,
     /// Minutes without a success after which a delivery that does not fail is reported, up to 10080; 0 for never.
     stall_minutes: u16,
+    /// Where the console is, for links in notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    console_url: Option<String>,
 }
 
 /// Settings of the organization, as they are shown.
@@ -109,6 +112,7 @@ impl From<StoredOrganization> for OrganizationView {
             recorded_alert_levels,
             closed_alert_days,
             stall_minutes,
+            console_url,
         } = stored.organization;
         let settings = OrganizationSettings {
             notice_mailbox_id: notice_mailbox_id.map(String::from),
@@ -122,6 +126,7 @@ impl From<StoredOrganization> for OrganizationView {
             recorded_alert_levels,
             closed_alert_days,
             stall_minutes,
+            console_url,
         };
         Self { revision: stored.revision, settings }
     }
@@ -216,6 +221,7 @@ pub async fn change_organization(
         recorded_alert_levels: settings.recorded_alert_levels,
         closed_alert_days: settings.closed_alert_days,
         stall_minutes: settings.stall_minutes,
+        console_url: settings.console_url,
     };
     organization.validate()?;
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Organization, "organization", fields);

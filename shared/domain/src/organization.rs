@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{alert::Level, configuration, id::MailboxId, invalid::Invalid, outage::OutageSettings};
+use crate::{
+    alert::Level,
+    configuration,
+    id::MailboxId,
+    invalid::{Invalid, excerpt},
+    outage::OutageSettings,
+};
 
 /// Most recipients of one mailbox within an hour that a limit may allow: Exchange Online's for a whole day.
 pub const RECIPIENTS_PER_HOUR_MAX: u32 = 10_000;
@@ -16,6 +22,8 @@ pub const CLOSED_ALERT_DAYS: u16 = 30;
 pub const STALL_MINUTES_MAX: u16 = 10_080;
 /// Time without a success, though nothing failed, after which a delivery counts as stalled, in minutes.
 pub const STALL_MINUTES: u16 = 60;
+/// Longest address of the console, in bytes.
+const CONSOLE_URL_BYTES_MAX: usize = 500;
 
 /// What holds for every mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +53,9 @@ pub struct Organization {
     pub closed_alert_days: u16,
     /// Minutes without a success after which a delivery that does not fail is reported; 0 for never.
     pub stall_minutes: u16,
+    /// Where the console is, for links in notices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_url: Option<String>,
 }
 
 impl Default for Organization {
@@ -61,6 +72,7 @@ impl Default for Organization {
             recorded_alert_levels: Level::ALL.to_vec(),
             closed_alert_days: CLOSED_ALERT_DAYS,
             stall_minutes: STALL_MINUTES,
+            console_url: None,
         }
     }
 }
@@ -70,6 +82,12 @@ impl Organization {
     pub fn validate(&self) -> Result<(), Invalid> {
         if let Some(tenant) = &self.tenant_id {
             configuration::validate_tenant("tenant_id", tenant)?;
+        }
+        if let Some(url) = &self.console_url
+            && (!url.starts_with("https://") || url.len() > CONSOLE_URL_BYTES_MAX || url.contains(char::is_whitespace))
+        {
+            let problem = format!("\"{}\" is not the address of a console", excerpt(url));
+            return Err(Invalid::new("console_url", problem, "Give an address that begins with https://"));
         }
         self.outages.validate().map_err(|invalid| invalid.within("outages"))?;
         let range = |field: &str, value: u32, least: u32, most: u32| {
@@ -106,6 +124,7 @@ mod tests {
         assert_eq!(bad(|o| o.recipients_per_hour = 0), "recipients_per_hour");
         assert_eq!(bad(|o| o.recipients_per_hour = 10_001), "recipients_per_hour");
         assert_eq!(bad(|o| o.closed_alert_days = 3_651), "closed_alert_days");
+        assert_eq!(bad(|o| o.console_url = Some("http://console".into())), "console_url");
         assert_eq!(bad(|o| o.stall_minutes = 10_081), "stall_minutes");
     }
 

@@ -13,7 +13,7 @@ use mailrail_domain::{
 use crate::{
     Deadline, Engine,
     limits::{DEADLINE_MARGIN, NOTICES_AT_ONCE, NOTICES_PENDING_MAX, NOTICES_PER_RUN},
-    mime::{Composition, compose, dated},
+    mime::{Composition, compose, dated, rendered},
     outage::Outage,
     ports::{
         Access, Directory, EnvelopeReply, MailboxStore, NoticeStore, OutgoingServers, OutgoingSession, PageRequest,
@@ -39,6 +39,7 @@ impl<P: Ports> Engine<P> {
         if groups.is_empty() {
             return Ok(notified);
         }
+        let console_url = self.ports.mailboxes().organization().await?.organization.console_url;
         let mut sender = self.notice_sender().await?;
         for group in groups.into_iter().take(NOTICES_PER_RUN) {
             if deadline.is_within(DEADLINE_MARGIN) {
@@ -52,7 +53,7 @@ impl<P: Ports> Engine<P> {
                 continue;
             };
             let result = match &mut sender {
-                Ok((from, session)) => self.hand_over_notice(from, session, &notice).await,
+                Ok((from, session)) => self.hand_over_notice(from, session, &notice, console_url.as_deref()).await,
                 Err(why) => Err(why.clone()),
             };
             let now = self.now();
@@ -157,14 +158,17 @@ impl<P: Ports> Engine<P> {
         from: &EmailAddress,
         session: &mut <P::Outgoing as OutgoingServers>::Session,
         notice: &Notice,
+        console_url: Option<&str>,
     ) -> Result<(), String> {
         let to: Vec<EmailAddress> = [Some(notice.to.clone()), notice.copy_to.clone()].into_iter().flatten().collect();
         let message_id = notice.message_id();
+        let (text, html) = rendered(notice, console_url);
         let raw = compose(&Composition {
             from: Some(("Mailrail", from)),
             to: &to,
             subject: &notice.subject,
-            text: &notice.text,
+            text: &text,
+            html: html.as_deref(),
             message_id: &message_id,
             ..Composition::default()
         });

@@ -2,8 +2,10 @@
 
 mod clean;
 mod compose;
+mod notice;
 mod read;
 
 pub use clean::{beginning, clean_html};
 pub use compose::{Composition, compose, dated};
+pub use notice::rendered;
 pub use read::{ReadMessage, Unreadable, clues, read};
