@@ -57,6 +57,8 @@ pub enum AlertKind {
     EmailPendingSend,
     /// The servers of a profile fail, and its mailboxes are held until they do not.
     ProfileHeld,
+    /// More than half of a profile's mailboxes fail.
+    MajorityFailing,
     /// Nothing failed, and nothing was received for long.
     Stalled,
     /// An error that is in no list.
@@ -259,6 +261,35 @@ impl Alert {
         }
     }
 
+    /// The alert of a profile more than half of whose mailboxes, `failing` of them, have failed within an hour.
+    #[must_use]
+    pub fn of_majority(profile: &EmailServerProfile, failing: usize, now: Timestamp) -> Self {
+        Self {
+            kind: AlertKind::MajorityFailing,
+            level: Level::Error,
+            status: AlertStatus::Open,
+            mailbox_id: None,
+            profile_id: profile.id.clone(),
+            delivery: Delivery::IncomingEmail,
+            scope: AlertScope::Profile,
+            text: format!(
+                "{failing} mailboxes of the email server profile {}, more than half of them, have failed within an hour.",
+                profile.name
+            ),
+            why: String::new(),
+            action: None,
+            resolution: vec![
+                "Read the open alerts of its mailboxes: what most of them name is likely the one cause.".to_owned(),
+                format!("Check that the servers of the email server profile {} are up and reachable.", profile.name),
+            ],
+            cause: None,
+            evidence: None,
+            count: 1,
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+
     /// The alert of a delivery that runs and does not fail, and has received nothing for long; `since` is when it last
     /// worked.
     #[must_use]
@@ -350,7 +381,7 @@ const fn action(kind: AlertKind) -> Option<AlertAction> {
         | AlertKind::TestMessageNotArrived
         | AlertKind::EmailPendingSend
         | AlertKind::UnknownError => Some(AlertAction::TestAgain),
-        AlertKind::ProfileHeld | AlertKind::Stalled => None,
+        AlertKind::ProfileHeld | AlertKind::MajorityFailing | AlertKind::Stalled => None,
     }
 }
 
@@ -396,6 +427,7 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
         }
         AlertKind::EmailPendingSend => "it may not send".into(),
         AlertKind::ProfileHeld => "the email server profile is held".into(),
+        AlertKind::MajorityFailing => "more than half of the mailboxes fail".into(),
         AlertKind::Stalled => "it does not get its turn".into(),
         AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
     }
@@ -453,6 +485,7 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
         ],
         AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
         AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
+        AlertKind::MajorityFailing => vec!["Read the alerts of the mailboxes.".to_owned()],
         AlertKind::Stalled => vec!["Look at the alarms of this deployment.".to_owned()],
         AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
     }

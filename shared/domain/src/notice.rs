@@ -52,6 +52,8 @@ pub enum NoticeKind {
     Held,
     /// A profile is held no more.
     Released,
+    /// More than half of a profile's mailboxes fail.
+    MajorityFailing,
 }
 
 /// A notice, written in the same transaction as the disabling that it tells of.
@@ -174,6 +176,14 @@ impl Notice {
         Self::of_profile(NoticeKind::Held, profile, alert, subject, text, now)
     }
 
+    /// The notice that more than half of a profile's mailboxes fail.
+    #[must_use]
+    pub fn of_majority(profile: &EmailServerProfile, alert: &Alert, now: Timestamp) -> Self {
+        let subject = format!("More than half of the mailboxes of the email server profile {} fail", profile.name);
+        let text = format!("{}\n{}", alert.text, steps(&alert.resolution));
+        Self::of_profile(NoticeKind::MajorityFailing, profile, alert, subject, text, now)
+    }
+
     /// The notice that a profile is held no more.
     #[must_use]
     pub fn of_release(profile: &EmailServerProfile, alert: &Alert, now: Timestamp) -> Self {
@@ -196,7 +206,7 @@ impl Notice {
             NoticeKind::Disabled => format!("have been disabled for {}", first.delivery.purpose()),
             NoticeKind::Warning => format!("are about to be disabled for {}", first.delivery.purpose()),
             NoticeKind::Recovered => format!("work again for {}", first.delivery.purpose()),
-            NoticeKind::Held | NoticeKind::Released => return None,
+            NoticeKind::Held | NoticeKind::Released | NoticeKind::MajorityFailing => return None,
         };
         let mut text = format!("{} mailboxes {what}:\n\n", of.len());
         for notice in of.iter().take(DIGEST_NAMES_MAX) {

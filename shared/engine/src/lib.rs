@@ -11,6 +11,7 @@ mod calm;
 pub mod enqueue;
 mod freshness;
 pub mod limits;
+mod majority;
 pub mod mime;
 pub mod notify;
 pub mod outage;

@@ -39,6 +39,8 @@ pub const NOTICES_AT_ONCE: usize = 16;
 pub const LOOKUP_PAGE: usize = 100;
 /// Pages of them: the newest thousand.
 pub const LOOKUP_PAGES_MAX: usize = 10;
+/// Open alerts that are looked through for profiles most of whose mailboxes fail.
+pub const MAJORITY_ALERTS_MAX: usize = 20_000;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

@@ -99,6 +99,7 @@ impl Fleet {
             assert_eq!(drained.left, 0);
         }
         self.engine.notify(Deadline::after(INVOCATION)).await.expect("no outage");
+        self.engine.check_majorities(Deadline::after(INVOCATION)).await.expect("no outage");
     }
 
     async fn minutes(&self, count: u32) {
@@ -158,7 +159,8 @@ impl Fleet {
     /// Subjects of the emails that went to the owner.
     fn told(&self) -> Vec<String> {
         let subject = |message: String| -> String {
-            message.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or_default().to_owned()
+            let message = mail_parser::MessageParser::default().parse(&message).expect("a message of ours");
+            message.subject().unwrap_or_default().to_owned()
         };
         self.servers().sent().into_iter().map(|(_, message)| subject(message)).collect()
     }
@@ -215,7 +217,8 @@ async fn with_the_hold_off_each_is_tried_ten_times_and_disabled_and_one_digest_t
     let disabled: Vec<&String> = told.iter().filter(|subject| subject.contains("have been disabled")).collect();
     assert_eq!(disabled, ["1000 mailboxes have been disabled for receiving email"], "{told:?}");
     let warned = told.iter().filter(|subject| subject.contains("about to be disabled")).count();
-    assert_eq!((warned, told.len()), (1, 2), "one digest warned before: {told:?}");
+    let majority = told.iter().filter(|subject| subject.starts_with("More than half")).count();
+    assert_eq!((warned, majority, told.len()), (1, 1, 3), "one digest warned before, and one notice of most: {told:?}");
     assert!(fleet.notices(NoticeKind::Disabled).await.iter().all(|notice| notice.status == NoticeStatus::Sent));
 }
 
@@ -383,4 +386,24 @@ async fn every_alert_says_how_far_it_reaches_why_it_was_classed_so_and_what_mend
     assert_eq!((alert.scope, alert.action), (AlertScope::Profile, Some(AlertAction::ChangeProfile)));
     assert!(alert.why.contains("connecting to the server") && alert.why.contains("transient"), "{}", alert.why);
     assert!(alert.evidence.is_some() && !alert.resolution.is_empty());
+}
+
+#[tokio::test]
+async fn more_than_half_of_a_profile_failing_is_one_notice_of_its_own() {
+    for (mailboxes, failing, expected) in [(12, 7, 1), (12, 6, 0), (4, 4, 0)] {
+        let fleet = Fleet::of(mailboxes, OutageSettings::default()).await;
+        fleet.minutes(6).await;
+        for id in &fleet.mailboxes[..failing] {
+            fleet.servers().refuse(&format!("{id}@example.test"));
+        }
+        fleet.minutes(40).await;
+        let told = fleet.notices(NoticeKind::MajorityFailing).await;
+        assert_eq!(told.len(), expected, "{failing} of {mailboxes}");
+        let alerts = fleet.profile_alerts().await;
+        let open: Vec<_> = alerts.iter().map(|alert| (alert.kind, alert.status)).collect();
+        assert_eq!(open, vec![(AlertKind::MajorityFailing, AlertStatus::Open); expected]);
+        fleet.minutes(90).await;
+        assert!(fleet.profile_alerts().await.iter().all(|alert| alert.status == AlertStatus::Closed));
+        assert_eq!(fleet.notices(NoticeKind::MajorityFailing).await.len(), expected, "told once");
+    }
 }

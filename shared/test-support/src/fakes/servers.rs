@@ -1,7 +1,7 @@
 //! Mail servers in memory, which can be taken down: for what a thousand mailboxes do over hours of virtual time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -35,6 +35,7 @@ struct State {
     /// Messages by user name.
     mail: BTreeMap<String, Vec<Bytes>>,
     connections: usize,
+    refused: BTreeSet<String>,
     sent: Vec<(Vec<EmailAddress>, String)>,
 }
 
@@ -48,6 +49,11 @@ impl MemoryServers {
     pub fn deliver(&self, username: &str, message: &str) {
         let message = Bytes::copy_from_slice(message.as_bytes());
         lock(&self.0).mail.entry(username.to_owned()).or_default().push(message);
+    }
+
+    /// Refuses an account from now on.
+    pub fn refuse(&self, username: &str) {
+        lock(&self.0).refused.insert(username.to_owned());
     }
 
     /// How often the server of incoming email was connected to, or tried to be.
@@ -152,6 +158,10 @@ impl IncomingServers for MemoryServers {
         if state.is_down {
             let evidence = Evidence::new(Stage::Connect, "Connection refused");
             return Err(DeliveryError::new(Cause::ConnectionRefused, evidence));
+        }
+        if state.refused.contains(&access.username) {
+            let evidence = Evidence::new(Stage::SignIn, "Authentication failed");
+            return Err(DeliveryError::new(Cause::CredentialsRefused, evidence));
         }
         let messages = state.mail.get(&access.username).cloned().unwrap_or_default();
         Ok(MemoryIncoming { messages, waiting: VecDeque::new() })
