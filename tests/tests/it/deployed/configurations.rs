@@ -119,3 +119,35 @@ async fn mass_email_is_refused_by_a_limit_of_its_own() {
     assert_eq!(console.get(&format!("/v1/emails/{}", id(&one))).await["status"], "draft");
     console.clear(&[&mailbox], &profile).await;
 }
+
+#[tokio::test]
+async fn a_setting_out_of_range_is_refused_by_its_name_and_a_profile_has_its_own_outages() {
+    let console = Console::new();
+    for (patch, field) in [
+        (json!({ "outages": { "hold_after_mailboxes": 101 } }), "outages.hold_after_mailboxes"),
+        (json!({ "recipients_per_hour": 0 }), "recipients_per_hour"),
+        (json!({ "closed_alert_days": 3_651 }), "closed_alert_days"),
+        (json!({ "stall_minutes": 10_081 }), "stall_minutes"),
+        (json!({ "console_url": "http://console.example" }), "console_url"),
+        (json!({ "recorded_alert_levels": ["loud"] }), "recorded_alert_levels[0]"),
+    ] {
+        let problem = console.json(Method::PATCH, "/v1/organization", &patch).await.problem(422);
+        assert_eq!(problem["field"], field, "{problem}");
+        assert!(problem["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{problem}");
+    }
+    let settings = console.get("/v1/organization").await;
+    assert_eq!(settings["outages"], json!({ "hold_after_mailboxes": 0, "recovery_probe": "off" }), "off by default");
+
+    let profile = console.profile("Calm", json!({})).await;
+    let path = format!("/v1/profiles/{profile}");
+    assert!(console.get(&path).await["outages"].is_null());
+    let outages = json!({ "hold_after_mailboxes": 10, "recovery_probe": "resume" });
+    console.patch(&path, &json!({ "outages": outages })).await;
+    assert_eq!(console.get(&path).await["outages"], outages);
+    let bad = json!({ "outages": { "hold_after_mailboxes": 101 } });
+    let problem = console.json(Method::PATCH, &path, &bad).await.problem(422);
+    assert_eq!(problem["field"], "outages.hold_after_mailboxes", "{problem}");
+    console.patch(&path, &json!({ "outages": null })).await;
+    assert!(console.get(&path).await["outages"].is_null());
+    console.delete(&path).await;
+}
