@@ -33,8 +33,10 @@ pub enum AlertKind {
     AuthenticationNotOffered,
     /// There are no usable credentials.
     CredentialsMissing,
-    /// Credentials are incorrect or have insufficient permissions.
-    CredentialsIncorrect,
+    /// The mailbox's own credentials are incorrect or have insufficient permissions.
+    MailboxCredentialsIncorrect,
+    /// The credentials of the profile are incorrect or have insufficient permissions.
+    ProfileCredentialsIncorrect,
     /// Sign-in failed for a reason that the server kept to itself.
     SignInFailed,
     /// Somebody else holds the mailbox.
@@ -364,9 +366,10 @@ const fn action(kind: AlertKind) -> Option<AlertAction> {
     match kind {
         AlertKind::AddressNotApproved => Some(AlertAction::Approve),
         AlertKind::TenantApprovalRequired => Some(AlertAction::ApproveForTenant),
-        AlertKind::CredentialsMissing | AlertKind::CredentialsIncorrect | AlertKind::SignInFailed => {
-            Some(AlertAction::ReenterCredentials)
-        }
+        AlertKind::CredentialsMissing
+        | AlertKind::MailboxCredentialsIncorrect
+        | AlertKind::ProfileCredentialsIncorrect
+        | AlertKind::SignInFailed => Some(AlertAction::ReenterCredentials),
         AlertKind::MailboxLocationNotDetermined
         | AlertKind::ServerNotReachable
         | AlertKind::SecureConnectionFailed
@@ -410,7 +413,7 @@ fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) 
             "the email server offers no way to sign in that the email server profile allows".into()
         }
         AlertKind::CredentialsMissing => format!("no usable credentials are stored in {}", profile.credential_holder()),
-        AlertKind::CredentialsIncorrect => format!(
+        AlertKind::MailboxCredentialsIncorrect | AlertKind::ProfileCredentialsIncorrect => format!(
             "the credentials specified in {} are incorrect or have insufficient permissions",
             profile.credential_holder()
         ),
@@ -459,9 +462,13 @@ fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
             vec![format!("Set the authentication of the email server profile {name} to one that the server offers (password, or XOAUTH2).")]
         }
         AlertKind::CredentialsMissing => vec![format!("Enter user name and password in {holder}.")],
-        AlertKind::CredentialsIncorrect => vec![
+        AlertKind::MailboxCredentialsIncorrect => vec![
             format!("Enter the right user name and password in {holder}. They are not tried again until then."),
             "Check that the account may use the mailbox, and that the provider allows this way of signing in (some want an app password or OAuth 2.0).".to_owned(),
+        ],
+        AlertKind::ProfileCredentialsIncorrect => vec![
+            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
+            "Check that the account of the profile may use each of its mailboxes.".to_owned(),
         ],
         AlertKind::SignInFailed => {
             vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]

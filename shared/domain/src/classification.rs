@@ -62,7 +62,7 @@ impl Verdict {
 /// The verdict on a cause, given whose credentials the attempt used.
 #[must_use]
 pub const fn classify(cause: Cause, credentials: CredentialSource) -> Verdict {
-    Verdict { permanence: permanence(cause), scope: scope(cause, credentials), alert: alert(cause) }
+    Verdict { permanence: permanence(cause), scope: scope(cause, credentials), alert: alert(cause, credentials) }
 }
 
 const fn permanence(cause: Cause) -> Permanence {
@@ -134,7 +134,7 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
     }
 }
 
-const fn alert(cause: Cause) -> AlertKind {
+const fn alert(cause: Cause, credentials: CredentialSource) -> AlertKind {
     match cause {
         Cause::HostNotFound | Cause::HostNotAllowed => AlertKind::MailboxLocationNotDetermined,
         Cause::ConnectionRefused | Cause::TimedOut | Cause::ConnectionLost => AlertKind::ServerNotReachable,
@@ -143,7 +143,10 @@ const fn alert(cause: Cause) -> AlertKind {
         Cause::ServerUnavailable | Cause::ServerBusy => AlertKind::ServerUnavailable,
         Cause::AuthenticationNotOffered => AlertKind::AuthenticationNotOffered,
         Cause::CredentialsMissing | Cause::CredentialsUnreadable => AlertKind::CredentialsMissing,
-        Cause::CredentialsRefused | Cause::CredentialsExpired | Cause::AccessDenied => AlertKind::CredentialsIncorrect,
+        Cause::CredentialsRefused | Cause::CredentialsExpired | Cause::AccessDenied => match credentials {
+            CredentialSource::Profile | CredentialSource::ServerToServer => AlertKind::ProfileCredentialsIncorrect,
+            CredentialSource::Mailbox => AlertKind::MailboxCredentialsIncorrect,
+        },
         Cause::SignInFailed => AlertKind::SignInFailed,
         Cause::MailboxInUse => AlertKind::MailboxInUse,
         Cause::MailboxNotFound => AlertKind::MailboxNotFound,
@@ -164,15 +167,15 @@ mod tests {
     use Permanence::{Permanent, Transient};
     use Scope::{Mailbox, Server};
 
-    /// One assertion per row: the verdict with mailbox credentials, and the scope with profile credentials.
+    /// One assertion per row: the verdict with mailbox credentials, and after a slash what differs with profile credentials.
     macro_rules! rows {
-        ($($test:ident: $cause:ident => $permanence:ident, $scope:ident / $scope_profile:ident, $alert:ident;)*) => {
+        ($($test:ident: $cause:ident => $permanence:ident, $scope:ident / $scope_profile:ident, $alert:ident $(/ $alert_profile:ident)?;)*) => {
             $(#[test]
             fn $test() {
                 let own = classify(Cause::$cause, CredentialSource::Mailbox);
                 assert_eq!(own, Verdict { permanence: $permanence, scope: $scope, alert: A::$alert });
                 let shared = classify(Cause::$cause, CredentialSource::Profile);
-                assert_eq!(shared, Verdict { scope: $scope_profile, ..own });
+                assert_eq!(shared, Verdict { scope: $scope_profile, $(alert: A::$alert_profile,)? ..own });
             })*
 
             #[test]
@@ -198,9 +201,9 @@ mod tests {
         no_common_mechanism_is_permanent: AuthenticationNotOffered => Permanent, Server / Server, AuthenticationNotOffered;
         no_credentials_is_permanent: CredentialsMissing => Permanent, Mailbox / Server, CredentialsMissing;
         unreadable_credentials_are_permanent: CredentialsUnreadable => Permanent, Mailbox / Server, CredentialsMissing;
-        a_wrong_password_is_permanent: CredentialsRefused => Permanent, Mailbox / Server, CredentialsIncorrect;
-        an_expired_password_is_permanent: CredentialsExpired => Permanent, Mailbox / Server, CredentialsIncorrect;
-        a_missing_right_is_the_mailboxs: AccessDenied => Permanent, Mailbox / Mailbox, CredentialsIncorrect;
+        a_wrong_password_is_permanent: CredentialsRefused => Permanent, Mailbox / Server, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
+        an_expired_password_is_permanent: CredentialsExpired => Permanent, Mailbox / Server, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
+        a_missing_right_is_the_mailboxs: AccessDenied => Permanent, Mailbox / Mailbox, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
         an_unexplained_sign_in_failure_is_transient: SignInFailed => Transient, Mailbox / Server, SignInFailed;
         a_locked_maildrop_is_transient: MailboxInUse => Transient, Mailbox / Mailbox, MailboxInUse;
         a_missing_mailbox_is_permanent: MailboxNotFound => Permanent, Mailbox / Mailbox, MailboxNotFound;

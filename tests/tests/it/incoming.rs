@@ -341,7 +341,7 @@ async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(server: Se
     assert_eq!((state.transient_failure_count, state.times_disabled), (0, 1));
     let alerts = world.alerts(&mailbox).await;
     assert_eq!(alerts.len(), 1);
-    assert_eq!((alerts[0].kind, alerts[0].level), (AlertKind::CredentialsIncorrect, Level::Error));
+    assert_eq!((alerts[0].kind, alerts[0].level), (AlertKind::MailboxCredentialsIncorrect, Level::Error));
     assert_eq!((alerts[0].cause, alerts[0].status), (Some(Cause::CredentialsRefused), AlertStatus::Open));
     let notices = world.notices(NoticeStatus::Pending).await;
     assert_eq!(notices.len(), 1);

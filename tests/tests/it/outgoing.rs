@@ -242,7 +242,7 @@ async fn a_wrong_password_disables_sending_and_the_email_waits_with_an_alert_unt
     }
     let mut kinds: Vec<_> = world.alerts(&mailbox).await.iter().map(|alert| (alert.kind, alert.count)).collect();
     kinds.sort();
-    assert_eq!(kinds, [(AlertKind::CredentialsIncorrect, 1), (AlertKind::EmailPendingSend, 1)]);
+    assert_eq!(kinds, [(AlertKind::MailboxCredentialsIncorrect, 1), (AlertKind::EmailPendingSend, 1)]);
     assert_eq!(world.notices(NoticeStatus::Pending).await.len(), 1, "one disabling is one notice");
 
     let state = &world.engine.ports.state;

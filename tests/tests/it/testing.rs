@@ -144,7 +144,7 @@ async fn a_wrong_password_fails_at_signing_in_with_the_servers_words_and_enables
     for alert in alerts {
         assert_eq!(
             (alert.kind, alert.level, alert.status),
-            (AlertKind::CredentialsIncorrect, Level::Error, AlertStatus::Open)
+            (AlertKind::MailboxCredentialsIncorrect, Level::Error, AlertStatus::Open)
         );
         assert!(alert.text.contains("not enabled until a test passes"), "{}", alert.text);
     }

@@ -93,7 +93,7 @@ async fn a_wrong_password_disables_at_once_and_the_owner_is_told_until_it_is_men
     account.deliver(&letter(&mailbox, "waiting"));
     console.run(&mailbox, "incoming-email").await;
     assert_eq!(wait_until_disabled(&console, &mailbox, RUN).await, [0], "no transient failure");
-    let alert = open_alert(&console, &mailbox, "credentials-incorrect", "credentials-refused").await;
+    let alert = open_alert(&console, &mailbox, "mailbox-credentials-incorrect", "credentials-refused").await;
     let open = console.all("/v1/alerts?status=open&limit=100").await;
     assert!(open.contains(&alert), "it is among the open alerts");
     let words = alert["evidence"]["words"].as_str().expect("words");

@@ -80,7 +80,10 @@ pub async fn a_commit_writes_alert_notice_and_schedule_with_the_state(store: &im
     let after = everything(store, &mailbox, INCOMING).await;
     assert_eq!(after.row.state, settlement.state);
     assert_eq!((after.slots, after.row.interval_minutes), (vec![], None));
-    assert_eq!(after.alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::CredentialsIncorrect]);
+    assert_eq!(
+        after.alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(),
+        [AlertKind::MailboxCredentialsIncorrect]
+    );
     assert_eq!(after.pending, Vec::from_iter(settlement.notice));
 }
 

@@ -77,7 +77,7 @@ pub async fn enabling_closes_the_alerts_of_that_delivery_alone(store: &impl Stat
     let closed = alerts(store, AlertFilter::Status(AlertStatus::Closed)).await;
     let mut kinds: Vec<AlertKind> = closed.iter().map(|alert| alert.kind).collect();
     kinds.sort_unstable();
-    assert_eq!(kinds, [AlertKind::ServerNotReachable, AlertKind::CredentialsIncorrect]);
+    assert_eq!(kinds, [AlertKind::ServerNotReachable, AlertKind::MailboxCredentialsIncorrect]);
     assert_eq!(load(store, &mailbox, INCOMING).await.state.open_alerts, []);
 }
 
