@@ -20,6 +20,10 @@ pub const HOLD_MAILBOXES_MAX: u16 = 100;
 pub const PROBE_SECONDS: i64 = 300;
 /// Failures of mailboxes of a profile that are this far apart are not one outage, in seconds.
 pub const OUTAGE_WINDOW_SECONDS: i64 = 900;
+/// Failures that count when it is asked whether most of a profile's mailboxes fail are this recent, in seconds.
+pub const MAJORITY_WINDOW_SECONDS: i64 = 3_600;
+/// Mailboxes that have to fail at least before they are called most of a profile: half of two is nobody's outage.
+pub const MAJORITY_MAILBOXES_MIN: usize = 5;
 /// First interval between two probes of a disabled delivery, in minutes; it doubles, as far as the schedule has it.
 pub const RECOVERY_MINUTES_MIN: u16 = 15;
 /// Longest interval between two such probes, in minutes: six hours.

@@ -8,6 +8,7 @@ use mailrail_domain::{
     alert::{Alert, AlertKind, AlertStatus},
     id::{MailboxId, ProfileId},
     notice::Notice,
+    outage::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS},
     seconds_after,
 };
 
@@ -20,10 +21,6 @@ use crate::{
 
 /// Minutes between two looks.
 const EVERY_MINUTES: i64 = 10;
-/// How recent a failure has to be, in seconds.
-const RECENT_SECONDS: i64 = 3_600;
-/// Mailboxes that have to fail at least: half of two is nobody's outage.
-const FAILING_MIN: usize = 5;
 
 /// What the open alerts say of the profiles.
 #[derive(Default)]
@@ -44,7 +41,9 @@ impl<P: Ports> Engine<P> {
         }
         let Open { failing, told } = self.open_alerts().await?;
         let mut majorities = BTreeSet::new();
-        for (profile, mailboxes) in failing.into_iter().filter(|(_, mailboxes)| mailboxes.len() >= FAILING_MIN) {
+        for (profile, mailboxes) in
+            failing.into_iter().filter(|(_, mailboxes)| mailboxes.len() >= MAJORITY_MAILBOXES_MIN)
+        {
             if deadline.is_within(DEADLINE_MARGIN) {
                 return Ok(majorities.len());
             }
@@ -69,7 +68,7 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn open_alerts(&self) -> Result<Open, Outage> {
-        let recent = seconds_after(self.now(), -RECENT_SECONDS);
+        let recent = seconds_after(self.now(), -MAJORITY_WINDOW_SECONDS);
         let mut open = Open::default();
         let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
         for _ in 0..MAJORITY_ALERTS_MAX.div_ceil(LOOKUP_PAGE) {
