@@ -19,6 +19,7 @@ pub mod configuration;
 pub mod delivery;
 pub mod email;
 pub mod evidence;
+pub mod freshness;
 pub mod gate;
 pub mod id;
 pub mod identity;
