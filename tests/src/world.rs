@@ -28,11 +28,12 @@ use mailrail_domain::{
 use mailrail_engine::{
     Deadline, Engine, Settings,
     access::mailbox_owner,
+    alerts::alerts_of_mailbox,
     batch::Handled,
     mime::{Composition, compose},
     ports::{
-        AlertFilter, BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret,
-        StoredMailbox, StoredProfile, Vault, Wake, Written,
+        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
+        StoredProfile, Vault, Wake, Written,
     },
 };
 use mailrail_internet_mail::{Connector, InternalHosts, InternetMail};
@@ -274,10 +275,9 @@ impl World {
         self.engine.ports.records.quarantined(mailbox, &everything()).await.expect("a store that works").items
     }
 
-    /// The alerts of a mailbox.
+    /// The alerts of a mailbox, its own and those of its profile that it refers to.
     pub async fn alerts(&self, mailbox: &MailboxId) -> Vec<Alert> {
-        let filter = AlertFilter::Mailbox(mailbox.clone());
-        self.engine.ports.state.alerts(&filter, &everything()).await.expect("a store that works").items
+        alerts_of_mailbox(&self.engine.ports.state, mailbox, &everything()).await.expect("a store that works").items
     }
 
     /// What was seen when a mailbox last failed.

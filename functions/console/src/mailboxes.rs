@@ -376,6 +376,7 @@ pub async fn change(
     let after = StoredMailbox { credentials: sealed.or(kept), mailbox, revision: before.stored.revision };
     let audit = caller.audit(AuditAction::Changed, AuditSubject::Mailbox, after.mailbox.id.as_str(), fields);
     written(app.engine.ports.mailboxes().change_mailbox(&before, &after, &audit).await?)?;
+    app.engine.unshare_all(&before).await?;
     Ok(Json(view(&app, &id).await?))
 }
 
@@ -385,6 +386,7 @@ pub async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<Strin
     let details = find(&app, &id).await?;
     let audit = caller.audit(AuditAction::Deleted, AuditSubject::Mailbox, &id, vec![]);
     app.engine.ports.mailboxes().delete_mailbox(&details, &audit).await?;
+    app.engine.unshare_all(&details).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -414,7 +416,7 @@ pub async fn enable(
     Path((id, delivery)): Path<(String, String)>,
 ) -> Result<Json<MailboxView>, Problem> {
     let (details, delivery) = delivery_of(&app, &id, &delivery).await?;
-    let mailbox = details.stored.mailbox;
+    let mailbox = details.stored.mailbox.clone();
     let profile = find_profile(&app, mailbox.profile_id.as_str()).await?.profile;
     let organization = app.engine.ports.mailboxes().organization().await?.organization;
     if approval::lacking(&mailbox, &profile, &organization).is_some() {
@@ -425,6 +427,7 @@ pub async fn enable(
     let fields = vec![delivery.as_str().to_owned()];
     let audit = caller.audit(AuditAction::Enabled, AuditSubject::Mailbox, mailbox.id.as_str(), fields);
     app.engine.ports.mailboxes().enable(&mailbox.id, delivery, minutes, &audit).await?;
+    app.engine.unshare_all(&details).await?;
     wake(&app, mailbox.id, delivery).await?;
     Ok(Json(view(&app, &id).await?))
 }

@@ -11,7 +11,10 @@ use mailrail_domain::{
     organization::Organization,
     outage::OutageSettings,
 };
-use mailrail_engine::ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports, StoredOrganization, Written};
+use mailrail_engine::{
+    alerts::alerts_of_mailbox,
+    ports::{AlertFilter, Directory, MailboxStore, NoticeStore, Ports, StoredOrganization, Written},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -140,27 +143,18 @@ pub async fn alerts(
 ) -> Result<Json<Listing<Alert>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
     let store = app.engine.ports.mailboxes();
-    let mut of_profile = Vec::new();
     let filter = match (query.mailbox_id, query.profile_id) {
         (Some(_), Some(_)) => {
             return Err(Invalid::new("profile_id", "mailbox_id is given too", "Give one of the two").into());
         }
         (Some(id), None) => {
-            let id = MailboxId::parse(id)?;
-            if page.cursor.is_none()
-                && let Some(details) = store.mailbox(&id).await?
-            {
-                let filter = AlertFilter::Profile(details.stored.mailbox.profile_id);
-                of_profile = store.alerts(&filter, &page).await?.items;
-                of_profile.retain(|alert| alert.status == AlertStatus::Open);
-            }
-            AlertFilter::Mailbox(id)
+            let alerts = alerts_of_mailbox(store, &MailboxId::parse(id)?, &page).await?;
+            return Ok(Json(Listing::of(alerts, |alert| alert)));
         }
         (None, Some(id)) => AlertFilter::Profile(ProfileId::parse(id)?),
         (None, None) => AlertFilter::Status(query.status.unwrap_or(AlertStatus::Open)),
     };
-    let mut alerts = store.alerts(&filter, &page).await?;
-    alerts.items.splice(0..0, of_profile);
+    let alerts = store.alerts(&filter, &page).await?;
     Ok(Json(Listing::of(alerts, |alert| alert)))
 }
 

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
         let deadline = deadline(&event.context);
         let notified = engine.notify(deadline).await?;
         let stalled = engine.check_freshness(deadline).await?;
-        engine.check_majorities(deadline).await?;
+        engine.check_profiles(deadline).await?;
         Ok::<_, Error>(json!({ "sent": notified.sent, "waiting": notified.waiting, "stalled": stalled }))
     }))
     .await

@@ -1,11 +1,14 @@
 //! Alerts: what happened to a mailbox, why, and what to do about it. One open alert per mailbox, delivery and kind.
 
+mod wording;
+
 use serde::{Deserialize, Serialize};
 
+use self::wording::{action, capitalized, reason, resolution, undone};
 use crate::{
     Timestamp,
     cause::{Cause, DeliveryError},
-    classification::{Scope, classify},
+    classification::{Permanence, Scope, classify},
     delivery::Delivery,
     evidence::Evidence,
     id::{MailboxId, ProfileId},
@@ -208,7 +211,7 @@ impl Alert {
         if outcome.retry_in_seconds.is_none() {
             steps.push("Then test and enable the mailbox again.".to_owned());
         }
-        let what = undone(delivery, &mailbox.name);
+        let what = undone(delivery, &format!("the mailbox {}", mailbox.name));
         Some(Self {
             kind,
             level: if outcome.retry_in_seconds.is_none() { Level::Error } else { Level::Warning },
@@ -230,6 +233,48 @@ impl Alert {
             first_seen: now,
             last_seen: now,
         })
+    }
+
+    /// The same alert as one of the profile, shared by all of its mailboxes that meet the same failure.
+    #[must_use]
+    pub fn shared(
+        &self,
+        profile: &EmailServerProfile,
+        error: &DeliveryError,
+        outcome: &Outcome,
+        policy: RetryPolicy,
+    ) -> Self {
+        let purpose = self.delivery.purpose();
+        let is_transient = outcome.verdict.is_some_and(|verdict| verdict.permanence == Permanence::Transient);
+        let consequence = if outcome.retry_in_seconds.is_none() && !outcome.disabled {
+            "None that meets this is enabled until its test passes.".to_owned()
+        } else if is_transient {
+            format!(
+                "Each is tried again after {} seconds, and the one that fails {} times in a row is disabled for {purpose}.",
+                policy.gap_seconds, policy.failures_max
+            )
+        } else {
+            format!("Each that meets this is disabled for {purpose} at once.")
+        };
+        let mut steps = resolution(self.kind, profile);
+        steps.push("Then test and enable the mailboxes of the profile that were disabled.".to_owned());
+        let what = undone(self.delivery, &format!("mailboxes of the email server profile {}", profile.name));
+        let why = reason(self.kind, error, profile);
+        Self {
+            mailbox_id: None,
+            text: format!("{what} because {why}. {consequence}"),
+            resolution: steps,
+            ..self.clone()
+        }
+    }
+
+    /// Whether a repeat of this open alert of a profile is worth a write: it tells more than what is written, or the
+    /// gap between two tries has passed since. So an outage of a thousand mailboxes is a write for each round.
+    #[must_use]
+    pub fn takes(&self, repeat: &Self, policy: RetryPolicy) -> bool {
+        repeat.level > self.level
+            || repeat.cause != self.cause
+            || repeat.last_seen >= crate::seconds_after(self.last_seen, i64::from(policy.gap_seconds))
     }
 
     /// The one alert of a held profile, instead of one for each of its mailboxes.
@@ -356,148 +401,6 @@ impl Alert {
     }
 }
 
-fn capitalized(purpose: &str, name: &str) -> String {
-    let mut letters = purpose.chars();
-    let first = letters.next().map_or(String::new(), |first| first.to_uppercase().collect());
-    format!("{first}{} for the mailbox {name}", letters.as_str())
-}
-
-const fn action(kind: AlertKind) -> Option<AlertAction> {
-    match kind {
-        AlertKind::AddressNotApproved => Some(AlertAction::Approve),
-        AlertKind::TenantApprovalRequired => Some(AlertAction::ApproveForTenant),
-        AlertKind::CredentialsMissing
-        | AlertKind::MailboxCredentialsIncorrect
-        | AlertKind::ProfileCredentialsIncorrect
-        | AlertKind::SignInFailed => Some(AlertAction::ReenterCredentials),
-        AlertKind::MailboxLocationNotDetermined
-        | AlertKind::ServerNotReachable
-        | AlertKind::SecureConnectionFailed
-        | AlertKind::ServerNotSupported
-        | AlertKind::AuthenticationNotOffered => Some(AlertAction::ChangeProfile),
-        AlertKind::ServerUnavailable
-        | AlertKind::MailboxInUse
-        | AlertKind::MailboxNotFound
-        | AlertKind::OverQuota
-        | AlertKind::SenderRefused
-        | AlertKind::SendingDeferred
-        | AlertKind::TestMessageNotArrived
-        | AlertKind::EmailPendingSend
-        | AlertKind::UnknownError => Some(AlertAction::TestAgain),
-        AlertKind::ProfileHeld | AlertKind::MajorityFailing | AlertKind::Stalled => None,
-    }
-}
-
-fn undone(delivery: Delivery, name: &str) -> String {
-    match delivery {
-        Delivery::IncomingEmail => format!("Email cannot be received for the mailbox {name}"),
-        Delivery::OutgoingEmail => format!("Email cannot be sent for the mailbox {name}"),
-        Delivery::AppointmentsContactsTasks => {
-            format!("Appointments, contacts, and tasks can't be synchronized for the mailbox {name}")
-        }
-    }
-}
-
-fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServerProfile) -> String {
-    match kind {
-        AlertKind::MailboxLocationNotDetermined => "the location of the email server could not be determined".into(),
-        AlertKind::ServerNotReachable => {
-            format!("the email server could not be reached (while {})", error.evidence.stage.doing())
-        }
-        AlertKind::SecureConnectionFailed => {
-            "an error occurred while establishing a secure connection to the email server".into()
-        }
-        AlertKind::ServerNotSupported => "the email server did not answer as its protocol requires".into(),
-        AlertKind::ServerUnavailable => "the email server says that it is not available at present".into(),
-        AlertKind::AuthenticationNotOffered => {
-            "the email server offers no way to sign in that the email server profile allows".into()
-        }
-        AlertKind::CredentialsMissing => format!("no usable credentials are stored in {}", profile.credential_holder()),
-        AlertKind::MailboxCredentialsIncorrect | AlertKind::ProfileCredentialsIncorrect => format!(
-            "the credentials specified in {} are incorrect or have insufficient permissions",
-            profile.credential_holder()
-        ),
-        AlertKind::SignInFailed => "the email server refused the sign-in without saying why".into(),
-        AlertKind::MailboxInUse => "another program holds the mailbox on the email server".into(),
-        AlertKind::MailboxNotFound => "the mailbox does not exist on the email server".into(),
-        AlertKind::OverQuota => "the mailbox is over its quota on the email server".into(),
-        AlertKind::SenderRefused => "the email server does not let this account send as the mailbox's address".into(),
-        AlertKind::SendingDeferred => "the email server takes no email from this mailbox at present".into(),
-        AlertKind::TestMessageNotArrived => "the test message that it sent to itself did not arrive in time".into(),
-        AlertKind::AddressNotApproved => "the email address of the mailbox is not approved".into(),
-        AlertKind::TenantApprovalRequired => {
-            "the email address of the mailbox requires an approval by the tenant's administrator".into()
-        }
-        AlertKind::EmailPendingSend => "it may not send".into(),
-        AlertKind::ProfileHeld => "the email server profile is held".into(),
-        AlertKind::MajorityFailing => "more than half of the mailboxes fail".into(),
-        AlertKind::Stalled => "it does not get its turn".into(),
-        AlertKind::UnknownError => format!("an unknown error occurred while {}", error.evidence.stage.doing()),
-    }
-}
-
-fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
-    let holder = profile.credential_holder();
-    let name = &profile.name;
-    match kind {
-        AlertKind::MailboxLocationNotDetermined => {
-            vec![format!("Check the server names in the email server profile {name} for a typing error, and that they resolve to a public address.")]
-        }
-        AlertKind::ServerNotReachable => vec![
-            format!("Check server name and port in the email server profile {name} (IMAP 993 or 143, POP3 995 or 110, SMTP 465 or 587)."),
-            "Check that the email server is up and that no firewall stands between.".to_owned(),
-        ],
-        AlertKind::SecureConnectionFailed => vec![
-            "Check that the server's certificate has not expired, names the server as the profile does, and is signed by an authority that this deployment trusts.".to_owned(),
-            "Check that port and security of the profile go together: TLS from the start (993, 995, 465) or STARTTLS (143, 110, 587).".to_owned(),
-        ],
-        AlertKind::ServerNotSupported => vec![
-            format!("Check that protocol and port in the email server profile {name} are those of the server."),
-            "If they are, the server lacks what synchronization needs; the server's own words say what.".to_owned(),
-        ],
-        AlertKind::ServerUnavailable | AlertKind::SendingDeferred => {
-            vec!["Nothing, if it passes by itself. Otherwise ask the email server's administrator about its limits and its state.".to_owned()]
-        }
-        AlertKind::AuthenticationNotOffered => {
-            vec![format!("Set the authentication of the email server profile {name} to one that the server offers (password, or XOAUTH2).")]
-        }
-        AlertKind::CredentialsMissing => vec![format!("Enter user name and password in {holder}.")],
-        AlertKind::MailboxCredentialsIncorrect => vec![
-            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
-            "Check that the account may use the mailbox, and that the provider allows this way of signing in (some want an app password or OAuth 2.0).".to_owned(),
-        ],
-        AlertKind::ProfileCredentialsIncorrect => vec![
-            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
-            "Check that the account of the profile may use each of its mailboxes.".to_owned(),
-        ],
-        AlertKind::SignInFailed => {
-            vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]
-        }
-        AlertKind::MailboxInUse => vec!["Stop other programs that read this mailbox over POP3, or give it a mailbox of its own.".to_owned()],
-        AlertKind::MailboxNotFound => vec!["Check the user name, and that the mailbox exists and has an inbox.".to_owned()],
-        AlertKind::OverQuota => vec!["Free space in the mailbox, or raise its quota.".to_owned()],
-        AlertKind::SenderRefused => {
-            vec!["Give the account the right to send as the mailbox's address, or use the account that owns it.".to_owned()]
-        }
-        AlertKind::TestMessageNotArrived => vec![
-            "Look for the test message in the mailbox, and in its folder for spam: the server took it.".to_owned(),
-            "Check that mail to the mailbox's address comes into the inbox of the account that the mailbox signs in to.".to_owned(),
-        ],
-        AlertKind::AddressNotApproved => vec![
-            "Approve the email address of the mailbox: Approve Email, for one mailbox or many.".to_owned(),
-            "Or switch off, in the organization's settings, \"process emails only for approved users\" or \"process emails only for approved queues\".".to_owned(),
-        ],
-        AlertKind::TenantApprovalRequired => vec![
-            "Have the tenant's administrator approve the email address of the mailbox. Exchange Online asks for it whatever the organization's settings are, because the approval takes the place of credentials.".to_owned(),
-        ],
-        AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
-        AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
-        AlertKind::MajorityFailing => vec!["Read the alerts of the mailboxes.".to_owned()],
-        AlertKind::Stalled => vec!["Look at the alarms of this deployment.".to_owned()],
-        AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,8 +424,14 @@ mod tests {
             let alert = Alert::of_failure(&mailbox, &profile, delivery, &error, &outcome, policy, now).unwrap();
             texts.push_str(&format!("{cause:?} [{:?}, {:?}, {:?}]\n", alert.level, alert.scope, alert.action));
             texts.push_str(&format!("  {}\n  {}\n", alert.text, alert.why));
-            for step in alert.resolution {
+            for step in &alert.resolution {
                 texts.push_str(&format!("  - {step}\n"));
+            }
+            if alert.scope == AlertScope::Profile {
+                texts.push_str(&format!(
+                    "  Of the profile: {}\n",
+                    alert.shared(&profile, &error, &outcome, policy).text
+                ));
             }
         }
         insta::assert_snapshot!(texts);

@@ -5,7 +5,7 @@
 
 use crate::{
     Timestamp,
-    alert::AlertChange,
+    alert::{AlertChange, AlertKind},
     cause::{CredentialSource, DeliveryError},
     classification::{Permanence, Verdict, classify},
     delivery::{DeliveryState, TestStatus},
@@ -87,6 +87,18 @@ pub struct Outcome {
     pub disabled: bool,
     /// What the failure was taken for.
     pub verdict: Option<Verdict>,
+}
+
+impl Outcome {
+    /// The kinds of the alerts that it closes.
+    #[must_use]
+    pub fn closed(&self) -> Vec<AlertKind> {
+        let kind = |change: &AlertChange| match change {
+            AlertChange::Close(kind) => Some(*kind),
+            AlertChange::Raise(_) => None,
+        };
+        self.alerts.iter().filter_map(kind).collect()
+    }
 }
 
 /// The outcome of an attempt that began at `started` and ended at `now`.
@@ -205,7 +217,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        alert::AlertKind,
         cause::Cause,
         delivery::SynchronizationMethod,
         evidence::{Evidence, Stage},

@@ -121,11 +121,12 @@ impl<P: Ports> Engine<P> {
         let resumes = profile.outages.recovery_probe == RecoveryProbe::Resume;
         let mut state = row.state.clone();
         state.last_run = Some(now);
-        let mut alerts = Vec::new();
+        let (mut alerts, mut closed) = (Vec::new(), Vec::new());
         if !works {
             state.recovery_minutes = Some(next_recovery_minutes(state.recovery_minutes));
         } else if resumes {
             let outcome = settle_test(&state, Ok(()), now);
+            closed = outcome.closed();
             alerts = alert_writes(&outcome, None, now);
             state = outcome.state;
         } else {
@@ -141,6 +142,7 @@ impl<P: Ports> Engine<P> {
             previous_interval_minutes: row.interval_minutes,
         };
         if self.ports.mailboxes().commit(&row.claim, &settlement).await? && works && resumes {
+            self.unshare(&profile.profile().id, delivery, &closed).await?;
             let wake = Wake { mailbox: row.claim.mailbox.clone(), delivery };
             self.ports.queue().send(delivery, &[wake], crate::limits::GO_ON_SECONDS).await?;
         }

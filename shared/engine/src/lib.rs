@@ -6,6 +6,7 @@
 
 pub mod access;
 mod admission;
+pub mod alerts;
 pub mod batch;
 mod calm;
 pub mod enqueue;

@@ -39,8 +39,12 @@ pub const NOTICES_AT_ONCE: usize = 16;
 pub const LOOKUP_PAGE: usize = 100;
 /// Pages of them: the newest thousand.
 pub const LOOKUP_PAGES_MAX: usize = 10;
-/// Open alerts that are looked through for profiles most of whose mailboxes fail.
-pub const MAJORITY_ALERTS_MAX: usize = 20_000;
+/// Open alerts that are looked through for profiles that fail.
+pub const OPEN_ALERTS_MAX: usize = 20_000;
+/// Mailboxes of a profile that are looked at when it is asked how they stand.
+pub const STANDING_MAILBOXES_MAX: usize = 20_000;
+/// Mailboxes of a profile that are looked at when one of them works again, for one that does not.
+pub const REFERENCES_AT_ONCE_MAX: usize = 25;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
 /// Entries of the schedule that are read in one page.

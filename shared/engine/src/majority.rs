@@ -1,12 +1,13 @@
-//! A notice of its own when more than half of a profile's mailboxes fail within an hour (source system: SendEmailAlert).
+//! Every ten minutes, a look at the profiles that anything open is told of: a notice of its own when more than half of a
+//! profile's mailboxes fail within an hour (source system: SendEmailAlert), and an end to shared alerts that are over.
 //!
-//! Asked from the open alerts, of which there are few while all is well, every ten minutes.
+//! Asked from the open alerts, of which there are few while all is well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mailrail_domain::{
     alert::{Alert, AlertKind, AlertStatus},
-    id::{MailboxId, ProfileId},
+    id::ProfileId,
     notice::Notice,
     outage::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS},
     seconds_after,
@@ -14,7 +15,8 @@ use mailrail_domain::{
 
 use crate::{
     Deadline, Engine,
-    limits::{DEADLINE_MARGIN, LOOKUP_PAGE, MAJORITY_ALERTS_MAX},
+    alerts::is_shared,
+    limits::{DEADLINE_MARGIN, LOOKUP_PAGE, OPEN_ALERTS_MAX, STANDING_MAILBOXES_MAX},
     outage::Outage,
     ports::{AlertFilter, Directory, HealthStore, PageRequest, Ports},
 };
@@ -22,66 +24,66 @@ use crate::{
 /// Minutes between two looks.
 const EVERY_MINUTES: i64 = 10;
 
-/// What the open alerts say of the profiles.
+/// What the open alerts say of a profile.
 #[derive(Default)]
 struct Open {
-    /// Mailboxes that have failed within the last hour.
-    failing: BTreeMap<ProfileId, BTreeSet<MailboxId>>,
-    /// Alerts of majorities that were told of.
-    told: BTreeMap<ProfileId, Alert>,
+    /// Failures of single mailboxes.
+    own: usize,
+    /// Alerts that its mailboxes share.
+    shared: Vec<Alert>,
+    /// The alert of a majority that was told of.
+    told: Option<Alert>,
 }
 
 impl<P: Ports> Engine<P> {
     /// Tells the owners of profiles more than half of whose mailboxes have failed within the last hour, once for as long
-    /// as it lasts. Returns how many profiles that are.
-    pub async fn check_majorities(&self, deadline: Deadline) -> Result<usize, Outage> {
+    /// as it lasts, and closes shared alerts that no mailbox refers to. Returns of how many profiles most fail.
+    pub async fn check_profiles(&self, deadline: Deadline) -> Result<usize, Outage> {
         let now = self.now();
         if now.timestamp().div_euclid(60).rem_euclid(EVERY_MINUTES) != 0 {
             return Ok(0);
         }
-        let Open { failing, told } = self.open_alerts().await?;
-        let mut majorities = BTreeSet::new();
-        for (profile, mailboxes) in
-            failing.into_iter().filter(|(_, mailboxes)| mailboxes.len() >= MAJORITY_MAILBOXES_MIN)
-        {
+        let recent = seconds_after(now, -MAJORITY_WINDOW_SECONDS);
+        let store = self.ports.mailboxes();
+        let mut majorities = 0;
+        for (profile, Open { own, shared, told }) in self.open_alerts().await? {
             if deadline.is_within(DEADLINE_MARGIN) {
-                return Ok(majorities.len());
+                break;
             }
-            if !self.has_fewer_than(&profile, 2 * mailboxes.len()).await? {
+            if own < MAJORITY_MAILBOXES_MIN && shared.is_empty() && told.is_none() {
                 continue;
             }
-            let Some(stored) = self.ports.mailboxes().profile(&profile).await? else {
-                continue;
-            };
-            let alert = Alert::of_majority(&stored.profile, mailboxes.len(), now);
-            let notice = Notice::of_majority(&stored.profile, &alert, now);
-            let is_new = !told.contains_key(&profile);
-            self.ports.mailboxes().raise(&alert, is_new.then_some(&notice)).await?;
-            majorities.insert(profile);
-        }
-        for (profile, alert) in told {
-            if !majorities.contains(&profile) {
-                self.ports.mailboxes().close(&alert, now, None).await?;
+            let standing = self.profile_standing(&profile, recent, STANDING_MAILBOXES_MAX).await?;
+            self.close_unreferenced(&shared, &standing).await?;
+            let failing = standing.failing.len();
+            let fails_mostly = failing >= MAJORITY_MAILBOXES_MIN && 2 * failing > standing.mailboxes;
+            match told {
+                Some(alert) if !fails_mostly => store.close(&alert, now, None).await?,
+                Some(_) | None if !fails_mostly => {}
+                told => {
+                    let Some(stored) = store.profile(&profile).await? else { continue };
+                    let alert = Alert::of_majority(&stored.profile, failing, now);
+                    let notice = Notice::of_majority(&stored.profile, &alert, now);
+                    store.raise(&alert, told.is_none().then_some(&notice)).await?;
+                    majorities += 1;
+                }
             }
         }
-        Ok(majorities.len())
+        Ok(majorities)
     }
 
-    async fn open_alerts(&self) -> Result<Open, Outage> {
-        let recent = seconds_after(self.now(), -MAJORITY_WINDOW_SECONDS);
-        let mut open = Open::default();
+    async fn open_alerts(&self) -> Result<BTreeMap<ProfileId, Open>, Outage> {
+        let mut profiles = BTreeMap::<ProfileId, Open>::new();
         let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
-        for _ in 0..MAJORITY_ALERTS_MAX.div_ceil(LOOKUP_PAGE) {
+        for _ in 0..OPEN_ALERTS_MAX.div_ceil(LOOKUP_PAGE) {
             let found = self.ports.mailboxes().alerts(&AlertFilter::Status(AlertStatus::Open), &page).await?;
             for alert in found.items {
+                let open = profiles.entry(alert.profile_id.clone()).or_default();
                 match &alert.mailbox_id {
-                    Some(mailbox) if alert.cause.is_some() && alert.last_seen >= recent => {
-                        open.failing.entry(alert.profile_id.clone()).or_default().insert(mailbox.clone());
-                    }
-                    None if alert.kind == AlertKind::MajorityFailing => {
-                        open.told.insert(alert.profile_id.clone(), alert);
-                    }
-                    Some(_) | None => {}
+                    Some(_) => open.own += usize::from(alert.cause.is_some()),
+                    None if alert.kind == AlertKind::MajorityFailing => open.told = Some(alert),
+                    None if is_shared(alert.kind) => open.shared.push(alert),
+                    None => {}
                 }
             }
             page.cursor = found.cursor;
@@ -89,21 +91,6 @@ impl<P: Ports> Engine<P> {
                 break;
             }
         }
-        Ok(open)
-    }
-
-    /// Whether a profile has fewer mailboxes than that; no more of them are read than it takes to know.
-    async fn has_fewer_than(&self, profile: &ProfileId, count: usize) -> Result<bool, Outage> {
-        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
-        let mut seen = 0;
-        while seen < count {
-            let found = self.ports.mailboxes().mailboxes(Some(profile), &page).await?;
-            seen += found.items.len();
-            page.cursor = found.cursor;
-            if page.cursor.is_none() {
-                break;
-            }
-        }
-        Ok(seen < count)
+        Ok(profiles)
     }
 }

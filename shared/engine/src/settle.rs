@@ -2,7 +2,7 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertChange},
+    alert::Alert,
     cause::DeliveryError,
     classification::{Permanence, classify},
     delivery::Delivery,
@@ -116,8 +116,9 @@ impl<P: Ports> Engine<P> {
                 outcome.state.open_alerts.clear();
             }
         }
+        let own = self.share(recorded, in_use, ended.result.as_ref().err(), &outcome, policy).await?;
         let settlement = Settlement {
-            alerts: alert_writes(&outcome, recorded, now),
+            alerts: alert_writes(&outcome, own, now),
             state: outcome.state.clone(),
             position: ended.position,
             notice,
@@ -130,6 +131,7 @@ impl<P: Ports> Engine<P> {
             return Ok(());
         }
         report(claim, &outcome, &ended.result);
+        self.unshare(&profile.id, delivery, &outcome.closed()).await?;
         let wake = Wake { mailbox: claim.mailbox.clone(), delivery };
         let delay = match outcome.retry_in_seconds {
             Some(seconds) if seconds <= QUEUE_DELAY_SECONDS_MAX => Some(seconds),
@@ -160,12 +162,8 @@ pub fn interval(deployment_minutes: u16, delivery: Delivery, profile: &EmailServ
 }
 
 pub(crate) fn alert_writes(outcome: &Outcome, alert: Option<Alert>, now: Timestamp) -> Vec<AlertWrite> {
-    let close = |change: &AlertChange| match change {
-        AlertChange::Close(kind) => Some(AlertWrite::Close(*kind, now)),
-        AlertChange::Raise(_) => None,
-    };
     let raised = alert.map(|alert| AlertWrite::Raise(Box::new(alert)));
-    raised.into_iter().chain(outcome.alerts.iter().filter_map(close)).collect()
+    raised.into_iter().chain(outcome.closed().into_iter().map(|kind| AlertWrite::Close(kind, now))).collect()
 }
 
 /// What the owner is told at the end of a run: of a disabling, of the eighth failure, or that what he was warned of is

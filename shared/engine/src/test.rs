@@ -414,7 +414,7 @@ impl<P: Ports> Engine<P> {
         claim: Claim,
         result: Result<(), DeliveryError>,
     ) -> Result<(), Outage> {
-        let (delivery, policy, profile) = (claim.delivery, self.settings.retry, profile.profile());
+        let (in_use, delivery, policy, profile) = (profile, claim.delivery, self.settings.retry, profile.profile());
         let mut row = DeliveryRow { claim, ..row.clone() };
         for _ in 0..TEST_WRITES_MAX {
             let now = self.now();
@@ -424,8 +424,9 @@ impl<P: Ports> Engine<P> {
             let alert = result.as_ref().err().and_then(failed);
             let told = alert.as_ref().filter(|_| outcome.disabled);
             let notice = told.map(|alert| Notice::of_disabling(&row.mailbox, profile, delivery, &outcome, alert, now));
+            let own = self.share(alert, in_use, result.as_ref().err(), &outcome, policy).await?;
             let settlement = Settlement {
-                alerts: alert_writes(&outcome, alert, now),
+                alerts: alert_writes(&outcome, own, now),
                 state: outcome.state.clone(),
                 position: None,
                 notice,
@@ -433,7 +434,7 @@ impl<P: Ports> Engine<P> {
                 previous_interval_minutes: row.interval_minutes,
             };
             if self.ports.mailboxes().commit(&row.claim, &settlement).await? {
-                return Ok(());
+                return self.unshare(&profile.id, delivery, &outcome.closed()).await;
             }
             let Some(there) = self.ports.mailboxes().load(&row.claim.mailbox, delivery).await? else {
                 return Ok(());

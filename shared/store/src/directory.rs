@@ -107,6 +107,27 @@ impl Directory for Store {
         Ok(Page { items, cursor })
     }
 
+    async fn details(&self, profile: &ProfileId, page: &PageRequest) -> Result<Page<MailboxDetails>, Outage> {
+        let (ids, cursor) = self.mailboxes_of(profile, page.limit, page.cursor.as_deref()).await?;
+        let rows = |id| std::iter::once(keys::mailbox(id)).chain(Delivery::ALL.map(|each| keys::delivery(id, each)));
+        let mut items: Vec<MailboxDetails> = Vec::new();
+        for item in self.get_all(ids.iter().flat_map(rows).collect()).await? {
+            let of_delivery = text_of(&item, "sk").and_then(|sort| sort.strip_prefix(keys::DELIVERY));
+            let partition = text_of(&item, "pk").map(str::to_owned);
+            let last = items.last_mut();
+            let last = last.filter(|last| partition == Some(keys::mailbox_partition(&last.stored.mailbox.id)));
+            match (of_delivery.and_then(Delivery::from_name), last) {
+                (None, _) => {
+                    let stored = stored_mailbox(decode(item)?);
+                    items.push(MailboxDetails { stored, deliveries: Vec::new() });
+                }
+                (Some(delivery), Some(last)) => last.deliveries.push((delivery, decode::<StateRow>(item)?.state)),
+                (Some(_), None) => {}
+            }
+        }
+        Ok(Page { items, cursor })
+    }
+
     async fn change_mailbox(
         &self,
         before: &MailboxDetails,

@@ -1,7 +1,14 @@
 //! What is known of profiles' servers, and what is told of a profile rather than of a mailbox.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use mailrail_domain::{Timestamp, alert::Alert, id::ProfileId, notice::Notice, outage::ProfileHealth};
+use mailrail_domain::{
+    Timestamp,
+    alert::{Alert, AlertKind},
+    delivery::Delivery,
+    id::ProfileId,
+    notice::Notice,
+    outage::ProfileHealth,
+};
 use mailrail_engine::{
     outage::Outage,
     ports::{HealthStore, StoredHealth},
@@ -45,22 +52,37 @@ impl HealthStore for Store {
         conditional(request.send().await, "clearing a profile's health")
     }
 
+    async fn open_alert(
+        &self,
+        profile: &ProfileId,
+        delivery: Delivery,
+        kind: AlertKind,
+    ) -> Result<Option<Alert>, Outage> {
+        let key = keys::open_alert_of_profile(profile, delivery, kind);
+        let open = self.get(key, true).await?.map(decode::<AlertRow>).transpose()?;
+        Ok(open.map(|row| row.alert))
+    }
+
     async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
-        let open = self.get(keys::open(alert), true).await?.map(decode::<AlertRow>).transpose()?;
-        let known = open.map(|row| row.alert);
+        let known = self.open_alert(&alert.profile_id, alert.delivery, alert.kind).await?;
         let (count, first_seen) = known.map_or((1, alert.first_seen), |open| (open.count + 1, open.first_seen));
         let alert = Alert { count, first_seen, ..alert.clone() };
         let item = encode(keys::open(&alert), &AlertRow { alert: alert.clone() })?;
-        let mut writes = vec![self.putting(listed(item, keys::alert_place(&alert)))?];
+        let item = listed(item, keys::alert_place(&alert));
+        if notice.is_none() {
+            // Many mailboxes may raise the same alert at once, and transactions would get in each other's way.
+            return self.put(item).await;
+        }
+        let mut writes = vec![self.putting(item)?];
         writes.extend(self.noticing(notice)?);
         self.transact(writes).await?;
         Ok(())
     }
 
     async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
-        let open = self.get(keys::open(alert), true).await?.map(decode::<AlertRow>).transpose()?;
+        let open = self.open_alert(&alert.profile_id, alert.delivery, alert.kind).await?;
         let mut writes = self.noticing(notice)?;
-        if let Some(AlertRow { alert: open }) = open {
+        if let Some(open) = open {
             writes.extend(self.closing(open, at).await?);
         }
         if !writes.is_empty() {

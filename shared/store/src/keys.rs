@@ -129,6 +129,10 @@ pub fn open_alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind) -> K
     (mailbox_partition(mailbox), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
 }
 
+pub fn open_alert_of_profile(profile: &ProfileId, delivery: Delivery, kind: AlertKind) -> Key {
+    (profile_partition(profile), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
+}
+
 /// The partition of an alert: its mailbox's, or its profile's.
 fn alert_partition(alert: &Alert) -> String {
     alert.mailbox_id.as_ref().map_or_else(|| profile_partition(&alert.profile_id), mailbox_partition)

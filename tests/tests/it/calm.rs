@@ -18,6 +18,7 @@ use mailrail_domain::{
 use mailrail_engine::{
     Deadline, Engine, Settings,
     access::mailbox_owner,
+    alerts::alerts_of_mailbox,
     ports::{
         AlertFilter, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
         StoredOrganization, StoredProfile, Vault, Written,
@@ -99,7 +100,7 @@ impl Fleet {
             assert_eq!(drained.left, 0);
         }
         self.engine.notify(Deadline::after(INVOCATION)).await.expect("no outage");
-        self.engine.check_majorities(Deadline::after(INVOCATION)).await.expect("no outage");
+        self.engine.check_profiles(Deadline::after(INVOCATION)).await.expect("no outage");
     }
 
     async fn minutes(&self, count: u32) {
@@ -144,6 +145,17 @@ impl Fleet {
         let filter = AlertFilter::Profile(build::profile("fleet", None, None).id);
         let page = PageRequest { limit: ALL, cursor: None };
         self.engine.ports.state.alerts(&filter, &page).await.expect("a store that works").items
+    }
+
+    /// Alerts that are rows of a mailbox.
+    async fn own_alerts(&self) -> Vec<Alert> {
+        let mut own = Vec::new();
+        for id in &self.mailboxes {
+            let page = PageRequest { limit: ALL, cursor: None };
+            let alerts = self.engine.ports.state.alerts(&AlertFilter::Mailbox(id.clone()), &page).await;
+            own.extend(alerts.expect("a store that works").items);
+        }
+        own
     }
 
     async fn notices(&self, kind: NoticeKind) -> Vec<Notice> {
@@ -209,6 +221,12 @@ async fn with_the_hold_off_each_is_tried_ten_times_and_disabled_and_one_digest_t
     fleet.minutes(OUTAGE_MINUTES).await;
     assert_eq!(fleet.enabled().await, 0, "every one is disabled");
     assert_eq!(fleet.servers().connections() - before, 10 * MAILBOXES, "exactly ten tries each");
+    let alerts = fleet.profile_alerts().await;
+    let kinds: Vec<_> = alerts.iter().map(|alert| (alert.kind, alert.status, alert.level)).collect();
+    let told = [AlertKind::MajorityFailing, AlertKind::ServerNotReachable];
+    assert_eq!(kinds, told.map(|kind| (kind, AlertStatus::Open, Level::Error)));
+    assert!(alerts[1].count <= 11, "once for each round and when the first is disabled: {}", alerts[1].count);
+    assert!(fleet.own_alerts().await.is_empty(), "no row of any mailbox");
     fleet.servers().set_down(false);
     fleet.minutes(15).await;
     assert_eq!(fleet.servers().connections() - before, 10 * MAILBOXES, "nothing goes on by itself");
@@ -315,9 +333,9 @@ async fn set(fleet: &Fleet, change: impl FnOnce(&mut Organization)) {
 }
 
 async fn alerts(fleet: &Fleet) -> Vec<Alert> {
-    let filter = AlertFilter::Mailbox(fleet.mailboxes[0].clone());
     let page = PageRequest { limit: ALL, cursor: None };
-    fleet.engine.ports.state.alerts(&filter, &page).await.expect("a store that works").items
+    let found = alerts_of_mailbox(&fleet.engine.ports.state, &fleet.mailboxes[0], &page).await;
+    found.expect("a store that works").items
 }
 
 /// Lets an hour pass in which nothing runs but the look at how fresh all is.
@@ -368,10 +386,10 @@ async fn closed_alerts_are_not_kept_where_the_organization_says_so() {
         set(&fleet, |organization| organization.closed_alert_days = days).await;
         fleet.servers().set_down(true);
         fleet.minutes(12).await;
-        assert_eq!(alerts(&fleet).await.len(), 1);
+        assert_eq!(fleet.profile_alerts().await.len(), 1);
         fleet.servers().set_down(false);
         fleet.minutes(6).await;
-        let left = alerts(&fleet).await;
+        let left = fleet.profile_alerts().await;
         assert_eq!(left.len(), kept, "{days} days");
         assert!(left.iter().all(|alert| alert.status == AlertStatus::Closed));
     }
@@ -406,4 +424,59 @@ async fn more_than_half_of_a_profile_failing_is_one_notice_of_its_own() {
         assert!(fleet.profile_alerts().await.iter().all(|alert| alert.status == AlertStatus::Closed));
         assert_eq!(fleet.notices(NoticeKind::MajorityFailing).await.len(), expected, "told once");
     }
+}
+
+#[tokio::test]
+async fn what_is_the_servers_is_one_alert_of_the_profile_to_which_its_mailboxes_refer_until_the_last_works() {
+    let fleet = Fleet::of(3, OutageSettings::default()).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(6).await;
+    let [alert] = &fleet.profile_alerts().await[..] else { panic!("one alert: {:?}", fleet.profile_alerts().await) };
+    assert_eq!((alert.kind, alert.level, &alert.mailbox_id), (AlertKind::ServerNotReachable, Level::Warning, &None));
+    assert!(alert.text.contains("mailboxes of the email server profile"), "{}", alert.text);
+    assert_eq!(fleet.own_alerts().await, []);
+    assert_eq!(alerts(&fleet).await, std::slice::from_ref(alert), "a mailbox shows it by reference");
+
+    let stranger = fleet.add("stranger", &build::profile("fleet", None, None)).await;
+    let page = PageRequest { limit: ALL, cursor: None };
+    let of_stranger = alerts_of_mailbox(&fleet.engine.ports.state, &stranger, &page).await;
+    assert_eq!(of_stranger.expect("a store that works").items, [], "a mailbox that has not met it does not");
+
+    fleet.servers().set_down(false);
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        fleet.minute().await;
+        let mut referring = 0;
+        for id in &fleet.mailboxes {
+            let row = fleet.engine.ports.state.load(id, INCOMING).await.expect("a store that works");
+            referring += usize::from(!row.expect("a delivery").state.open_alerts.is_empty());
+        }
+        let [alert] = &fleet.profile_alerts().await[..] else { panic!("one alert") };
+        assert_eq!(alert.status == AlertStatus::Open, referring > 0, "{referring} refer to it");
+        statuses.push(alert.status);
+    }
+    assert_eq!(statuses.last(), Some(&AlertStatus::Closed));
+}
+
+#[tokio::test]
+async fn a_shared_alert_is_closed_in_a_profile_of_many_too_and_when_its_last_mailbox_is_deleted() {
+    let fleet = Fleet::of(60, OutageSettings::default()).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(6).await;
+    fleet.servers().set_down(false);
+    fleet.minutes(20).await;
+    let alerts = fleet.profile_alerts().await;
+    assert!(alerts.iter().all(|alert| alert.status == AlertStatus::Closed) && !alerts.is_empty(), "{alerts:?}");
+
+    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(6).await;
+    assert_eq!(fleet.profile_alerts().await[0].status, AlertStatus::Open);
+    let state = &fleet.engine.ports.state;
+    let details = state.mailbox(&fleet.mailboxes[0]).await.expect("a store that works").expect("a mailbox");
+    state.delete_mailbox(&details, &build::audit()).await.expect("a store that works");
+    fleet.minutes(10).await;
+    assert_eq!(fleet.profile_alerts().await[0].status, AlertStatus::Closed);
 }

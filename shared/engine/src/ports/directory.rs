@@ -2,7 +2,7 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertStatus},
+    alert::{Alert, AlertKind, AlertStatus},
     audit::{AuditEntry, AuditSubject},
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
@@ -133,6 +133,13 @@ pub trait Directory: Send + Sync {
         page: &PageRequest,
     ) -> impl Future<Output = Result<Page<StoredMailbox>, Outage>> + Send;
 
+    /// Lists mailboxes of a profile with everything that is known of them.
+    fn details(
+        &self,
+        profile: &ProfileId,
+        page: &PageRequest,
+    ) -> impl Future<Output = Result<Page<MailboxDetails>, Outage>> + Send;
+
     /// Writes a changed mailbox, on condition of the revision of `after`. A delivery whose method changed begins anew,
     /// with its alerts closed; if the address changed, all of them do. A changed address must be free.
     fn change_mailbox(
@@ -250,6 +257,14 @@ pub trait HealthStore: Send + Sync {
 
     /// Forgets it, on condition of the version. `false` if somebody else wrote since.
     fn clear_health(&self, profile: &ProfileId, version: u64) -> impl Future<Output = Result<bool, Outage>> + Send;
+
+    /// The open alert of a profile for a delivery, of a kind.
+    fn open_alert(
+        &self,
+        profile: &ProfileId,
+        delivery: Delivery,
+        kind: AlertKind,
+    ) -> impl Future<Output = Result<Option<Alert>, Outage>> + Send;
 
     /// Opens an alert of a profile, or raises count and last time of the open one, with its notice.
     fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> impl Future<Output = Result<(), Outage>> + Send;

@@ -311,6 +311,15 @@ impl Directory for MemoryState {
         Ok(page(wanted.map(|(id, m)| (id.to_string(), m.clone())).collect(), request))
     }
 
+    async fn details(&self, profile: &ProfileId, request: &PageRequest) -> Result<Page<MailboxDetails>, Outage> {
+        let mailboxes = self.mailboxes(Some(profile), request).await?;
+        let mut items = Vec::new();
+        for stored in mailboxes.items {
+            items.extend(self.mailbox(&stored.mailbox.id).await?);
+        }
+        Ok(Page { items, cursor: mailboxes.cursor })
+    }
+
     async fn change_mailbox(
         &self,
         before: &MailboxDetails,
@@ -523,6 +532,17 @@ impl HealthStore for MemoryState {
         Ok(is_ours)
     }
 
+    async fn open_alert(
+        &self,
+        profile: &ProfileId,
+        delivery: Delivery,
+        kind: AlertKind,
+    ) -> Result<Option<Alert>, Outage> {
+        let state = lock(&self.0);
+        let history = state.profile_alerts.get(&(profile.clone(), delivery, kind));
+        Ok(history.and_then(|history| history.last()).filter(|alert| alert.status == AlertStatus::Open).cloned())
+    }
+
     async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
         let mut state = lock(&self.0);
         let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
@@ -538,6 +558,9 @@ impl HealthStore for MemoryState {
     async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
         let mut state = lock(&self.0);
         let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
+        if state.organization.organization.closed_alert_days == 0 {
+            state.profile_alerts.remove(&key);
+        }
         for alert in state.profile_alerts.get_mut(&key).into_iter().flatten() {
             if alert.status == AlertStatus::Open {
                 (alert.status, alert.last_seen) = (AlertStatus::Closed, at);

@@ -3,6 +3,7 @@
 use mailrail_domain::{
     alert::{Alert, AlertStatus},
     cause::{Cause, DeliveryError},
+    delivery::Delivery,
     evidence::{Evidence, Stage},
     notice::{Notice, NoticeStatus},
     outage::ProfileHealth,
@@ -60,12 +61,17 @@ pub async fn an_alert_of_a_profile_is_one_however_often_it_is_raised(store: &imp
     assert_eq!(alerts(store, AlertFilter::Status(AlertStatus::Open)).await, std::slice::from_ref(&expected));
     assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await, [], "it is no row of the mailbox");
     assert_eq!(notices(store, NoticeStatus::Pending).await, [notice]);
+    let open = store.open_alert(&profile.id, alert.delivery, alert.kind).await.unwrap();
+    assert_eq!(open.as_ref(), Some(&expected));
+    assert_eq!(store.open_alert(&profile.id, Delivery::OutgoingEmail, alert.kind).await.unwrap(), None);
+    assert_eq!(store.open_alert(&a_profile("p11").profile.id, alert.delivery, alert.kind).await.unwrap(), None);
 
     let release = Notice::of_release(&profile, &alert, seconds_after(now, 60));
     store.close(&alert, seconds_after(now, 60), Some(&release)).await.unwrap();
     let closed = Alert { status: AlertStatus::Closed, last_seen: seconds_after(now, 60), ..expected };
     assert_eq!(alerts(store, filter).await, [closed]);
     assert_eq!(alerts(store, AlertFilter::Status(AlertStatus::Open)).await, []);
+    assert_eq!(store.open_alert(&profile.id, alert.delivery, alert.kind).await.unwrap(), None);
     assert_eq!(notices(store, NoticeStatus::Pending).await.len(), 2);
 }
 

@@ -305,6 +305,12 @@ pub async fn mailboxes_of_a_profile_are_each_listed_once_over_all_pages(store: &
         expected.sort();
         let listed = every_page(PAGE, async |page| store.mailboxes(Some(profile), page).await).await;
         assert_eq!(ids(listed), expected);
+        for known in every_page(PAGE, async |page| store.details(profile, page).await).await {
+            let id = known.stored.mailbox.id.clone();
+            assert_eq!(expected.remove(0), id, "with their deliveries they are listed in the same order");
+            assert_eq!(known, details(store, &id).await);
+        }
+        assert_eq!(expected, []);
     }
     assert_eq!(listed(store, Some(&a_profile("p3").profile.id)).await, []);
 }
