@@ -58,6 +58,10 @@ pub enum AlertKind {
     AddressNotApproved,
     /// The address of a mailbox on Exchange Online is not approved by the tenant's administrator.
     TenantApprovalRequired,
+    /// An appointment has no organizer.
+    OrganizerMissing,
+    /// The mailbox is configured with another organization as its primary one.
+    OtherPrimaryOrganization,
     /// Email waits in Pending Send, because the mailbox may not send.
     EmailPendingSend,
     /// The servers of a profile fail, and its mailboxes are held until they do not.
@@ -112,6 +116,8 @@ pub enum AlertAction {
     ReenterCredentials,
     /// Correct the profile, then test.
     ChangeProfile,
+    /// Test and enable the mailbox with the option that its items are synchronized with this organization only.
+    OverridePrimaryOrganization,
     /// Test and enable the mailbox once the cause is mended elsewhere.
     TestAgain,
 }

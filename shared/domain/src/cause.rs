@@ -64,13 +64,17 @@ pub enum Cause {
     AddressNotApproved,
     /// The tenant's administrator has not approved the address of a mailbox on Exchange Online.
     TenantApprovalMissing,
+    /// An appointment has no organizer, without which it cannot be synchronized.
+    OrganizerMissing,
+    /// The mailbox is set to synchronize its items with another organization.
+    OtherPrimaryOrganization,
     /// Something else; said as it is, never guessed.
     Unknown,
 }
 
 impl Cause {
     /// Every cause, in the order of the table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::HostNotFound,
         Self::HostNotAllowed,
         Self::ConnectionRefused,
@@ -98,6 +102,8 @@ impl Cause {
         Self::TestMessageNotArrived,
         Self::AddressNotApproved,
         Self::TenantApprovalMissing,
+        Self::OrganizerMissing,
+        Self::OtherPrimaryOrganization,
         Self::Unknown,
     ];
 }

@@ -80,7 +80,9 @@ const fn permanence(cause: Cause) -> Permanence {
         | Cause::MailboxNotFound
         | Cause::SenderRefused
         | Cause::AddressNotApproved
-        | Cause::TenantApprovalMissing => Permanence::Permanent,
+        | Cause::TenantApprovalMissing
+        | Cause::OrganizerMissing
+        | Cause::OtherPrimaryOrganization => Permanence::Permanent,
         Cause::HostNotFound
         | Cause::ConnectionRefused
         | Cause::TimedOut
@@ -130,6 +132,8 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
         | Cause::TestMessageNotArrived
         | Cause::AddressNotApproved
         | Cause::TenantApprovalMissing
+        | Cause::OrganizerMissing
+        | Cause::OtherPrimaryOrganization
         | Cause::Unknown => Scope::Mailbox,
     }
 }
@@ -156,6 +160,8 @@ const fn alert(cause: Cause, credentials: CredentialSource) -> AlertKind {
         Cause::TestMessageNotArrived => AlertKind::TestMessageNotArrived,
         Cause::AddressNotApproved => AlertKind::AddressNotApproved,
         Cause::TenantApprovalMissing => AlertKind::TenantApprovalRequired,
+        Cause::OrganizerMissing => AlertKind::OrganizerMissing,
+        Cause::OtherPrimaryOrganization => AlertKind::OtherPrimaryOrganization,
         Cause::Unknown => AlertKind::UnknownError,
     }
 }
@@ -213,6 +219,8 @@ mod tests {
         a_test_message_that_does_not_arrive_may_still_come: TestMessageNotArrived => Transient, Mailbox / Mailbox, TestMessageNotArrived;
         an_address_without_approval_is_permanent: AddressNotApproved => Permanent, Mailbox / Mailbox, AddressNotApproved;
         an_address_without_the_tenants_approval_is_permanent: TenantApprovalMissing => Permanent, Mailbox / Mailbox, TenantApprovalRequired;
+        an_appointment_without_organizer_waits_for_a_person: OrganizerMissing => Permanent, Mailbox / Mailbox, OrganizerMissing;
+        another_primary_organization_waits_for_a_person: OtherPrimaryOrganization => Permanent, Mailbox / Mailbox, OtherPrimaryOrganization;
         an_unknown_error_is_transient_and_called_unknown: Unknown => Transient, Mailbox / Mailbox, UnknownError;
     }
 

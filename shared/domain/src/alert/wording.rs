@@ -22,7 +22,9 @@ pub(super) const fn action(kind: AlertKind) -> Option<AlertAction> {
         | AlertKind::SecureConnectionFailed
         | AlertKind::ServerNotSupported
         | AlertKind::AuthenticationNotOffered => Some(AlertAction::ChangeProfile),
+        AlertKind::OtherPrimaryOrganization => Some(AlertAction::OverridePrimaryOrganization),
         AlertKind::ServerUnavailable
+        | AlertKind::OrganizerMissing
         | AlertKind::MailboxInUse
         | AlertKind::MailboxNotFound
         | AlertKind::OverQuota
@@ -75,6 +77,10 @@ pub(super) fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServ
         AlertKind::AddressNotApproved => "the email address of the mailbox is not approved".into(),
         AlertKind::TenantApprovalRequired => {
             "the email address of the mailbox requires an approval by the tenant's administrator".into()
+        }
+        AlertKind::OrganizerMissing => "the Organizer field is not present".into(),
+        AlertKind::OtherPrimaryOrganization => {
+            "the email address of the mailbox is configured with another organization".into()
         }
         AlertKind::EmailPendingSend => "it may not send".into(),
         AlertKind::ProfileHeld => "the email server profile is held".into(),
@@ -137,6 +143,13 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         ],
         AlertKind::TenantApprovalRequired => vec![
             "Have the tenant's administrator approve the email address of the mailbox. Exchange Online asks for it whatever the organization's settings are, because the approval takes the place of credentials.".to_owned(),
+        ],
+        AlertKind::OrganizerMissing => vec![
+            "Have the application that writes appointments give each its organizer.".to_owned(),
+        ],
+        AlertKind::OtherPrimaryOrganization => vec![
+            "If this is the mailbox's primary organization, test and enable it with items_with_this_organization_only, which overwrites the setting; the other organization then synchronizes its items no more.".to_owned(),
+            "Otherwise set the synchronization method for appointments, contacts, and tasks to none here.".to_owned(),
         ],
         AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
         AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
