@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use mailrail_boot::Servers;
+use mailrail_connect::{Connector, InternalHosts};
 use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
@@ -36,7 +38,7 @@ use mailrail_engine::{
         StoredProfile, Vault, Wake, Written,
     },
 };
-use mailrail_internet_mail::{Connector, InternalHosts, InternetMail};
+use mailrail_exchange_online::Hosts;
 use mailrail_test_support::{build, fakes::MemoryPorts};
 use rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -88,7 +90,7 @@ fn local_authority(path: &Path) -> CertificateDer<'static> {
 #[derive(Debug)]
 pub struct World {
     /// The engine.
-    pub engine: Engine<MemoryPorts<InternetMail>>,
+    pub engine: Engine<MemoryPorts<Servers>>,
 }
 
 impl World {
@@ -101,8 +103,15 @@ impl World {
     /// An empty organization that trusts what `tls` trusts.
     #[must_use]
     pub fn with_tls(tls: Arc<ClientConfig>) -> Self {
+        Self::with_exchange_online(tls, Hosts::Microsoft)
+    }
+
+    /// The same with Exchange Online at `hosts`.
+    #[must_use]
+    pub fn with_exchange_online(tls: Arc<ClientConfig>, hosts: Hosts) -> Self {
         AHEAD_SECONDS.set(0);
-        let servers = InternetMail::new(Connector::new(tls, InternalHosts::Allow));
+        let connector = Connector::new(tls, InternalHosts::Allow);
+        let servers = Servers::new(connector, hosts, now).expect("a client of HTTP");
         Self { engine: Engine::new(MemoryPorts::new(servers), Settings::default(), now) }
     }
 

@@ -69,6 +69,9 @@ pub struct OrganizationSettings {
     /// The tenant that the organization belongs to, where its servers are Exchange Online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant_id: Option<String>,
+    /// The application that may be granted mailboxes of other tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cross_tenant_client_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour, 1 to 10000.
     recipients_per_hour: u32,
     /// How outages of servers are borne, where a profile says nothing else: `hold_after_mailboxes`, 0 to 100, and
@@ -108,6 +111,7 @@ impl From<StoredOrganization> for OrganizationView {
             process_emails_only_for_approved_users,
             process_emails_only_for_approved_queues,
             tenant_id,
+            cross_tenant_client_id,
             recipients_per_hour,
             outages,
             warn_before_disabling,
@@ -122,6 +126,7 @@ impl From<StoredOrganization> for OrganizationView {
             process_emails_only_for_approved_users,
             process_emails_only_for_approved_queues,
             tenant_id,
+            cross_tenant_client_id,
             recipients_per_hour,
             outages,
             warn_before_disabling,
@@ -208,6 +213,7 @@ pub async fn change_organization(
         process_emails_only_for_approved_users: settings.process_emails_only_for_approved_users,
         process_emails_only_for_approved_queues: settings.process_emails_only_for_approved_queues,
         tenant_id: settings.tenant_id,
+        cross_tenant_client_id: settings.cross_tenant_client_id,
         recipients_per_hour: settings.recipients_per_hour,
         outages: settings.outages,
         warn_before_disabling: settings.warn_before_disabling,

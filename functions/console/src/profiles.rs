@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use chrono::{DateTime, Utc};
-use mailrail_boot::now;
+use mailrail_boot::{is_client_certificate, now};
 use mailrail_domain::{
     address::EmailAddress,
     audit::{AuditAction, AuditSubject},
@@ -17,8 +17,8 @@ use mailrail_domain::{
     invalid::Invalid,
     outage::OutageSettings,
     profile::{
-        Authentication, CONNECTIONS_DEFAULT, EmailServerProfile, ExchangeVersion, IncomingProtocol, IncomingServer,
-        Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+        Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeVersion, IncomingProtocol,
+        IncomingServer, Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
     },
 };
 use mailrail_engine::{
@@ -40,6 +40,8 @@ use crate::{
 
 /// Longest user name and password (source system: 250), with room for tokens.
 pub const CREDENTIAL_BYTES_MAX: usize = 4_096;
+/// Longest certificate with its private key, as PEM: of RSA with 4,096 bits they have about 6 kB.
+const CERTIFICATE_BYTES_MAX: usize = 16_384;
 /// Pages of mailboxes that are looked at, or woken, when their profile changes; the rest follow at their next round.
 const WOKEN_PAGES_MAX: usize = 20;
 /// Mailboxes of such a page.
@@ -108,6 +110,16 @@ pub struct ProfileInput {
     /// The tenant of Exchange Online, where it is not the organization's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant_id: Option<String>,
+    /// The application that the tenant of Exchange Online has granted its mailboxes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// The tenant's cloud: `global` (default), `us-government`, `us-government-dod` or `china`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    cloud: Cloud,
+    /// Folders below the inbox of Exchange that are read besides it, at most 25, such as `Projects/Alpha`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tracked_folders: Vec<String>,
     /// Whose credentials are used: `mailbox` (default), `profile` or `server-to-server`.
     #[serde(default)]
     #[schema(value_type = String)]
@@ -115,11 +127,15 @@ pub struct ProfileInput {
     /// User name, where the profile's own credentials are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    /// Password or access token. Written and never shown.
+    /// Password, access token or client secret. Written and never shown.
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     password: Option<String>,
-    /// `password` (default) or `xoauth2`.
+    /// Certificate and private key of the application, as PEM, instead of a client secret. Written and never shown.
+    #[serde(default, skip_serializing)]
+    #[schema(write_only)]
+    certificate: Option<String>,
+    /// `password` (default) or `xoauth2`; for Exchange Online `client-secret` or `client-certificate`.
     #[serde(default)]
     #[schema(value_type = String)]
     authentication: Authentication,
@@ -197,9 +213,13 @@ impl From<StoredProfile> for ProfileView {
                 use_impersonation: profile.use_impersonation,
                 exchange_version: profile.exchange_version,
                 tenant_id: profile.tenant_id,
+                client_id: profile.client_id,
+                cloud: profile.cloud,
+                tracked_folders: profile.tracked_folders,
                 credentials: profile.credentials,
                 username: profile.username,
                 password: None,
+                certificate: None,
                 authentication: profile.authentication,
                 process_emails_received_after: profile.process_emails_received_after,
                 minimum_polling_interval_minutes: profile.minimum_polling_interval_minutes,
@@ -224,6 +244,9 @@ impl ProfileInput {
         let location = |host: &str, port, security| ServerLocation { host: host.to_owned(), port, security };
         let incoming = self.incoming.as_ref();
         let outgoing = self.outgoing.as_ref();
+        let organization = app.engine.ports.mailboxes().organization().await?.organization;
+        let is_online = self.server_type == ServerType::ExchangeOnline;
+        let tenant_id = self.tenant_id.clone().or_else(|| organization.tenant_id.clone().filter(|_| is_online));
         let profile = EmailServerProfile {
             id,
             name: self.name.clone(),
@@ -236,7 +259,10 @@ impl ProfileInput {
             location: self.location.clone(),
             use_impersonation: self.use_impersonation,
             exchange_version: self.exchange_version,
-            tenant_id: self.tenant_id.clone(),
+            tenant_id,
+            client_id: self.client_id.clone(),
+            cloud: self.cloud,
+            tracked_folders: self.tracked_folders.clone(),
             credentials: self.credentials,
             username: self.username.clone(),
             authentication: self.authentication,
@@ -250,11 +276,34 @@ impl ProfileInput {
             created_at,
         };
         profile.validate()?;
-        let organization = app.engine.ports.mailboxes().organization().await?.organization;
         refuse_profile(&profile, &organization, app.engine.settings.fips)?;
         check_credential("username", self.username.as_deref())?;
         check_credential("password", self.password.as_deref())?;
+        self.check_certificate()?;
         Ok(profile)
+    }
+}
+
+impl ProfileInput {
+    /// Checks the application's certificate, which is given where it is used, and instead of a secret.
+    fn check_certificate(&self) -> Result<(), Problem> {
+        let Some(pem) = &self.certificate else {
+            return Ok(());
+        };
+        let remedy =
+            "Give the certificate and its RSA private key as PEM, and set authentication to client-certificate";
+        if self.authentication != Authentication::ClientCertificate || self.password.is_some() {
+            return Err(Invalid::new("certificate", "it is not what the application signs in with", remedy).into());
+        }
+        if pem.len() > CERTIFICATE_BYTES_MAX || !is_client_certificate(pem) {
+            return Err(Invalid::new("certificate", "it cannot be used", remedy).into());
+        }
+        Ok(())
+    }
+
+    /// What the profile signs in with, if it was given.
+    fn secret(self) -> Option<String> {
+        self.password.or(self.certificate)
     }
 }
 
@@ -276,7 +325,7 @@ pub fn check_credential(field: &str, value: Option<&str>) -> Result<(), Problem>
 
 async fn create_profile(app: &App, caller: &Caller, input: ProfileInput) -> Result<StoredProfile, Problem> {
     let profile = input.checked(app, new_id()?, now()).await?;
-    let stored = StoredProfile { credentials: seal(app, &profile.id, input.password).await?, profile, revision: 0 };
+    let stored = StoredProfile { credentials: seal(app, &profile.id, input.secret()).await?, profile, revision: 0 };
     put(app, caller, AuditAction::Created, stored, vec![]).await
 }
 
@@ -377,7 +426,7 @@ pub async fn change(
     if profile.delete_after_processing && !before.profile.delete_after_processing {
         refuse_if_of_users(&app, &profile).await?;
     }
-    let sealed = seal(&app, &profile.id, input.password).await?;
+    let sealed = seal(&app, &profile.id, input.secret()).await?;
     let stored = StoredProfile { credentials: sealed.or(kept), profile, revision: before.revision };
     let stored = put(&app, &caller, AuditAction::Changed, stored, fields).await?;
     if stored.profile.minimum_polling_interval_minutes != before.profile.minimum_polling_interval_minutes {

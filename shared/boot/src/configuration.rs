@@ -3,12 +3,13 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
+use mailrail_connect::InternalHosts;
 use mailrail_domain::{
     profile::POLLING_MINUTES_MAX,
     retry::{GAP_SECONDS, GAP_SECONDS_MIN, RetryPolicy, SERVER_WAIT_SECONDS_MAX},
 };
 use mailrail_engine::Settings;
-use mailrail_internet_mail::InternalHosts;
+use mailrail_exchange_online::Hosts;
 use mailrail_queue::QueueUrls;
 
 /// Where the functions run.
@@ -39,6 +40,8 @@ pub struct Configuration {
     pub extra_ca_pem: String,
     /// Whether mail servers may be at internal addresses.
     pub internal_hosts: InternalHosts,
+    /// Where Exchange Online is: where Microsoft has it, but for a local stack.
+    pub exchange_online: Hosts,
     /// SHA-256 of the console's bearer token, in hexadecimal.
     pub console_token_sha256: String,
 }
@@ -87,6 +90,17 @@ impl Configuration {
             !fips || cfg!(feature = "fips"),
             "FIPS is yes and this function was built without validated cryptography; build it with --features fips"
         );
+        let exchange_online = match (given("EXCHANGE_ONLINE_URL"), deployment) {
+            (None, _) => Hosts::Microsoft,
+            (Some(url), Deployment::Local) => {
+                ensure!(url.starts_with("https://"), "EXCHANGE_ONLINE_URL is \"{url}\"; it begins with https://");
+                let url = url.trim_end_matches('/').to_owned();
+                Hosts::At { login: url.clone(), graph: url }
+            }
+            (Some(_), Deployment::Production) => {
+                bail!("EXCHANGE_ONLINE_URL is for DEPLOYMENT=local alone: tokens go to Microsoft and nobody else")
+            }
+        };
         Ok(Self {
             deployment,
             table_name: given("TABLE_NAME").context("TABLE_NAME is not set; the template sets it")?,
@@ -105,6 +119,7 @@ impl Configuration {
             },
             extra_ca_pem: given("EXTRA_CA_PEM").unwrap_or_default(),
             internal_hosts,
+            exchange_online,
             console_token_sha256: given("CONSOLE_TOKEN_SHA256").unwrap_or_default().to_ascii_lowercase(),
         })
     }
@@ -145,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn exchange_online_is_elsewhere_on_a_local_stack_alone() {
+        let local = |url| read(&[("EXCHANGE_ONLINE_URL", url), ("DEPLOYMENT", "local")]);
+        assert!(local("http://localhost:1").is_err());
+        let url = "https://localhost:1".to_owned();
+        assert_eq!(
+            local("https://localhost:1/").unwrap().exchange_online,
+            Hosts::At { login: url.clone(), graph: url }
+        );
+    }
+
+    #[test]
     #[cfg(not(feature = "fips"))]
     fn a_function_without_validated_cryptography_does_not_start_where_it_is_demanded() {
         let refusal = read(&[("FIPS", "yes")]).unwrap_err().to_string();
@@ -163,6 +189,7 @@ mod tests {
             ("POLLING_INTERVAL_MINUTES", "1441"),
             ("INVOCATIONS_MAX", "-1"),
             ("INVOCATIONS_MAX", "0"),
+            ("EXCHANGE_ONLINE_URL", "https://graph.example.com"),
             ("TABLE_NAME", ""),
         ] {
             let refusal = read(&[(name, value)]).unwrap_err().to_string();

@@ -3,6 +3,7 @@
 mod clients;
 mod configuration;
 mod event;
+mod servers;
 mod tls;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,11 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 pub use configuration::{Configuration, Deployment};
 pub use event::{BatchResponse, answer, answer_tests};
+use mailrail_connect::Connector;
 use mailrail_domain::Timestamp;
 use mailrail_engine::{Deadline, Engine, ports::Ports};
-use mailrail_internet_mail::{Connector, InternetMail};
 use mailrail_queue::Queue;
 use mailrail_store::{Bodies, KmsVault, Store};
+pub use servers::{IncomingMail, OutgoingMail, Servers};
+pub use tls::is_client_certificate;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
@@ -31,7 +34,7 @@ pub struct Outside {
     bodies: Bodies,
     vault: KmsVault,
     queue: Queue,
-    servers: InternetMail,
+    servers: Servers,
 }
 
 impl Ports for Outside {
@@ -40,8 +43,8 @@ impl Ports for Outside {
     type Bodies = Bodies;
     type Vault = KmsVault;
     type Queue = Queue;
-    type Incoming = InternetMail;
-    type Outgoing = InternetMail;
+    type Incoming = Servers;
+    type Outgoing = Servers;
 
     fn mailboxes(&self) -> &Store {
         &self.store
@@ -58,10 +61,10 @@ impl Ports for Outside {
     fn queue(&self) -> &Queue {
         &self.queue
     }
-    fn incoming(&self) -> &InternetMail {
+    fn incoming(&self) -> &Servers {
         &self.servers
     }
-    fn outgoing(&self) -> &InternetMail {
+    fn outgoing(&self) -> &Servers {
         &self.servers
     }
 }
@@ -83,7 +86,7 @@ pub fn engine_of(configuration: &Configuration) -> Result<Engine<Outside>> {
         bodies: Bodies::new(clients::s3(&aws), configuration.bucket_name.clone()),
         vault: KmsVault::new(aws_sdk_kms::Client::new(&aws), configuration.kms_key_id.clone()),
         queue: Queue::new(aws_sdk_sqs::Client::new(&aws), configuration.queues.clone()),
-        servers: InternetMail::new(connector),
+        servers: Servers::new(connector, configuration.exchange_online.clone(), now)?,
     };
     Ok(Engine::new(outside, configuration.settings, now))
 }

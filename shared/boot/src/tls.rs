@@ -30,6 +30,12 @@ pub fn client(extra_ca_pem: &str) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// Whether this is a certificate with its RSA key, as PEM, with which an application can sign in to Exchange Online.
+#[must_use]
+pub fn is_client_certificate(pem: &str) -> bool {
+    mailrail_exchange_online::is_client_certificate(pem, &provider())
+}
+
 /// The cryptography of every TLS connection.
 #[cfg(not(feature = "fips"))]
 fn provider() -> CryptoProvider {

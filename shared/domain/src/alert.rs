@@ -42,6 +42,12 @@ pub enum AlertKind {
     ProfileCredentialsIncorrect,
     /// Sign-in failed for a reason that the server kept to itself.
     SignInFailed,
+    /// The tenant does not know the application.
+    ApplicationUnknown,
+    /// The application has not been granted what it needs.
+    PermissionMissing,
+    /// The user has no mailbox that can be used.
+    MailboxNotEnabled,
     /// Somebody else holds the mailbox.
     MailboxInUse,
     /// The mailbox is not there.

@@ -44,6 +44,12 @@ pub enum Cause {
     CredentialsRefused,
     /// The server says that the password has expired.
     CredentialsExpired,
+    /// The tenant does not know the application, or the tenant is not there.
+    ApplicationUnknown,
+    /// The application has not been granted what it needs, or not for this mailbox.
+    PermissionMissing,
+    /// The user has no mailbox that can be used: no licence, or one that is on another server.
+    MailboxNotEnabled,
     /// The server knows the account and refuses it this mailbox or this use.
     AccessDenied,
     /// The server refused the sign-in without saying that the credentials are wrong.
@@ -74,7 +80,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of the table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::HostNotFound,
         Self::HostNotAllowed,
         Self::ConnectionRefused,
@@ -92,6 +98,9 @@ impl Cause {
         Self::CredentialsUnreadable,
         Self::CredentialsRefused,
         Self::CredentialsExpired,
+        Self::ApplicationUnknown,
+        Self::PermissionMissing,
+        Self::MailboxNotEnabled,
         Self::AccessDenied,
         Self::SignInFailed,
         Self::MailboxInUse,

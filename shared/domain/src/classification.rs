@@ -76,6 +76,9 @@ const fn permanence(cause: Cause) -> Permanence {
         | Cause::CredentialsUnreadable
         | Cause::CredentialsRefused
         | Cause::CredentialsExpired
+        | Cause::ApplicationUnknown
+        | Cause::PermissionMissing
+        | Cause::MailboxNotEnabled
         | Cause::AccessDenied
         | Cause::MailboxNotFound
         | Cause::SenderRefused
@@ -114,7 +117,8 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
         | Cause::ServerUnavailable
         | Cause::ServerBusy
         | Cause::CapabilityMissing
-        | Cause::AuthenticationNotOffered => Scope::Server,
+        | Cause::AuthenticationNotOffered
+        | Cause::ApplicationUnknown => Scope::Server,
         Cause::CredentialsMissing
         | Cause::CredentialsUnreadable
         | Cause::CredentialsRefused
@@ -123,7 +127,10 @@ const fn scope(cause: Cause, credentials: CredentialSource) -> Scope {
             CredentialSource::Profile | CredentialSource::ServerToServer => Scope::Server,
             CredentialSource::Mailbox => Scope::Mailbox,
         },
-        Cause::AccessDenied
+        // It may be narrowed to some mailboxes, so that one mailbox's says nothing of the next.
+        Cause::PermissionMissing
+        | Cause::MailboxNotEnabled
+        | Cause::AccessDenied
         | Cause::MailboxInUse
         | Cause::MailboxNotFound
         | Cause::OverQuota
@@ -151,6 +158,9 @@ const fn alert(cause: Cause, credentials: CredentialSource) -> AlertKind {
             CredentialSource::Profile | CredentialSource::ServerToServer => AlertKind::ProfileCredentialsIncorrect,
             CredentialSource::Mailbox => AlertKind::MailboxCredentialsIncorrect,
         },
+        Cause::ApplicationUnknown => AlertKind::ApplicationUnknown,
+        Cause::PermissionMissing => AlertKind::PermissionMissing,
+        Cause::MailboxNotEnabled => AlertKind::MailboxNotEnabled,
         Cause::SignInFailed => AlertKind::SignInFailed,
         Cause::MailboxInUse => AlertKind::MailboxInUse,
         Cause::MailboxNotFound => AlertKind::MailboxNotFound,
@@ -209,6 +219,9 @@ mod tests {
         unreadable_credentials_are_permanent: CredentialsUnreadable => Permanent, Mailbox / Server, CredentialsMissing;
         a_wrong_password_is_permanent: CredentialsRefused => Permanent, Mailbox / Server, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
         an_expired_password_is_permanent: CredentialsExpired => Permanent, Mailbox / Server, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
+        an_unknown_application_is_the_profiles: ApplicationUnknown => Permanent, Server / Server, ApplicationUnknown;
+        a_missing_permission_is_permanent: PermissionMissing => Permanent, Mailbox / Mailbox, PermissionMissing;
+        a_user_without_licence_is_permanent: MailboxNotEnabled => Permanent, Mailbox / Mailbox, MailboxNotEnabled;
         a_missing_right_is_the_mailboxs: AccessDenied => Permanent, Mailbox / Mailbox, MailboxCredentialsIncorrect / ProfileCredentialsIncorrect;
         an_unexplained_sign_in_failure_is_transient: SignInFailed => Transient, Mailbox / Server, SignInFailed;
         a_locked_maildrop_is_transient: MailboxInUse => Transient, Mailbox / Mailbox, MailboxInUse;

@@ -9,7 +9,7 @@ use crate::{
     invalid::{Invalid, excerpt},
     mailbox::{Mailbox, MailboxKind},
     organization::Organization,
-    profile::{EmailServerProfile, ExchangeVersion, ServerType},
+    profile::{Authentication, EmailServerProfile, ExchangeVersion, ServerType},
 };
 
 /// Longest location of Exchange web services, in bytes (source system: 2084).
@@ -139,6 +139,14 @@ fn refuse_internet_mail(profile: &EmailServerProfile, fips: bool) -> Result<(), 
         let problem = "server-to-server authentication is for Exchange Online alone";
         return Err(Invalid::new("credentials", problem, "Use mailbox or profile"));
     }
+    if matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate) {
+        let problem = "only an application of Exchange Online signs in with a client secret or a certificate";
+        return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+    }
+    if !profile.tracked_folders.is_empty() {
+        let problem = "folders besides the inbox are read of Exchange alone";
+        return Err(Invalid::new("tracked_folders", problem, "Leave them out"));
+    }
     let incoming = profile.incoming.as_ref().map(|incoming| ("incoming.host", &incoming.location.host));
     let outgoing = profile.outgoing.as_ref().map(|location| ("outgoing.host", &location.host));
     for (field, host) in incoming.into_iter().chain(outgoing) {
@@ -184,12 +192,28 @@ fn refuse_exchange_online(profile: &EmailServerProfile, organization: &Organizat
         let problem = "Exchange Online is found by itself; autodiscover cannot be off, nor a location be given";
         return Err(Invalid::new("autodiscover", problem, "Set it to true and leave the location out"));
     }
-    if let Some(tenant) = &profile.tenant_id {
-        validate_tenant("tenant_id", tenant)?;
-        if organization.tenant_id.as_ref().is_some_and(|own| !own.eq_ignore_ascii_case(tenant)) {
-            let problem = "Exchange Online of another tenant than the organization's is not supported";
-            return Err(Invalid::new("tenant_id", problem, "Give the tenant of the organization, or leave it out"));
-        }
+    if !matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate) {
+        let problem = "an application signs in to Exchange Online with a client secret or a certificate";
+        return Err(Invalid::new("authentication", problem, "Use client-secret or client-certificate"));
+    }
+    let Some(tenant) = &profile.tenant_id else {
+        let problem = "neither the profile nor the organization names the tenant of Exchange Online";
+        return Err(Invalid::new("tenant_id", problem, "Set tenant_id in the organization's settings, or here"));
+    };
+    validate_guid("tenant_id", tenant)?;
+    let Some(client) = &profile.client_id else {
+        let problem = "the application that the tenant has granted its mailboxes to is missing";
+        return Err(Invalid::new("client_id", problem, "Give the application (client) ID of its registration"));
+    };
+    validate_guid("client_id", client)?;
+    let is_own = organization.tenant_id.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(tenant));
+    let crosses = organization.cross_tenant_client_id.as_ref().is_some_and(|id| id.eq_ignore_ascii_case(client));
+    if !is_own && !crosses {
+        let problem = "Exchange Online of another tenant than the organization's is not supported without the \
+                       application that may cross tenants";
+        let remedy = "Give the tenant of the organization, or set cross_tenant_client_id in the organization's settings \
+                      to this application";
+        return Err(Invalid::new("tenant_id", problem, remedy));
     }
     Ok(())
 }
@@ -273,14 +297,14 @@ pub fn mixing_warning(own: SynchronizationMethod, others: SynchronizationMethod)
     }
 }
 
-/// Checks the identifier of a tenant: 32 hexadecimal digits in five groups.
-pub fn validate_tenant(field: &str, tenant: &str) -> Result<(), Invalid> {
-    let groups: Vec<&str> = tenant.split('-').collect();
+/// Checks the identifier of a tenant or an application: 32 hexadecimal digits in five groups.
+pub fn validate_guid(field: &str, id: &str) -> Result<(), Invalid> {
+    let groups: Vec<&str> = id.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     if lengths == [8, 4, 4, 4, 12] && groups.concat().chars().all(|c| c.is_ascii_hexdigit()) {
         return Ok(());
     }
-    let problem = format!("\"{}\" is not the id of a tenant", excerpt(tenant));
+    let problem = format!("\"{}\" is not an identifier of Microsoft Entra ID", excerpt(id));
     Err(Invalid::new(field, problem, "Give it as 8-4-4-4-12 hexadecimal digits"))
 }
 
@@ -303,6 +327,9 @@ mod tests {
         }
         if server_type == ServerType::ExchangeOnline {
             profile.credentials = CredentialSource::ServerToServer;
+            profile.authentication = Authentication::ClientSecret;
+            profile.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
+            profile.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
         }
         profile
     }
@@ -340,6 +367,8 @@ mod tests {
             refusal(InternetMail, false, |p| p.use_impersonation = true),
             refusal(InternetMail, false, |p| p.location = Some("https://x.example/EWS/Exchange.asmx".into())),
             refusal(InternetMail, false, |p| p.credentials = CredentialSource::ServerToServer),
+            refusal(InternetMail, false, |p| p.authentication = Authentication::ClientCertificate),
+            refusal(InternetMail, false, |p| p.tracked_folders = vec!["Projects".into()]),
             refusal(InternetMail, false, |p| p.exchange_version = Some(ExchangeVersion::Exchange2016)),
             refusal(InternetMail, false, |p| host(p, "outlook.office365.com")),
             refusal(InternetMail, false, |p| p.outgoing.as_mut().unwrap().host = "SMTP.Office365.com.".into()),
@@ -350,6 +379,10 @@ mod tests {
             refusal(ExchangeOnline, false, |p| p.credentials = CredentialSource::Profile),
             refusal(ExchangeOnline, false, |p| p.use_impersonation = true),
             refusal(ExchangeOnline, false, |p| p.autodiscover = false),
+            refusal(ExchangeOnline, false, |p| p.authentication = Authentication::Password),
+            refusal(ExchangeOnline, false, |p| p.tenant_id = None),
+            refusal(ExchangeOnline, false, |p| p.client_id = None),
+            refusal(ExchangeOnline, false, |p| p.client_id = Some("x".into())),
             refusal(ExchangeOnline, false, |p| p.tenant_id = Some("x".into())),
             refusal(ExchangeOnline, false, |p| p.tenant_id = Some("99999999-2222-3333-4444-555555555555".into())),
             refusal(ExchangeOnline, false, |p| p.incoming = crate::profile::sample().0.incoming),
@@ -372,6 +405,20 @@ mod tests {
         });
         insta::assert_snapshot!(refusals.into_iter().chain(values).collect::<Vec<_>>().join("\n"));
         assert_eq!(refused_value("incoming.security", "tls"), None);
+    }
+
+    #[test]
+    fn another_tenant_is_supported_with_the_application_that_may_cross() {
+        let mut profile = of(ServerType::ExchangeOnline);
+        profile.tenant_id = Some("99999999-2222-3333-4444-555555555555".into());
+        let organization = Organization {
+            tenant_id: Some("11111111-2222-3333-4444-555555555555".into()),
+            cross_tenant_client_id: profile.client_id.clone(),
+            ..Organization::default()
+        };
+        assert_eq!(refuse_profile(&profile, &organization, false), Ok(()));
+        profile.client_id = Some("bbbbbbbb-2222-3333-4444-555555555555".into());
+        assert_eq!(refuse_profile(&profile, &organization, false).unwrap_err().field, "tenant_id");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, alert::AlertKind};
+use crate::{Timestamp, alert::AlertKind, budget::Spent};
 
 /// What is kept in step. Each is enabled, tested, counted and disabled alone; disabling one stops nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +111,12 @@ pub struct DeliveryState {
     /// Minutes between two probes, if it was disabled by a passing fault and is probed until it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_minutes: Option<u16>,
+    /// What was spent of the provider's budget of requests, or of messages that are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+    /// What was spent of the provider's budget of recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent_recipients: Option<Spent>,
     /// How often it has been disabled; names the notice of each disabling.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times_disabled: u32,

@@ -23,6 +23,10 @@ pub enum Stage {
     Greeting,
     /// Presenting credentials.
     SignIn,
+    /// Using the permissions that an administrator has granted.
+    Consent,
+    /// Finding the mailbox's user.
+    FindUser,
     /// Opening the folder or the maildrop.
     Open,
     /// Asking what has changed.
@@ -48,6 +52,8 @@ impl Stage {
             Self::Tls => "securing the connection",
             Self::Greeting => "being greeted by the server",
             Self::SignIn => "signing in",
+            Self::Consent => "using the permissions that were granted",
+            Self::FindUser => "finding the mailbox's user",
             Self::Open => "opening the mailbox",
             Self::List => "asking for new messages",
             Self::Fetch => "reading a message",

@@ -13,6 +13,7 @@ pub mod address;
 pub mod alert;
 pub mod approval;
 pub mod audit;
+pub mod budget;
 pub mod cause;
 pub mod classification;
 pub mod configuration;

@@ -39,6 +39,9 @@ pub struct Organization {
     /// The tenant that the organization belongs to, where its servers are Exchange Online.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
+    /// The application that may be granted mailboxes of other tenants (source system: cross-tenant OAuth).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cross_tenant_client_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour: this is no system for mass mail (source page).
     pub recipients_per_hour: u32,
     /// How outages of servers are borne, where a profile says nothing else.
@@ -65,6 +68,7 @@ impl Default for Organization {
             process_emails_only_for_approved_users: true,
             process_emails_only_for_approved_queues: true,
             tenant_id: None,
+            cross_tenant_client_id: None,
             recipients_per_hour: RECIPIENTS_PER_HOUR,
             outages: OutageSettings::default(),
             warn_before_disabling: true,
@@ -81,7 +85,10 @@ impl Organization {
     /// Checks every field and names the first that cannot be used.
     pub fn validate(&self) -> Result<(), Invalid> {
         if let Some(tenant) = &self.tenant_id {
-            configuration::validate_tenant("tenant_id", tenant)?;
+            configuration::validate_guid("tenant_id", tenant)?;
+        }
+        if let Some(client) = &self.cross_tenant_client_id {
+            configuration::validate_guid("cross_tenant_client_id", client)?;
         }
         if let Some(url) = &self.console_url
             && (!url.starts_with("https://") || url.len() > CONSOLE_URL_BYTES_MAX || url.contains(char::is_whitespace))
@@ -121,6 +128,7 @@ mod tests {
         };
         assert_eq!(Organization::default().validate(), Ok(()));
         assert_eq!(bad(|o| o.tenant_id = Some("x".into())), "tenant_id");
+        assert_eq!(bad(|o| o.cross_tenant_client_id = Some("x".into())), "cross_tenant_client_id");
         assert_eq!(bad(|o| o.recipients_per_hour = 0), "recipients_per_hour");
         assert_eq!(bad(|o| o.recipients_per_hour = 10_001), "recipients_per_hour");
         assert_eq!(bad(|o| o.closed_alert_days = 3_651), "closed_alert_days");

@@ -3,12 +3,12 @@
 //! Nothing here ever infers a deletion: a smaller mailbox, another UIDVALIDITY or an empty listing leads to reading
 //! again, never to removing records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::profile::IncomingServer;
+use crate::profile::Endpoint;
 
 /// How far a mailbox has been read, by protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,26 @@ pub enum Position {
     Imap(ImapPosition),
     /// Of a POP3 maildrop.
     Pop3(Pop3Position),
+    /// Of folders of Exchange Online.
+    Graph(GraphPosition),
+}
+
+/// How far folders of Exchange Online have been read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GraphPosition {
+    /// For each folder the link under which its next changes are, without scheme and host (Microsoft Graph, "delta query").
+    pub links: BTreeMap<String, String>,
 }
 
 /// The account that a position belongs to: protocol, server and user name, as a short digest.
 #[must_use]
-pub fn source(server: &IncomingServer, username: &str) -> String {
-    let account = format!("{:?} {} {} {username}", server.protocol, server.location.host, server.location.port);
+pub fn source(endpoint: &Endpoint, username: &str) -> String {
+    let account = match endpoint {
+        Endpoint::Imap(location) => format!("Imap {} {} {username}", location.host, location.port),
+        Endpoint::Pop3(location) => format!("Pop3 {} {} {username}", location.host, location.port),
+        Endpoint::Smtp(location) => format!("Smtp {} {} {username}", location.host, location.port),
+        Endpoint::Graph(application) => format!("Graph {} {username}", application.tenant_id),
+    };
     hex(&Sha256::digest(account.as_bytes())[..8])
 }
 
@@ -184,6 +198,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Delivery;
 
     const DONE_9: ImapPosition = ImapPosition { uid_validity: 7, uid_done: 9, mod_seq: Some(40) };
 
@@ -194,9 +209,10 @@ mod tests {
     #[test]
     fn a_position_belongs_to_one_account_on_one_server() {
         let (profile, _) = crate::profile::sample();
-        let here = profile.incoming.unwrap();
-        let mut there = here.clone();
-        there.location.host.push_str(".new");
+        let here = profile.endpoint(Delivery::IncomingEmail).unwrap();
+        let mut there = profile;
+        there.incoming.as_mut().unwrap().location.host.push_str(".new");
+        let there = there.endpoint(Delivery::IncomingEmail).unwrap();
         assert_eq!(source(&here, "a"), source(&here.clone(), "a"));
         assert_ne!(source(&here, "a"), source(&here, "b"));
         assert_ne!(source(&here, "a"), source(&there, "a"));

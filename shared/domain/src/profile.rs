@@ -6,6 +6,7 @@ use crate::{
     Timestamp,
     address::EmailAddress,
     cause::CredentialSource,
+    delivery::Delivery,
     id::ProfileId,
     invalid::{Invalid, excerpt},
     outage::OutageSettings,
@@ -25,6 +26,11 @@ pub const POLLING_MINUTES_MAX: u16 = 1440;
 pub const TIMEOUT_SECONDS_MAX: u16 = 100;
 /// Wait for a server of a profile that says nothing about it, in seconds.
 pub const TIMEOUT_SECONDS_DEFAULT: u16 = 30;
+
+/// Most folders besides the inbox (source system: 25).
+pub const TRACKED_FOLDERS_MAX: usize = 25;
+/// Longest path of such a folder, in characters (source system: 256).
+pub const FOLDER_CHARS_MAX: usize = 256;
 
 /// What kind of servers a profile is for. The list is closed: other providers cannot be added (source page).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +79,45 @@ pub enum Security {
     Starttls,
 }
 
+/// Which of Microsoft's clouds a tenant is in (Microsoft Graph, "National cloud deployments").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cloud {
+    /// The worldwide one, which GCC is in too.
+    #[default]
+    Global,
+    /// Microsoft 365 GCC High.
+    UsGovernment,
+    /// Microsoft 365 DoD.
+    UsGovernmentDod,
+    /// Microsoft 365 operated by 21Vianet.
+    China,
+}
+
+/// An application of Microsoft Entra ID, and the tenant whose mailboxes it is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Application {
+    /// The tenant's identifier.
+    pub tenant_id: String,
+    /// The application's identifier.
+    pub client_id: String,
+    /// The tenant's cloud.
+    pub cloud: Cloud,
+}
+
+/// What a delivery of email talks to, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An IMAP server.
+    Imap(ServerLocation),
+    /// A POP3 server.
+    Pop3(ServerLocation),
+    /// An SMTP server.
+    Smtp(ServerLocation),
+    /// Exchange Online, by Microsoft Graph.
+    Graph(Application),
+}
+
 /// How to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,6 +127,10 @@ pub enum Authentication {
     Password,
     /// An OAuth 2.0 access token by SASL XOAUTH2; the token is stored where the password would be.
     Xoauth2,
+    /// OAuth 2.0 client credentials with a client secret, as an application of the tenant (RFC 6749 section 4.4).
+    ClientSecret,
+    /// The same with an assertion that the private key of a certificate has signed (RFC 7523).
+    ClientCertificate,
 }
 
 /// What to do with an email of which nobody can say whether the server took it.
@@ -174,6 +223,15 @@ pub struct EmailServerProfile {
     /// The tenant of Exchange Online, where it is not the organization's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
+    /// The application that the tenant of Exchange Online has granted its mailboxes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The cloud that the tenant of Exchange Online is in.
+    #[serde(default)]
+    pub cloud: Cloud,
+    /// Folders below the inbox that are read besides it, each by its path, such as `Projects/Alpha`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracked_folders: Vec<String>,
     /// Whose credentials are used.
     pub credentials: CredentialSource,
     /// User name, where the profile's own credentials are used.
@@ -227,6 +285,7 @@ impl EmailServerProfile {
                 "Give username and password, or set credentials to mailbox",
             ));
         }
+        validate_folders(&self.tracked_folders)?;
         if let Some(outages) = &self.outages {
             outages.validate().map_err(|invalid| invalid.within("outages"))?;
         }
@@ -238,6 +297,26 @@ impl EmailServerProfile {
         )?;
         validate_range("maximum_concurrent_connections", self.maximum_concurrent_connections, 1, CONNECTIONS_MAX)?;
         validate_range("connection_timeout_seconds", self.connection_timeout_seconds, 1, TIMEOUT_SECONDS_MAX)
+    }
+
+    /// What a delivery of email talks to; `None` where the profile has nothing for it.
+    #[must_use]
+    pub fn endpoint(&self, delivery: Delivery) -> Option<Endpoint> {
+        match self.server_type {
+            ServerType::InternetMail => match delivery {
+                Delivery::IncomingEmail => self.incoming.clone().map(|incoming| match incoming.protocol {
+                    IncomingProtocol::Imap => Endpoint::Imap(incoming.location),
+                    IncomingProtocol::Pop3 => Endpoint::Pop3(incoming.location),
+                }),
+                Delivery::OutgoingEmail => self.outgoing.clone().map(Endpoint::Smtp),
+                Delivery::AppointmentsContactsTasks => None,
+            },
+            ServerType::ExchangeOnline => {
+                let (tenant_id, client_id) = (self.tenant_id.clone()?, self.client_id.clone()?);
+                Some(Endpoint::Graph(Application { tenant_id, client_id, cloud: self.cloud }))
+            }
+            ServerType::ExchangeServer => None,
+        }
     }
 
     /// Where credentials are entered, for a sentence.
@@ -263,6 +342,23 @@ pub fn validate_name(name: &str) -> Result<(), Invalid> {
         format!("\"{}\" is not a name", excerpt(name)),
         format!("Give 1 to {NAME_CHARS_MAX} characters on one line"),
     ))
+}
+
+/// Checks the paths of folders below the inbox, each of which is read once.
+fn validate_folders(folders: &[String]) -> Result<(), Invalid> {
+    let remedy = format!("Give at most {TRACKED_FOLDERS_MAX} paths such as Projects/Alpha, each once");
+    if folders.len() > TRACKED_FOLDERS_MAX {
+        return Err(Invalid::new("tracked_folders", format!("{} folders are too many", folders.len()), remedy));
+    }
+    for (n, folder) in folders.iter().enumerate() {
+        let is_path = folder.chars().count() <= FOLDER_CHARS_MAX
+            && folder.split('/').all(|name| !name.trim().is_empty() && !name.chars().any(char::is_control));
+        if !is_path || folders[..n].contains(folder) {
+            let problem = format!("\"{}\" cannot be read, or is named twice", excerpt(folder));
+            return Err(Invalid::new("tracked_folders", problem, remedy));
+        }
+    }
+    Ok(())
 }
 
 fn validate_range(field: &str, value: u16, least: u16, most: u16) -> Result<(), Invalid> {
@@ -296,6 +392,9 @@ pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
         use_impersonation: false,
         exchange_version: None,
         tenant_id: None,
+        client_id: None,
+        cloud: Cloud::Global,
+        tracked_folders: Vec::new(),
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,
@@ -340,6 +439,10 @@ mod tests {
         assert!(sample().0.validate().is_ok());
         assert_eq!(refused_field(|p| p.name = " ".into()), "name");
         assert_eq!(refused_field(|p| p.name = "x\ny".into()), "name");
+        for folders in [vec!["a//b"], vec![""], vec!["a\nb"], vec!["a", "a"], vec!["x"; 26]] {
+            let folders: Vec<String> = folders.into_iter().map(str::to_owned).collect();
+            assert_eq!(refused_field(|p| p.tracked_folders = folders), "tracked_folders");
+        }
         assert_eq!(refused_field(|p| p.maximum_concurrent_connections = 0), "maximum_concurrent_connections");
         assert_eq!(refused_field(|p| p.maximum_concurrent_connections = 301), "maximum_concurrent_connections");
         assert_eq!(refused_field(|p| p.minimum_polling_interval_minutes = 1441), "minimum_polling_interval_minutes");

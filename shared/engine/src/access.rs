@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use mailrail_domain::{
+    address::EmailAddress,
     cause::{Cause, CredentialSource, DeliveryError},
     evidence::{Evidence, Stage},
     mailbox::Mailbox,
-    profile::ServerLocation,
+    profile::Endpoint,
 };
 
 use crate::{
@@ -34,17 +35,17 @@ impl<P: Ports> Engine<P> {
         mailbox: &Mailbox,
         credentials: Option<&Sealed>,
         stored: &StoredProfile,
-        location: &ServerLocation,
+        endpoint: &Endpoint,
     ) -> Result<Result<Access, DeliveryError>, Outage> {
         let profile = &stored.profile;
         let (owner, username, sealed) = match profile.credentials {
             CredentialSource::Mailbox => (mailbox_owner(&mailbox.id), Some(mailbox.sign_in_name()), credentials),
-            CredentialSource::ServerToServer => {
-                return Ok(Err(missing(
-                    Cause::CapabilityMissing,
-                    "no server of this profile knows this way to sign in",
-                )));
-            }
+            // The application acts for the mailbox that it names.
+            CredentialSource::ServerToServer => (
+                profile_owner(&profile.id),
+                mailbox.address.as_ref().map(EmailAddress::as_str),
+                stored.credentials.as_ref(),
+            ),
             CredentialSource::Profile => {
                 (profile_owner(&profile.id), profile.username.as_deref(), stored.credentials.as_ref())
             }
@@ -56,11 +57,12 @@ impl<P: Ports> Engine<P> {
             return Ok(Err(missing(Cause::CredentialsUnreadable, "the stored password cannot be decrypted")));
         };
         Ok(Ok(Access {
-            location: location.clone(),
+            endpoint: endpoint.clone(),
             username: username.to_owned(),
             secret,
             authentication: profile.authentication,
             timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
+            tracked_folders: profile.tracked_folders.clone(),
             progress: Progress::default(),
         }))
     }

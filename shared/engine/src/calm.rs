@@ -153,18 +153,18 @@ impl<P: Ports> Engine<P> {
         let (mailbox, credentials, of) = (&row.mailbox, row.credentials.as_ref(), profile.profile());
         match row.claim.delivery {
             Delivery::IncomingEmail => {
-                let Some(incoming) = &of.incoming else { return Ok(false) };
-                let access = self.access(mailbox, credentials, &profile.stored, &incoming.location).await?;
+                let Some(endpoint) = of.endpoint(row.claim.delivery) else { return Ok(false) };
+                let access = self.access(mailbox, credentials, &profile.stored, &endpoint).await?;
                 let Ok(access) = access else { return Ok(false) };
-                let Ok(mut session) = self.ports.incoming().open(incoming.protocol, &access, &self.memory).await else {
+                let Ok(mut session) = self.ports.incoming().open(&access, &self.memory).await else {
                     return Ok(false);
                 };
                 let works = session.look(None).await.is_ok();
                 Ok(works && session.close().await.is_ok())
             }
             Delivery::OutgoingEmail => {
-                let Some(location) = &of.outgoing else { return Ok(false) };
-                let Ok(access) = self.access(mailbox, credentials, &profile.stored, location).await? else {
+                let Some(endpoint) = of.endpoint(row.claim.delivery) else { return Ok(false) };
+                let Ok(access) = self.access(mailbox, credentials, &profile.stored, &endpoint).await? else {
                     return Ok(false);
                 };
                 match self.ports.outgoing().open(&access).await {

@@ -143,10 +143,10 @@ impl<P: Ports> Engine<P> {
         let Some(stored) = mailboxes.profile(&row.mailbox.profile_id).await? else {
             return Ok(Err("the notice mailbox's email server profile does not exist".to_owned()));
         };
-        let Some(location) = stored.profile.outgoing.clone() else {
+        let Some(endpoint) = stored.profile.endpoint(Delivery::OutgoingEmail) else {
             return Ok(Err("the notice mailbox's email server profile has no outgoing server".to_owned()));
         };
-        let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &location).await?;
+        let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &endpoint).await?;
         let Some(address) = row.mailbox.address else {
             return Ok(Err("the organization's notice mailbox has no address".to_owned()));
         };
@@ -186,7 +186,7 @@ impl<P: Ports> Engine<P> {
             session.reset().await.map_err(|error| error.to_string())?;
             return Err(evidence.words);
         }
-        match session.content(&message).await {
+        match session.content(&message).await.map_err(|error| error.to_string())? {
             ContentReply::Accepted => Ok(()),
             ContentReply::Refused(evidence) | ContentReply::Deferred(evidence) | ContentReply::Unknown(evidence) => {
                 Err(evidence.words)

@@ -5,7 +5,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
-    Timestamp,
+    Timestamp, budget,
     cause::{Cause, DeliveryError},
     delivery::Delivery,
     gate::{Gate, gate},
@@ -13,7 +13,7 @@ use mailrail_domain::{
     mailbox::MailboxKind,
     outage::Turn,
     position::{Position, SeenUidls, hex, source},
-    profile::{IncomingProtocol, IncomingServer},
+    profile::Endpoint,
     quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     retry::Pace,
     seconds_after,
@@ -42,6 +42,11 @@ const MESSAGE_TYPE: &str = "message/rfc822";
 /// Media type of what has none.
 const BYTES_TYPE: &str = "application/octet-stream";
 const SECONDS_PER_DAY: i64 = 86_400;
+/// A run may take this part of the requests that are left as messages: of each two, one is left for listing and for what
+/// is asked again.
+const PAGES_SHARE: u32 = 2;
+/// With less than this part of a budget left, the next run waits until all of it is there again.
+const BUDGET_REST: u32 = 10;
 
 /// One run over one mailbox.
 struct Run<'a> {
@@ -55,6 +60,10 @@ struct Run<'a> {
     deadline: Deadline,
     /// How far we are; written at every page and at the end.
     position: Option<Position>,
+    /// Most messages of this run.
+    messages_max: usize,
+    /// Requests that were made of a server that counts them.
+    requests: u32,
     /// Messages that are done in this run.
     done: usize,
     /// Messages that it found to do.
@@ -97,14 +106,14 @@ impl<P: Ports> Engine<P> {
         };
         let organization = self.organization_of(profiles).await?;
         if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
-            let ended = Ended { position: None, more: false, backlog: row.state.backlog, result: Err(error) };
+            let ended = Ended::nothing(row.state.backlog, Err(error));
             return self.settle(&row, &profile, organization, &row.claim, ended, self.now()).await;
         }
         let turn = self.turn(&profile).await?;
         if turn == Turn::Held {
             return Ok(());
         }
-        let Some(incoming) = profile.profile().incoming.clone() else {
+        let Some(endpoint) = profile.profile().endpoint(Delivery::IncomingEmail) else {
             return Ok(());
         };
         let Some(_connection) = profile.connection().await else {
@@ -116,7 +125,9 @@ impl<P: Ports> Engine<P> {
         if is_probe {
             return self.probe(&row, &profile).await;
         }
-        let source = source(&incoming, row.mailbox.sign_in_name());
+        let reads = budget::of_reads(&endpoint);
+        let left = reads.map_or(u32::MAX, |budget| budget.left(row.state.spent, self.now()));
+        let source = source(&endpoint, row.mailbox.sign_in_name());
         if row.state.source.as_ref().is_some_and(|known| *known != source) {
             row.position = None;
         }
@@ -132,17 +143,19 @@ impl<P: Ports> Engine<P> {
             pace: Pace::after(row.state.transient_failure_count),
             deadline,
             position: None,
+            messages_max: RUN_MESSAGES_MAX.min(usize::try_from(left / PAGES_SHARE).unwrap_or(usize::MAX).max(1)),
+            requests: 0,
             done: 0,
             found: 0,
             row: &row,
         };
-        let result = match self.read_mailbox(&mut run, &profile, &incoming).await? {
+        let result = match self.read_mailbox(&mut run, &profile, &endpoint).await? {
             Ok(ReadEnd::Elsewhere) => return Ok(()),
             Ok(ReadEnd::AtEnd) => Ok(false),
             Ok(ReadEnd::More) => Ok(true),
             Err(error) => Err(error),
         };
-        let (claim, position, done, found) = (run.claim, run.position, run.done, run.found);
+        let Run { claim, position, done, found, requests, .. } = run;
         tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
         if done > 0 {
             // Messages came through before the failure, so the row of failures was broken: this one is its first.
@@ -150,7 +163,16 @@ impl<P: Ports> Engine<P> {
             row.state.failing_since = None;
         }
         let backlog = u32::try_from(found.saturating_sub(done)).unwrap_or(u32::MAX);
-        let ended = Ended { position, more: result == Ok(true), backlog, result: result.map(|_| ()) };
+        let now = self.now();
+        let more = result == Ok(true);
+        let mut resume_at = None;
+        if let Some(budget) = reads {
+            row.state.spent = budget.spend(row.state.spent, requests, now);
+            if more && budget.left(row.state.spent, now) < budget.limit / BUDGET_REST {
+                resume_at = Some(budget.renewed_at(row.state.spent, now));
+            }
+        }
+        let ended = Ended { position, more, resume_at, backlog, result: result.map(|_| ()) };
         self.settle_turn(&row, &profile, organization, &claim, ended, started, turn).await
     }
 
@@ -171,25 +193,40 @@ impl<P: Ports> Engine<P> {
         &self,
         run: &mut Run<'_>,
         profile: &ProfileInUse,
-        incoming: &IncomingServer,
+        endpoint: &Endpoint,
     ) -> Result<Result<ReadEnd, DeliveryError>, Outage> {
-        if incoming.protocol == IncomingProtocol::Pop3 && !self.hold(run).await? {
+        if matches!(endpoint, Endpoint::Pop3(_)) && !self.hold(run).await? {
             return Ok(Ok(ReadEnd::Elsewhere));
         }
         let (mailbox, credentials) = (&run.row.mailbox, run.row.credentials.as_ref());
-        let access = match self.access(mailbox, credentials, &profile.stored, &incoming.location).await? {
+        let access = match self.access(mailbox, credentials, &profile.stored, endpoint).await? {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
-        let mut session = match self.ports.incoming().open(incoming.protocol, &access, &self.memory).await {
+        let mut session = match self.ports.incoming().open(&access, &self.memory).await {
             Ok(session) => session,
             Err(error) => return Ok(Err(error)),
         };
+        let end = self.read_session(run, &mut session).await?;
+        run.requests = session.requests();
+        match end {
+            Ok(ReadEnd::Elsewhere) => Ok(Ok(ReadEnd::Elsewhere)),
+            // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
+            Ok(end) => Ok(session.close().await.map(|()| end)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn read_session(
+        &self,
+        run: &mut Run<'_>,
+        session: &mut <P::Incoming as IncomingServers>::Session,
+    ) -> Result<Result<ReadEnd, DeliveryError>, Outage> {
         let stored = run.row.position.as_ref();
         match session.look(stored).await {
             Ok(Look::Nothing(position)) => {
                 run.position = Some(position);
-                return Ok(session.close().await.map(|()| ReadEnd::AtEnd));
+                return Ok(Ok(ReadEnd::AtEnd));
             }
             Ok(Look::Something) => {}
             Err(error) => return Ok(Err(error)),
@@ -202,12 +239,7 @@ impl<P: Ports> Engine<P> {
             Ok(found) => run.found = found,
             Err(error) => return Ok(Err(error)),
         }
-        let end = self.read_messages(run, &mut session, seen).await?;
-        match end {
-            // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
-            Ok(end) => Ok(session.close().await.map(|()| end)),
-            Err(error) => Ok(Err(error)),
-        }
+        self.read_messages(run, session, seen).await
     }
 
     async fn read_messages(
@@ -221,7 +253,7 @@ impl<P: Ports> Engine<P> {
         let mut page: Vec<Taken> = Vec::new();
         let mut end = Ok(ReadEnd::AtEnd);
         loop {
-            if run.done + page.len() + storing.len() >= RUN_MESSAGES_MAX || run.deadline.is_within(DEADLINE_MARGIN) {
+            if run.done + page.len() + storing.len() >= run.messages_max || run.deadline.is_within(DEADLINE_MARGIN) {
                 end = Ok(ReadEnd::More);
                 break;
             }
@@ -516,7 +548,7 @@ fn remember(run: &Run<'_>, seen: &mut SeenUidls, page: &[Taken]) {
     for taken in page.iter().filter(|taken| !(run.delete_after_processing && taken.is_stored)) {
         match &taken.remote {
             RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
-            RemoteId::Imap { .. } => {}
+            RemoteId::Imap { .. } | RemoteId::Graph { .. } => {}
         }
     }
 }

@@ -7,8 +7,9 @@ use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
     alert::{Alert, AlertKind},
+    budget::{self, Budget, GRAPH_RECIPIENTS},
     cause::{Cause, DeliveryError},
-    delivery::Delivery,
+    delivery::{Delivery, DeliveryState},
     email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
     evidence::{Evidence, Stage},
     gate::{Gate, gate},
@@ -65,7 +66,7 @@ impl<P: Ports> Engine<P> {
         }
         let organization = self.organization_of(profiles).await?;
         if let Some(error) = refusal(&row.mailbox, profile.profile(), organization) {
-            let ended = Ended { position: None, more: false, backlog: row.state.backlog, result: Err(error) };
+            let ended = Ended::nothing(row.state.backlog, Err(error));
             return self.settle(&row, &profile, organization, &row.claim, ended, now).await;
         }
         let turn = self.turn(&profile).await?;
@@ -85,15 +86,29 @@ impl<P: Ports> Engine<P> {
         let Some(claim) = self.ports.mailboxes().lease(&row.claim, until, now).await? else {
             return Ok(());
         };
-        let mut handed = Handed::default();
+        let sends =
+            profile.profile().endpoint(Delivery::OutgoingEmail).and_then(|endpoint| budget::of_sends(&endpoint));
+        let mut handed = Handed { left: left(sends, &row.state, now), ..Handed::default() };
         let result = self.hand_over_all(&row, &profile, due, &mut handed, deadline).await?;
         let mut row = row;
+        let mut resume_at = None;
+        if let Some((messages, recipients)) = sends {
+            let (sent, reached) = (u32::try_from(handed.done), u32::try_from(handed.recipients));
+            row.state.spent = messages.spend(row.state.spent, sent.unwrap_or(u32::MAX), now);
+            row.state.spent_recipients = recipients.spend(row.state.spent_recipients, reached.unwrap_or(u32::MAX), now);
+            if handed.over_budget {
+                let renewed = [(messages, row.state.spent), (recipients, row.state.spent_recipients)];
+                let used_up = renewed.into_iter().filter(|(budget, spent)| budget.left(*spent, now) < budget.limit);
+                resume_at = used_up.map(|(budget, spent)| budget.renewed_at(spent, now)).min();
+            }
+        }
         if handed.done > 0 {
             // Email went through before the failure, so the row of failures was broken: this one is its first.
             row.state.transient_failure_count = 0;
             row.state.failing_since = None;
         }
-        let ended = Ended { position: None, more: full || handed.cut_short, backlog: 0, result };
+        let more = full || handed.cut_short || handed.over_budget;
+        let ended = Ended { position: None, more, resume_at, backlog: 0, result };
         self.settle_turn(&row, &profile, organization, &claim, ended, now, turn).await?;
         if handed.deferred {
             let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);
@@ -161,10 +176,10 @@ impl<P: Ports> Engine<P> {
         if pending.is_empty() {
             return Ok(Ok(()));
         }
-        let Some(location) = &profile.profile().outgoing else {
+        let Some(endpoint) = profile.profile().endpoint(Delivery::OutgoingEmail) else {
             return Ok(Ok(()));
         };
-        let access = match self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, location).await? {
+        let access = match self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, &endpoint).await? {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
@@ -175,6 +190,10 @@ impl<P: Ports> Engine<P> {
         for stored in pending {
             if deadline.is_within(DEADLINE_MARGIN) {
                 handed.cut_short = true;
+                break;
+            }
+            if !handed.takes(&stored) {
+                handed.over_budget = true;
                 break;
             }
             match self.hand_over(row, &mut session, &stored).await? {
@@ -237,9 +256,19 @@ impl<P: Ports> Engine<P> {
         let Some(claimed) = self.ports.records().update_outgoing(&sending, stored.revision).await? else {
             return Ok(session.reset().await.map(|()| None));
         };
-        let content = session.content(&message).await;
-        let report = SendReport { recipients: replies, content };
         let before = StoredEmail { email: email.clone(), revision: claimed.revision };
+        let content = match session.content(&message).await {
+            Ok(content) => content,
+            Err(error) => {
+                // Nothing was sent: it is Pending Send again, and no try of it is spent.
+                let written = self.ports.records().update_outgoing(email, claimed.revision).await?;
+                if let Some(pending) = written {
+                    self.postpone(&pending, &error).await?;
+                }
+                return Ok(Err(error));
+            }
+        };
+        let report = SendReport { recipients: replies, content };
         let status = self.record(&before, &report).await?;
         match report.content {
             ContentReply::Unknown(evidence) => Ok(Err(DeliveryError::new(Cause::ConnectionLost, evidence))),
@@ -278,10 +307,11 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Option<EmailStatus>, Outage> {
         let policy = self.settings.retry;
         let now = self.now();
-        let after = match self.find_in_sent_folder(row, profile, &stored).await? {
+        let after = match self.find_again(row, profile, &stored).await? {
             Ok(found) => {
                 let send_again = profile.profile().unknown_outcome == UnknownOutcome::SendAgain;
-                after_settling(&stored.email, found, send_again, policy, now)
+                let send_again = found == Found::Draft || send_again;
+                after_settling(&stored.email, found == Found::Sent, send_again, policy, now)
             }
             Err(_) => {
                 // The Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
@@ -300,23 +330,41 @@ impl<P: Ports> Engine<P> {
         Ok(written.map(|stored| stored.email.status))
     }
 
-    async fn find_in_sent_folder(
+    async fn find_again(
         &self,
         row: &DeliveryRow,
         profile: &ProfileInUse,
         stored: &StoredEmail,
-    ) -> Result<Result<bool, DeliveryError>, Outage> {
-        let (Some(incoming), Some(message_id)) = (&profile.profile().incoming, &stored.email.message_id) else {
-            return Ok(Ok(false));
+    ) -> Result<Result<Found, DeliveryError>, Outage> {
+        let endpoint = profile.profile().endpoint(Delivery::IncomingEmail);
+        let (Some(endpoint), Some(message_id)) = (endpoint, &stored.email.message_id) else {
+            return Ok(Ok(Found::Nothing));
         };
         let (mailbox, credentials) = (&row.mailbox, row.credentials.as_ref());
-        let access = match self.access(mailbox, credentials, &profile.stored, &incoming.location).await? {
+        let access = match self.access(mailbox, credentials, &profile.stored, &endpoint).await? {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
-        let found = self.ports.incoming().has(incoming.protocol, &access, Folder::Sent, message_id).await;
-        Ok(found.map(|found| found.unwrap_or(false)))
+        for (folder, found) in [(Folder::Sent, Found::Sent), (Folder::Drafts, Found::Draft)] {
+            match self.ports.incoming().has(&access, folder, message_id).await {
+                Ok(Some(true)) => return Ok(Ok(found)),
+                Ok(Some(false) | None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(Found::Nothing))
     }
+}
+
+/// Where an email was found whose hand-over nobody saw the end of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Among the sent ones.
+    Sent,
+    /// Among the drafts, so that it was not sent.
+    Draft,
+    /// In neither, as far as the server can be asked.
+    Nothing,
 }
 
 /// What a run over an outbox did.
@@ -328,6 +376,36 @@ struct Handed {
     deferred: bool,
     /// Some email is to be tried again at once.
     cut_short: bool,
+    /// Recipients of those that were handed over.
+    recipients: usize,
+    /// Messages and recipients that the provider's budget had left.
+    left: (usize, usize),
+    /// Some email waits for the budget.
+    over_budget: bool,
+}
+
+impl Handed {
+    /// Counts an email that is about to be handed over, if the budget has room for it. The first of a day goes out
+    /// however many recipients it has, or it never would.
+    fn takes(&mut self, stored: &StoredEmail) -> bool {
+        let recipients = stored.email.outgoing.iter().flat_map(|outgoing| &outgoing.recipients);
+        let recipients = self.recipients + recipients.filter(|recipient| recipient.is_pending()).count();
+        let (messages_left, recipients_left) = self.left;
+        let is_first = recipients_left == usize::try_from(GRAPH_RECIPIENTS.limit).unwrap_or(usize::MAX);
+        let fits = self.done < messages_left && (recipients <= recipients_left || (is_first && self.done == 0));
+        if fits {
+            self.recipients = recipients;
+        }
+        fits
+    }
+}
+
+/// Messages and recipients that are left; without a budget there is no end of them.
+fn left(sends: Option<(Budget, Budget)>, state: &DeliveryState, now: Timestamp) -> (usize, usize) {
+    let left = |budget: Budget, spent| usize::try_from(budget.left(spent, now)).unwrap_or(usize::MAX);
+    sends.map_or((usize::MAX, usize::MAX), |(messages, recipients)| {
+        (left(messages, state.spent), left(recipients, state.spent_recipients))
+    })
 }
 
 fn is_due(stored: &StoredEmail, now: Timestamp) -> bool {

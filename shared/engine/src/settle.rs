@@ -32,10 +32,19 @@ pub(crate) struct Ended {
     pub position: Option<Position>,
     /// Whether there is more to do at once.
     pub more: bool,
+    /// When the next run may be, where a budget of the provider's is used up.
+    pub resume_at: Option<Timestamp>,
     /// Messages that were found and are left to the next run.
     pub backlog: u32,
     /// The failure, if it failed.
     pub result: Result<(), DeliveryError>,
+}
+
+impl Ended {
+    /// A run that read and sent nothing.
+    pub(crate) const fn nothing(backlog: u32, result: Result<(), DeliveryError>) -> Self {
+        Self { position: None, more: false, resume_at: None, backlog, result }
+    }
 }
 
 impl<P: Ports> Engine<P> {
@@ -95,6 +104,10 @@ impl<P: Ports> Engine<P> {
             // The round is not over: the gate must not take the wake that follows at once for one of the same round.
             outcome.state.last_run = row.state.last_run;
         }
+        let resume_at = ended.resume_at.filter(|at| *at > now && ended.result.is_ok());
+        if resume_at.is_some() {
+            outcome.state.postponed_until = resume_at;
+        }
         let alert = match &ended.result {
             Ok(()) => None,
             Err(error) => Alert::of_failure(&row.mailbox, profile, delivery, error, &outcome, policy, now),
@@ -136,7 +149,10 @@ impl<P: Ports> Engine<P> {
         let delay = match outcome.retry_in_seconds {
             Some(seconds) if seconds <= QUEUE_DELAY_SECONDS_MAX => Some(seconds),
             Some(_) => None,
-            None => ended.more.then_some(GO_ON_SECONDS).filter(|_| outcome.state.enabled),
+            None => {
+                let wait = resume_at.map_or(GO_ON_SECONDS, |at| seconds_between(now, at));
+                ended.more.then_some(wait.min(QUEUE_DELAY_SECONDS_MAX)).filter(|_| outcome.state.enabled)
+            }
         };
         match delay {
             Some(seconds) => self.ports.queue().send(delivery, &[wake], seconds).await,
@@ -148,6 +164,11 @@ impl<P: Ports> Engine<P> {
     pub(crate) fn interval(&self, delivery: Delivery, profile: &EmailServerProfile) -> u16 {
         interval(self.settings.polling_interval_minutes, delivery, profile)
     }
+}
+
+/// Whole seconds from one moment to a later one, rounded up.
+fn seconds_between(from: Timestamp, to: Timestamp) -> u32 {
+    u32::try_from(((to - from).num_milliseconds().max(0) + 999) / 1_000).unwrap_or(u32::MAX)
 }
 
 /// Minutes between two runs of a delivery, as the schedule counts them.

@@ -14,7 +14,6 @@ use mailrail_domain::{
     mailbox_test::{MailboxTest, ProfileTest, StageReport, TEST_SUBJECT, TestPhase, TestRequest},
     notice::Notice,
     position::SeenUidls,
-    profile::IncomingProtocol,
     retry::{Pace, settle_test},
 };
 
@@ -281,17 +280,10 @@ impl<P: Ports> Engine<P> {
         delivery: Delivery,
         trial: &mut Trial<'_>,
     ) -> Result<Result<Access, DeliveryError>, Outage> {
-        let profile_of = profile.profile();
-        let location = match delivery {
-            Delivery::OutgoingEmail => profile_of.outgoing.as_ref(),
-            Delivery::IncomingEmail | Delivery::AppointmentsContactsTasks => {
-                profile_of.incoming.as_ref().map(|incoming| &incoming.location)
-            }
-        };
         let error = |words| DeliveryError::new(Cause::HostNotFound, Evidence::new(Stage::Prepare, words));
-        let result = match location {
+        let result = match profile.profile().endpoint(delivery) {
             None => Err(error("the email server profile has no server for this delivery")),
-            Some(location) => self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, location).await?,
+            Some(endpoint) => self.access(&row.mailbox, row.credentials.as_ref(), &profile.stored, &endpoint).await?,
         };
         if let Err(error) = &result {
             trial.add(Stage::Prepare, 0, Some(error));
@@ -306,14 +298,11 @@ impl<P: Ports> Engine<P> {
         profile: &ProfileInUse,
         trial: &mut Trial<'_>,
     ) -> Result<Result<(), DeliveryError>, Outage> {
-        let Some(protocol) = profile.profile().incoming.as_ref().map(|incoming| incoming.protocol) else {
-            return Ok(Ok(()));
-        };
         let access = match self.noted_access(row, profile, Delivery::IncomingEmail, trial).await? {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
-        let opened = self.ports.incoming().open(protocol, &access, &self.memory).await;
+        let opened = self.ports.incoming().open(&access, &self.memory).await;
         trial.connected(&access.progress, opened.as_ref().err());
         self.ports.mailboxes().update_test(trial.test).await?;
         let mut session = match opened {
@@ -367,33 +356,28 @@ impl<P: Ports> Engine<P> {
             return Ok(Err(error));
         }
         let message = dated(&raw, self.now());
-        let content = async { taken(session.content(&message).await) };
+        let content = async { taken(session.content(&message).await?) };
         if let Err(error) = trial.step(Stage::Data, content).await {
             return Ok(Err(error));
         }
         session.close().await;
         self.ports.mailboxes().update_test(trial.test).await?;
         let reads = row.mailbox.method(Delivery::IncomingEmail) == SynchronizationMethod::ServerSideSynchronization;
-        let Some(incoming) = profile.profile().incoming.as_ref().filter(|_| reads) else {
+        let Some(endpoint) = profile.profile().endpoint(Delivery::IncomingEmail).filter(|_| reads) else {
             return Ok(Ok(()));
         };
         let (mailbox, credentials) = (&row.mailbox, row.credentials.as_ref());
-        let access = match self.access(mailbox, credentials, &profile.stored, &incoming.location).await? {
+        let access = match self.access(mailbox, credentials, &profile.stored, &endpoint).await? {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
-        let arrival = self.arrival(incoming.protocol, &access, &message_id);
+        let arrival = self.arrival(&access, &message_id);
         Ok(trial.step(Stage::Arrive, arrival).await)
     }
 
-    async fn arrival(
-        &self,
-        protocol: IncomingProtocol,
-        access: &Access,
-        message_id: &str,
-    ) -> Result<(), DeliveryError> {
+    async fn arrival(&self, access: &Access, message_id: &str) -> Result<(), DeliveryError> {
         for _ in 0..ARRIVAL_LOOKS_MAX {
-            match self.ports.incoming().has(protocol, access, Folder::Inbox, message_id).await {
+            match self.ports.incoming().has(access, Folder::Inbox, message_id).await {
                 // Where nobody can look, nothing is known against it.
                 Ok(Some(true) | None) => return Ok(()),
                 Ok(Some(false)) => tokio::time::sleep(ARRIVAL_WAIT).await,

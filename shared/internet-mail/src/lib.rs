@@ -3,20 +3,22 @@
 //! This crate reports what it saw, as a [`mailrail_domain::cause::Cause`] with its evidence. It never decides whether to
 //! try again. Each protocol's `cause.rs` is the table of its replies.
 
-mod connect;
 mod imap;
 mod pop3;
 mod sasl;
 mod smtp;
 mod wire;
 
+pub use smtp::Session as Outgoing;
+
 use bytes::Bytes;
-pub use connect::{Connector, InternalHosts};
+use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    cause::DeliveryError,
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
     position::{Position, SeenUidls},
-    profile::IncomingProtocol,
+    profile::Endpoint,
     retry::Pace,
 };
 use mailrail_engine::ports::{
@@ -123,45 +125,37 @@ impl IncomingSession for Incoming {
 impl IncomingServers for InternetMail {
     type Session = Incoming;
 
-    async fn open(
-        &self,
-        protocol: IncomingProtocol,
-        access: &Access,
-        memory: &MemoryBudget,
-    ) -> Result<Incoming, DeliveryError> {
-        match protocol {
-            IncomingProtocol::Imap => {
-                let session = imap::Session::open(&self.connector, access, memory).await?;
+    async fn open(&self, access: &Access, memory: &MemoryBudget) -> Result<Incoming, DeliveryError> {
+        match &access.endpoint {
+            Endpoint::Imap(location) => {
+                let session = imap::Session::open(&self.connector, access, location, memory).await?;
                 Ok(Incoming::Imap(Box::new(session)))
             }
-            IncomingProtocol::Pop3 => {
-                let session = pop3::Session::open(&self.connector, access, memory).await?;
+            Endpoint::Pop3(location) => {
+                let session = pop3::Session::open(&self.connector, access, location, memory).await?;
                 Ok(Incoming::Pop3(Box::new(session)))
             }
+            Endpoint::Smtp(_) | Endpoint::Graph(_) => Err(not_ours()),
         }
     }
 
-    async fn has(
-        &self,
-        protocol: IncomingProtocol,
-        access: &Access,
-        folder: Folder,
-        message_id: &str,
-    ) -> Result<Option<bool>, DeliveryError> {
+    async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         let memory = MemoryBudget::new();
-        match (protocol, folder) {
-            (IncomingProtocol::Pop3, Folder::Sent) => Ok(None),
-            (IncomingProtocol::Pop3, Folder::Inbox) => {
-                let mut session = pop3::Session::open(&self.connector, access, &memory).await?;
+        match (&access.endpoint, folder) {
+            (Endpoint::Pop3(location), Folder::Inbox) => {
+                let mut session = pop3::Session::open(&self.connector, access, location, &memory).await?;
                 let found = session.has(message_id).await?;
                 session.close().await?;
                 Ok(found)
             }
-            (IncomingProtocol::Imap, _) => {
-                let mut session = imap::Session::open(&self.connector, access, &memory).await?;
+            (Endpoint::Imap(location), _) => {
+                let mut session = imap::Session::open(&self.connector, access, location, &memory).await?;
                 let found = session.has(folder, message_id).await?;
                 session.close().await?;
                 Ok(found)
+            }
+            (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts) | (Endpoint::Smtp(_) | Endpoint::Graph(_), _) => {
+                Ok(None)
             }
         }
     }
@@ -171,6 +165,15 @@ impl OutgoingServers for InternetMail {
     type Session = smtp::Session;
 
     async fn open(&self, access: &Access) -> Result<smtp::Session, DeliveryError> {
-        smtp::Session::open(&self.connector, access).await
+        match &access.endpoint {
+            Endpoint::Smtp(location) => smtp::Session::open(&self.connector, access, location).await,
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Graph(_) => Err(not_ours()),
+        }
     }
+}
+
+/// An endpoint that was given to the wrong adapter, which the profile's type rules out.
+fn not_ours() -> DeliveryError {
+    let evidence = Evidence::new(Stage::Prepare, "this is no server of internet mail for this delivery");
+    DeliveryError::new(Cause::CapabilityMissing, evidence)
 }

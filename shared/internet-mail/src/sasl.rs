@@ -18,7 +18,7 @@ pub(crate) fn xoauth2(access: &Access) -> Secret {
 mod tests {
     use std::time::Duration;
 
-    use mailrail_domain::profile::{Authentication, Security, ServerLocation};
+    use mailrail_domain::profile::{Authentication, Endpoint, Security, ServerLocation};
     use mailrail_engine::ports::Progress;
 
     use super::*;
@@ -26,11 +26,12 @@ mod tests {
     #[test]
     fn initial_responses_are_those_of_the_standards() {
         let access = Access {
-            location: ServerLocation { host: "h".into(), port: 1, security: Security::Tls },
+            endpoint: Endpoint::Smtp(ServerLocation { host: "h".into(), port: 1, security: Security::Tls }),
             username: "user@x".into(),
             secret: Secret::new("pw"),
             authentication: Authentication::Password,
             timeout: Duration::from_secs(1),
+            tracked_folders: Vec::new(),
             progress: Progress::default(),
         };
         assert_eq!(plain(&access).expose(), "AHVzZXJAeABwdw==");

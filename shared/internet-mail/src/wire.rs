@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
+use mailrail_connect::timed_out;
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
@@ -13,8 +14,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::client::TlsStream;
-
-use crate::connect::timed_out;
 
 /// Bytes that are asked for in one read.
 const READ_BYTES: usize = 32 * 1024;

@@ -14,8 +14,8 @@ use mailrail_domain::{
     identity::{MessageIdentity, received_email_id},
     mailbox::{Mailbox, MailboxKind},
     profile::{
-        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation, ServerType,
-        UnknownOutcome,
+        Authentication, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation,
+        ServerType, UnknownOutcome,
     },
 };
 
@@ -69,6 +69,9 @@ pub fn profile(
         use_impersonation: false,
         exchange_version: None,
         tenant_id: None,
+        client_id: None,
+        cloud: Cloud::Global,
+        tracked_folders: Vec::new(),
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,

@@ -9,6 +9,7 @@ use std::{
 
 use end_to_end::world::trusting;
 use mailrail_boot::{Configuration, engine_of};
+use mailrail_connect::{Connector, InternalHosts};
 use mailrail_domain::{
     Timestamp,
     delivery::Delivery,
@@ -25,7 +26,7 @@ use mailrail_engine::{
         Vault,
     },
 };
-use mailrail_internet_mail::{Connector, InternalHosts, InternetMail};
+use mailrail_internet_mail::InternetMail;
 use mailrail_test_support::{build, fakes::MemoryPorts};
 use rustix::time::{ClockId, clock_gettime};
 use rustls_pki_types::{CertificateDer, pem::PemObject};

@@ -21,10 +21,13 @@ pub(super) const fn action(kind: AlertKind) -> Option<AlertAction> {
         | AlertKind::ServerNotReachable
         | AlertKind::SecureConnectionFailed
         | AlertKind::ServerNotSupported
-        | AlertKind::AuthenticationNotOffered => Some(AlertAction::ChangeProfile),
+        | AlertKind::AuthenticationNotOffered
+        | AlertKind::ApplicationUnknown => Some(AlertAction::ChangeProfile),
         AlertKind::OtherPrimaryOrganization => Some(AlertAction::OverridePrimaryOrganization),
         AlertKind::ServerUnavailable
         | AlertKind::OrganizerMissing
+        | AlertKind::PermissionMissing
+        | AlertKind::MailboxNotEnabled
         | AlertKind::MailboxInUse
         | AlertKind::MailboxNotFound
         | AlertKind::OverQuota
@@ -68,6 +71,9 @@ pub(super) fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServ
             profile.credential_holder()
         ),
         AlertKind::SignInFailed => "the email server refused the sign-in without saying why".into(),
+        AlertKind::ApplicationUnknown => "the tenant does not know the application of the email server profile".into(),
+        AlertKind::PermissionMissing => "the application has no permission for the mailbox".into(),
+        AlertKind::MailboxNotEnabled => "the user has no mailbox in Exchange Online that can be used".into(),
         AlertKind::MailboxInUse => "another program holds the mailbox on the email server".into(),
         AlertKind::MailboxNotFound => "the mailbox does not exist on the email server".into(),
         AlertKind::OverQuota => "the mailbox is over its quota on the email server".into(),
@@ -127,6 +133,18 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         AlertKind::SignInFailed => {
             vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]
         }
+        AlertKind::ApplicationUnknown => vec![
+            format!("Check tenant_id, client_id and cloud of the email server profile {name} against the application's registration in Microsoft Entra ID."),
+            "If the application is registered in another tenant, have an administrator of this one consent to it.".to_owned(),
+        ],
+        AlertKind::PermissionMissing => vec![
+            "In Microsoft Entra ID, give the application the application permissions Mail.ReadWrite and Mail.Send of Microsoft Graph, and grant admin consent.".to_owned(),
+            "If the application is narrowed to some mailboxes, by role-based access control for applications or an application access policy, add this mailbox to its scope. Changes can take up to two hours.".to_owned(),
+        ],
+        AlertKind::MailboxNotEnabled => vec![
+            "Give the user a licence with Exchange Online, or make the mailbox a shared one.".to_owned(),
+            "If the mailbox is on a server of your own, use a profile of Exchange Server. A mailbox that was just made can take a day to be ready.".to_owned(),
+        ],
         AlertKind::MailboxInUse => vec!["Stop other programs that read this mailbox over POP3, or give it a mailbox of its own.".to_owned()],
         AlertKind::MailboxNotFound => vec!["Check the user name, and that the mailbox exists and has an inbox.".to_owned()],
         AlertKind::OverQuota => vec!["Free space in the mailbox, or raise its quota.".to_owned()],

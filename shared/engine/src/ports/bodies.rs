@@ -58,6 +58,17 @@ impl MemoryBudget {
         let permit = Arc::clone(&self.0).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await;
         Reserved(permit.ok())
     }
+
+    /// The same if it need not wait. Who holds a share already must not wait for another: somebody may wait for his.
+    #[must_use]
+    pub fn try_reserve(&self, bytes: u64) -> Option<Reserved> {
+        if bytes <= limits::UNCOUNTED_BYTES {
+            return Some(Reserved(None));
+        }
+        let units = bytes.min(limits::WHOLE_MESSAGE_BYTES_MAX).div_ceil(UNIT_BYTES);
+        let permit = Arc::clone(&self.0).try_acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).ok()?;
+        Some(Reserved(Some(permit)))
+    }
 }
 
 impl Default for MemoryBudget {

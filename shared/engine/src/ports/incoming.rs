@@ -11,7 +11,7 @@ use mailrail_domain::{
     cause::DeliveryError,
     evidence::Stage,
     position::{Position, SeenUidls},
-    profile::{Authentication, IncomingProtocol, ServerLocation},
+    profile::{Authentication, Endpoint},
     retry::Pace,
 };
 
@@ -23,8 +23,8 @@ use super::{
 /// Everything that a connection needs.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Where the server is.
-    pub location: ServerLocation,
+    /// What is talked to, and where.
+    pub endpoint: Endpoint,
     /// User name.
     pub username: String,
     /// Password or token.
@@ -33,6 +33,8 @@ pub struct Access {
     pub authentication: Authentication,
     /// Longest wait for a connection or a reply.
     pub timeout: Duration,
+    /// Folders below the inbox that are read besides it.
+    pub tracked_folders: Vec<String>,
     /// Who wants to know how far the connecting is; nobody, but for a test.
     pub progress: Progress,
 }
@@ -49,6 +51,12 @@ impl Progress {
     #[must_use]
     pub fn noted() -> Self {
         Self(Some(Arc::default()))
+    }
+
+    /// Whether anybody wants to know.
+    #[must_use]
+    pub const fn is_noted(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Notes that a stage begins.
@@ -76,6 +84,8 @@ pub enum Folder {
     Inbox,
     /// Where copies of sent mail are.
     Sent,
+    /// Where messages are from which nothing has left; of servers alone that are handed a message as a draft.
+    Drafts,
 }
 
 /// A message's name on its server.
@@ -95,6 +105,13 @@ pub enum RemoteId {
         /// Message number in this session.
         number: u32,
     },
+    /// In Exchange Online.
+    Graph {
+        /// Its immutable identifier.
+        id: String,
+        /// Its number in this session.
+        number: usize,
+    },
 }
 
 impl std::fmt::Display for RemoteId {
@@ -102,6 +119,7 @@ impl std::fmt::Display for RemoteId {
         match self {
             Self::Imap { uid_validity, uid } => write!(f, "imap-{uid_validity}-{uid}"),
             Self::Pop3 { uidl, .. } => write!(f, "pop3-{uidl}"),
+            Self::Graph { id, .. } => write!(f, "graph-{id}"),
         }
     }
 }
@@ -176,6 +194,11 @@ pub trait IncomingSession: Send {
     /// Deletes messages from the server, because the profile says so.
     fn delete(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 
+    /// Requests that were made of a server that counts them.
+    fn requests(&self) -> u32 {
+        0
+    }
+
     /// Ends the session politely, without waiting long for the answer. POP3 deletes only here.
     fn close(self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
@@ -188,7 +211,6 @@ pub trait IncomingServers: Send + Sync {
     /// Connects, secures the connection and signs in.
     fn open(
         &self,
-        protocol: IncomingProtocol,
         access: &Access,
         memory: &MemoryBudget,
     ) -> impl Future<Output = Result<Self::Session, DeliveryError>> + Send;
@@ -197,7 +219,6 @@ pub trait IncomingServers: Send + Sync {
     /// a POP3 maildrop only the newest messages are looked at.
     fn has(
         &self,
-        protocol: IncomingProtocol,
         access: &Access,
         folder: Folder,
         message_id: &str,

@@ -27,8 +27,9 @@ pub trait OutgoingSession: Send {
         recipients: &[EmailAddress],
     ) -> impl Future<Output = Result<EnvelopeReply, DeliveryError>> + Send;
 
-    /// Hands over the content for the recipients that were accepted.
-    fn content(&mut self, message: &[u8]) -> impl Future<Output = ContentReply> + Send;
+    /// Hands over the content for the recipients that were accepted. An error is the mailbox's or the server's; nothing
+    /// was sent.
+    fn content(&mut self, message: &[u8]) -> impl Future<Output = Result<ContentReply, DeliveryError>> + Send;
 
     /// Forgets the envelope.
     fn reset(&mut self) -> impl Future<Output = Result<(), DeliveryError>> + Send;

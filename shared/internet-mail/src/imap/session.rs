@@ -7,12 +7,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use chrono::DateTime;
+use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
     position::{FolderState, ImapPlan, ImapPosition, Position, plan_imap},
-    profile::{Authentication, Security},
+    profile::{Authentication, Security, ServerLocation},
     retry::Pace,
 };
 use mailrail_engine::{
@@ -28,7 +29,6 @@ use super::{
     uids::UidSet,
 };
 use crate::{
-    connect::Connector,
     sasl,
     wire::{SecureWire, Wire},
 };
@@ -98,15 +98,16 @@ impl Session {
     pub(crate) async fn open(
         connector: &Connector,
         access: &Access,
+        location: &ServerLocation,
         memory: &MemoryBudget,
     ) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(access).await?;
-        let (wire, greeted) = match access.location.security {
-            Security::Tls => (Wire::new(connector.tls(tcp, access).await?, access.timeout), None),
+        let tcp = connector.tcp(access, location).await?;
+        let (wire, greeted) = match location.security {
+            Security::Tls => (Wire::new(connector.tls(tcp, access, location).await?, access.timeout), None),
             Security::Starttls => {
                 let mut plain = Wire::new(tcp, access.timeout);
                 start_tls(&mut plain).await?;
-                let stream = connector.tls(plain.into_plain()?, access).await?;
+                let stream = connector.tls(plain.into_plain()?, access, location).await?;
                 (Wire::new(stream, access.timeout), Some(()))
             }
         };
@@ -160,7 +161,11 @@ impl Session {
                 self.authenticate("PLAIN", sasl::plain(access).expose()).await?
             }
             Authentication::Password if !self.can("LOGINDISABLED") => self.login(access).await?,
-            Authentication::Password | Authentication::Xoauth2 => {
+            // The others are not of SASL, and no profile of internet mail has them.
+            Authentication::Password
+            | Authentication::Xoauth2
+            | Authentication::ClientSecret
+            | Authentication::ClientCertificate => {
                 let offered: Vec<&str> = self.capabilities.iter().map(String::as_str).collect();
                 let words = format!("the server offers {}", offered.join(" "));
                 let evidence = Evidence::new(Stage::SignIn, &words);
@@ -238,8 +243,8 @@ impl Session {
     fn imap_position(&self, position: Option<&Position>) -> Option<ImapPosition> {
         match position {
             Some(Position::Imap(position)) => Some(*position),
-            // The profile was changed from POP3: read again; the records are recognized.
-            Some(Position::Pop3(_)) | None => None,
+            // The profile was changed from something else: read again; the records are recognized.
+            Some(Position::Pop3(_) | Position::Graph(_)) | None => None,
         }
     }
 
@@ -539,7 +544,7 @@ impl Session {
                 let uid_done = waiting.map_or(*uid, |first| (*uid).min(first.saturating_sub(1)));
                 ImapPosition { uid_validity, uid_done, mod_seq: None }
             }
-            Some(RemoteId::Pop3 { .. }) | None => ImapPosition {
+            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => ImapPosition {
                 uid_validity,
                 // A server without UIDNEXT has at least what it listed.
                 uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
@@ -553,7 +558,7 @@ impl Session {
     pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         self.deletions.extend(messages.iter().filter_map(|remote| match remote {
             RemoteId::Imap { uid, .. } => Some(*uid),
-            RemoteId::Pop3 { .. } => None,
+            RemoteId::Pop3 { .. } | RemoteId::Graph { .. } => None,
         }));
         if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
     }
@@ -579,6 +584,7 @@ impl Session {
         let name = match folder {
             Folder::Inbox => Some(INBOX.to_owned()),
             Folder::Sent => self.sent_folder().await?,
+            Folder::Drafts => None,
         };
         let (Some(name), Some(id)) = (name, quoted(&format!("<{message_id}>"))) else {
             return Ok(None);

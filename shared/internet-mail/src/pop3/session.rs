@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use mailrail_connect::Connector;
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
     position::{Listed, Pop3Position, Position, SeenUidls, listing_digest},
-    profile::{Authentication, Security},
+    profile::{Authentication, Security, ServerLocation},
     retry::Pace,
 };
 use mailrail_engine::{
@@ -18,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::cause::refusal;
 use crate::{
-    connect::Connector,
     sasl,
     wire::{SecureWire, Wire},
 };
@@ -66,12 +66,13 @@ impl Session {
     pub(crate) async fn open(
         connector: &Connector,
         access: &Access,
+        location: &ServerLocation,
         memory: &MemoryBudget,
     ) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(access).await?;
-        let mut wire = match access.location.security {
+        let tcp = connector.tcp(access, location).await?;
+        let mut wire = match location.security {
             Security::Tls => {
-                let mut wire = Wire::new(connector.tls(tcp, access).await?, access.timeout);
+                let mut wire = Wire::new(connector.tls(tcp, access, location).await?, access.timeout);
                 access.progress.reach(Stage::Greeting);
                 greeted(&mut wire).await?;
                 wire
@@ -88,7 +89,7 @@ impl Session {
                     return Err(DeliveryError::new(Cause::TlsNotOffered, evidence));
                 }
                 check_is_reply(&plain, &line)?;
-                Wire::new(connector.tls(plain.into_plain()?, access).await?, access.timeout)
+                Wire::new(connector.tls(plain.into_plain()?, access, location).await?, access.timeout)
             }
         };
         access.progress.reach(Stage::SignIn);
@@ -135,7 +136,8 @@ impl Session {
                 self.authenticate("PLAIN", sasl::plain(access).expose()).await
             }
             Authentication::Password => self.user_and_pass(access).await,
-            Authentication::Xoauth2 => {
+            // The others are not of SASL, and no profile of internet mail has them.
+            Authentication::Xoauth2 | Authentication::ClientSecret | Authentication::ClientCertificate => {
                 let evidence = Evidence::new(Stage::SignIn, "the server does not offer XOAUTH2");
                 Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence))
             }
@@ -383,7 +385,7 @@ impl Session {
     pub(crate) fn delete(&mut self, messages: &[RemoteId]) {
         self.deletions.extend(messages.iter().filter_map(|remote| match remote {
             RemoteId::Pop3 { number, .. } => Some(*number),
-            RemoteId::Imap { .. } => None,
+            RemoteId::Imap { .. } | RemoteId::Graph { .. } => None,
         }));
     }
 

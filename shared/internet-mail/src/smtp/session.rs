@@ -13,12 +13,13 @@ use lettre::{
         response::Response,
     },
 };
+use mailrail_connect::{Connector, timed_out};
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
     email::{ContentReply, RecipientReply},
     evidence::{Evidence, Stage},
-    profile::{Authentication, Security},
+    profile::{Authentication, Security, ServerLocation},
 };
 use mailrail_engine::ports::{Access, EnvelopeReply, OutgoingSession};
 use tokio::{net::TcpStream, time::timeout};
@@ -27,11 +28,7 @@ use super::{
     cause::{Refusal, failure, refused},
     stream::SmtpStream,
 };
-use crate::{
-    connect::{Connector, timed_out},
-    sasl,
-    wire::Wire,
-};
+use crate::{sasl, wire::Wire};
 
 /// Lines of one reply.
 const REPLY_LINES_MAX: usize = 100;
@@ -50,14 +47,18 @@ pub struct Session {
 
 impl Session {
     /// Connects, secures the connection and signs in.
-    pub(crate) async fn open(connector: &Connector, access: &Access) -> Result<Self, DeliveryError> {
-        let tcp = connector.tcp(access).await?;
+    pub(crate) async fn open(
+        connector: &Connector,
+        access: &Access,
+        location: &ServerLocation,
+    ) -> Result<Self, DeliveryError> {
+        let tcp = connector.tcp(access, location).await?;
         let hello = hello_name();
-        let stream = match access.location.security {
-            Security::Tls => SmtpStream::ungreeted(connector.tls(tcp, access).await?),
+        let stream = match location.security {
+            Security::Tls => SmtpStream::ungreeted(connector.tls(tcp, access, location).await?),
             Security::Starttls => {
                 let plain = start_tls(tcp, &hello, access.timeout).await?;
-                SmtpStream::greeted(connector.tls(plain, access).await?)
+                SmtpStream::greeted(connector.tls(plain, access, location).await?)
             }
         };
         access.progress.reach(Stage::Greeting);
@@ -87,7 +88,11 @@ impl Session {
                     Err(_) => Err(timed_out(Stage::SignIn)),
                 }
             }
-            Authentication::Password | Authentication::Xoauth2 => {
+            // The others are not of SASL, and no profile of internet mail has them.
+            Authentication::Password
+            | Authentication::Xoauth2
+            | Authentication::ClientSecret
+            | Authentication::ClientCertificate => {
                 let words = format!("the server offers {}", self.connection.server_info());
                 let evidence = Evidence::new(Stage::SignIn, &words);
                 Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence))
@@ -138,6 +143,27 @@ impl std::fmt::Debug for Session {
     }
 }
 
+impl Session {
+    async fn hand_over(&mut self, message: &[u8]) -> ContentReply {
+        self.stage = Stage::Data;
+        match self.command(Data).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(refusal)) => return content_reply(&refusal),
+            // The content was not sent, so nobody has the email; the connection is gone all the same.
+            Err(error) => return ContentReply::Deferred(error.evidence),
+        }
+        let handing_over = timeout(self.wait * CONTENT_PATIENCE, self.connection.message(message)).await;
+        match handing_over {
+            Ok(Ok(_)) => ContentReply::Accepted,
+            Ok(Err(error)) => match Refusal::of(&error) {
+                Some(refusal) => content_reply(&refusal),
+                None => ContentReply::Unknown(failure(Stage::Data, &error).evidence),
+            },
+            Err(_) => ContentReply::Unknown(timed_out(Stage::Data).evidence),
+        }
+    }
+}
+
 impl OutgoingSession for Session {
     async fn envelope(
         &mut self,
@@ -180,23 +206,8 @@ impl OutgoingSession for Session {
         Ok(EnvelopeReply::Recipients(replies))
     }
 
-    async fn content(&mut self, message: &[u8]) -> ContentReply {
-        self.stage = Stage::Data;
-        match self.command(Data).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(refusal)) => return content_reply(&refusal),
-            // The content was not sent, so nobody has the email; the connection is gone all the same.
-            Err(error) => return ContentReply::Deferred(error.evidence),
-        }
-        let handing_over = timeout(self.wait * CONTENT_PATIENCE, self.connection.message(message)).await;
-        match handing_over {
-            Ok(Ok(_)) => ContentReply::Accepted,
-            Ok(Err(error)) => match Refusal::of(&error) {
-                Some(refusal) => content_reply(&refusal),
-                None => ContentReply::Unknown(failure(Stage::Data, &error).evidence),
-            },
-            Err(_) => ContentReply::Unknown(timed_out(Stage::Data).evidence),
-        }
+    async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
+        Ok(self.hand_over(message).await)
     }
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {

@@ -13,7 +13,6 @@ use mailrail_domain::{
     email::{ContentReply, RecipientReply},
     evidence::{Evidence, Stage},
     position::{ImapPosition, Position, SeenUidls},
-    profile::IncomingProtocol,
     retry::Pace,
 };
 use mailrail_engine::ports::{
@@ -78,7 +77,7 @@ impl MemoryIncoming {
     fn done(position: Option<&Position>) -> u32 {
         match position {
             Some(Position::Imap(position)) => position.uid_done,
-            Some(Position::Pop3(_)) | None => 0,
+            Some(Position::Pop3(_) | Position::Graph(_)) | None => 0,
         }
     }
 
@@ -128,7 +127,7 @@ impl IncomingSession for MemoryIncoming {
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
         let uid_done = match last {
             Some(RemoteId::Imap { uid, .. }) => *uid,
-            Some(RemoteId::Pop3 { .. }) | None => self.last(),
+            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => self.last(),
         };
         Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }
@@ -147,12 +146,7 @@ impl IncomingSession for MemoryIncoming {
 impl IncomingServers for MemoryServers {
     type Session = MemoryIncoming;
 
-    async fn open(
-        &self,
-        _: IncomingProtocol,
-        access: &Access,
-        _: &MemoryBudget,
-    ) -> Result<MemoryIncoming, DeliveryError> {
+    async fn open(&self, access: &Access, _: &MemoryBudget) -> Result<MemoryIncoming, DeliveryError> {
         let mut state = lock(&self.0);
         state.connections += 1;
         if state.is_down {
@@ -167,7 +161,7 @@ impl IncomingServers for MemoryServers {
         Ok(MemoryIncoming { messages, waiting: VecDeque::new() })
     }
 
-    async fn has(&self, _: IncomingProtocol, _: &Access, _: Folder, _: &str) -> Result<Option<bool>, DeliveryError> {
+    async fn has(&self, _: &Access, _: Folder, _: &str) -> Result<Option<bool>, DeliveryError> {
         Ok(None)
     }
 }
@@ -190,10 +184,10 @@ impl OutgoingSession for MemoryOutgoing {
         Ok(EnvelopeReply::Recipients(replies.collect()))
     }
 
-    async fn content(&mut self, message: &[u8]) -> ContentReply {
+    async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
         let message = String::from_utf8_lossy(message).into_owned();
         lock(&self.servers).sent.push((std::mem::take(&mut self.recipients), message));
-        ContentReply::Accepted
+        Ok(ContentReply::Accepted)
     }
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {

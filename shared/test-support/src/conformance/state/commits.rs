@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use mailrail_domain::{
     alert::AlertKind,
+    budget::Spent,
     cause::Cause,
     delivery::{DeliveryState, SynchronizationMethod, TestStatus},
     id::MailboxId,
@@ -42,6 +43,8 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         source: Some("account".to_owned()),
         recovery_minutes: Some(15),
         backlog: 7,
+        spent: Some(Spent { since: now, amount: 12 }),
+        spent_recipients: Some(Spent { since: seconds_after(now, -60), amount: 40 }),
         times_disabled: 2,
     };
     let settlement = Settlement { state: state.clone(), position: Some(READ_TO_7), ..unchanged(&row) };

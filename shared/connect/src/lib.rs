@@ -1,12 +1,17 @@
-//! From a server's name to a secured connection, each step with its own cause.
+//! From a server's name to a secured connection, each step with its own cause; and HTTP over it.
+
+mod http;
 
 use std::{io, net::IpAddr, sync::Arc};
 
+pub use http::{Http, body, retry_after};
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
+    profile::ServerLocation,
 };
 use mailrail_engine::ports::Access;
+use rustls::crypto::CryptoProvider;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -42,8 +47,8 @@ impl Connector {
     }
 
     /// Looks the name up and connects.
-    pub(crate) async fn tcp(&self, access: &Access) -> Result<TcpStream, DeliveryError> {
-        let (location, wait) = (&access.location, access.timeout);
+    pub async fn tcp(&self, access: &Access, location: &ServerLocation) -> Result<TcpStream, DeliveryError> {
+        let wait = access.timeout;
         access.progress.reach(Stage::Resolve);
         let fail = |cause, stage, words: &str| Err(DeliveryError::new(cause, Evidence::new(stage, words)));
         let name = (location.host.as_str(), location.port);
@@ -79,8 +84,13 @@ impl Connector {
     }
 
     /// Secures the connection, checking the certificate against the name in the profile.
-    pub(crate) async fn tls(&self, stream: TcpStream, access: &Access) -> Result<TlsStream<TcpStream>, DeliveryError> {
-        let (host, wait) = (&access.location.host, access.timeout);
+    pub async fn tls(
+        &self,
+        stream: TcpStream,
+        access: &Access,
+        location: &ServerLocation,
+    ) -> Result<TlsStream<TcpStream>, DeliveryError> {
+        let (host, wait) = (&location.host, access.timeout);
         access.progress.reach(Stage::Tls);
         let Ok(name) = ServerName::try_from(host.trim_end_matches('.').to_owned()) else {
             let evidence = Evidence::new(Stage::Tls, "the server's name cannot stand in a certificate");
@@ -94,9 +104,21 @@ impl Connector {
     }
 
     fn refuses(&self, ip: IpAddr) -> bool {
-        match self.internal_hosts {
-            InternalHosts::Allow => is_link_local(ip),
-            InternalHosts::Refuse => is_internal(ip),
+        self.internal_hosts.refuses(ip)
+    }
+
+    /// The cryptography of its connections, for a signature that is none of TLS.
+    #[must_use]
+    pub fn crypto(&self) -> Arc<CryptoProvider> {
+        Arc::clone(self.tls.crypto_provider())
+    }
+}
+
+impl InternalHosts {
+    fn refuses(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Allow => is_link_local(ip),
+            Self::Refuse => is_internal(ip),
         }
     }
 }
@@ -145,7 +167,8 @@ fn tls_error(error: &io::Error) -> DeliveryError {
 }
 
 /// The server was silent for longer than the profile allows.
-pub(crate) fn timed_out(stage: Stage) -> DeliveryError {
+#[must_use]
+pub fn timed_out(stage: Stage) -> DeliveryError {
     DeliveryError::new(Cause::TimedOut, Evidence::new(stage, "no answer in time"))
 }
 

@@ -1,0 +1,114 @@
+//! What a provider lets one mailbox do in a time, kept by us so that we do not run into its refusals.
+//!
+//! Sources: Microsoft Graph, "Service-specific throttling limits", Outlook; Exchange Online, "Sending limits".
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Timestamp, profile::Endpoint, seconds_after};
+
+/// Requests of one mailbox that may be under way at once (Microsoft Graph: 4 for an application and mailbox). One is
+/// left for the function that sends.
+pub const GRAPH_READS_AT_ONCE: usize = 3;
+/// Seconds in a day.
+const DAY_SECONDS: u32 = 86_400;
+
+/// So much in so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// How much.
+    pub limit: u32,
+    /// In how many seconds.
+    pub seconds: u32,
+}
+
+/// Requests for incoming email: of the 10,000 in ten minutes that an application has for a mailbox, a thousand are left
+/// to sending and testing.
+pub const GRAPH_READS: Budget = Budget { limit: 9_000, seconds: 600 };
+/// Messages that a mailbox may send.
+pub const GRAPH_MESSAGES: Budget = Budget { limit: 30, seconds: 60 };
+/// Recipients that a mailbox may send to.
+pub const GRAPH_RECIPIENTS: Budget = Budget { limit: 10_000, seconds: DAY_SECONDS };
+
+/// What was spent of a budget since its time began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// When the time began.
+    pub since: Timestamp,
+    /// How much was spent since.
+    pub amount: u32,
+}
+
+impl Budget {
+    /// What is left at `now`.
+    #[must_use]
+    pub fn left(self, spent: Option<Spent>, now: Timestamp) -> u32 {
+        self.current(spent, now).map_or(self.limit, |spent| self.limit.saturating_sub(spent.amount))
+    }
+
+    /// The account after `amount` more. A time that is over begins anew.
+    #[must_use]
+    pub fn spend(self, spent: Option<Spent>, amount: u32, now: Timestamp) -> Option<Spent> {
+        let current = self.current(spent, now);
+        let since = current.map_or(now, |spent| spent.since);
+        let amount = current.map_or(0, |spent| spent.amount).saturating_add(amount);
+        (amount > 0).then_some(Spent { since, amount })
+    }
+
+    /// When the whole budget is there again.
+    #[must_use]
+    pub fn renewed_at(self, spent: Option<Spent>, now: Timestamp) -> Timestamp {
+        self.current(spent, now).map_or(now, |spent| seconds_after(spent.since, self.seconds.into()))
+    }
+
+    /// The account, unless its time is over. One that begins in the future is of a clock that was wrong.
+    fn current(self, spent: Option<Spent>, now: Timestamp) -> Option<Spent> {
+        spent.filter(|spent| spent.since <= now && now < seconds_after(spent.since, self.seconds.into()))
+    }
+}
+
+/// The budget of requests for incoming email, where the provider has one.
+#[must_use]
+pub const fn of_reads(endpoint: &Endpoint) -> Option<Budget> {
+    match endpoint {
+        Endpoint::Graph(_) => Some(GRAPH_READS),
+        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => None,
+    }
+}
+
+/// The budgets of messages and of recipients, where the provider has them.
+#[must_use]
+pub const fn of_sends(endpoint: &Endpoint) -> Option<(Budget, Budget)> {
+    match endpoint {
+        Endpoint::Graph(_) => Some((GRAPH_MESSAGES, GRAPH_RECIPIENTS)),
+        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    #[test]
+    fn a_budget_is_spent_and_comes_back_when_its_time_is_over() {
+        let budget = Budget { limit: 30, seconds: 60 };
+        assert_eq!(budget.left(None, at(0)), 30);
+        assert_eq!(budget.spend(None, 0, at(0)), None, "what spends nothing keeps no account");
+        let spent = budget.spend(None, 10, at(0));
+        let spent = budget.spend(spent, 20, at(59));
+        assert_eq!((budget.left(spent, at(59)), budget.renewed_at(spent, at(59))), (0, at(60)));
+        assert_eq!(budget.left(spent, at(60)), 30);
+        assert_eq!(budget.spend(spent, 1, at(60)), Some(Spent { since: at(60), amount: 1 }));
+        assert_eq!(budget.left(budget.spend(spent, u32::MAX, at(59)), at(59)), 0);
+    }
+
+    #[test]
+    fn an_account_of_the_future_is_not_believed() {
+        let spent = Some(Spent { since: at(100), amount: 30 });
+        assert_eq!(GRAPH_MESSAGES.left(spent, at(0)), 30);
+        assert_eq!(GRAPH_MESSAGES.renewed_at(spent, at(0)), at(0));
+    }
+}

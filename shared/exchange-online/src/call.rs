@@ -1,0 +1,310 @@
+//! Requests to Microsoft Graph for one mailbox: with a token, bounded, and with what went wrong as a fact.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use mailrail_connect::{body, retry_after};
+use mailrail_domain::{
+    Timestamp,
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    profile::Application,
+};
+use mailrail_engine::ports::Access;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    ExchangeOnline,
+    cause::{is_one_of, of_graph},
+    token::{SignIn, Tokens},
+};
+
+/// The version of Graph that is spoken, as its paths begin.
+pub(crate) const VERSION: &str = "/v1.0";
+/// Longest reply that is no message, in bytes.
+const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest error that is read, in bytes.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// Names of items that do not change when an item is moved (Microsoft Graph, "Immutable identifiers").
+const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
+/// What stands in a segment of a path as it is (RFC 3986 section 2.3), and `$`, `=` and `@`, which are Graph's own.
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'$').remove(b'=').remove(b'@');
+/// Times that a request is sent: once more with a new token when the kept one is refused.
+const SENDS_MAX: usize = 2;
+
+/// One mailbox of Exchange Online; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Mailbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sign_in: SignIn,
+    tokens: Arc<Tokens>,
+    address: String,
+    requests: AtomicU32,
+}
+
+/// Why a request did not go through.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server refused it.
+    Refused(Refusal),
+    /// There was no answer, or none that can be read.
+    Broken(DeliveryError),
+}
+
+/// A refusal in the server's words.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: u16,
+    code: Option<String>,
+    words: String,
+    retry_after_seconds: Option<u32>,
+}
+
+/// The form of Graph's errors.
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+struct ErrorReply {
+    error: ErrorBody,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(default)]
+struct ErrorBody {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal from its parts, as a reply or a part of a batch has them.
+    pub fn new(status: u16, reply: &Value, retry_after_seconds: Option<u32>) -> Self {
+        let ErrorReply { error } = ErrorReply::deserialize(reply).unwrap_or_default();
+        let words = error.message.unwrap_or_else(|| "the reply says no reason".to_owned());
+        Self { status, code: error.code, words, retry_after_seconds }
+    }
+}
+
+impl Failure {
+    /// Whether the server refused it with one of these codes.
+    pub fn is(&self, codes: &[&str]) -> bool {
+        matches!(self, Self::Refused(refusal) if is_one_of(refusal.code.as_deref(), codes))
+    }
+
+    /// Whether the server refused it with this status.
+    pub fn has_status(&self, status: u16) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == status)
+    }
+
+    /// What was seen at `stage`.
+    pub fn evidence(&self, stage: Stage) -> Evidence {
+        match self {
+            Self::Refused(refusal) => Evidence::new(stage, &refusal.words)
+                .with_code(refusal.status.to_string())
+                .with_detail(refusal.code.as_deref()),
+            Self::Broken(error) => error.evidence.clone(),
+        }
+    }
+
+    /// The failure of the mailbox or the server that it is. A refusal that names what it lacks is told as of the stage
+    /// that it lacks it for.
+    pub fn into_error(self, stage: Stage) -> DeliveryError {
+        let refusal = match &self {
+            Self::Broken(error) => return error.clone(),
+            Self::Refused(refusal) => refusal,
+        };
+        let cause = of_graph(refusal.status, refusal.code.as_deref());
+        let stage = match cause {
+            Cause::SignInFailed => Stage::SignIn,
+            Cause::PermissionMissing => Stage::Consent,
+            Cause::MailboxNotFound => Stage::FindUser,
+            Cause::MailboxNotEnabled => Stage::Open,
+            _ => stage,
+        };
+        let error = DeliveryError::new(cause, self.evidence(stage));
+        DeliveryError { retry_after_seconds: refusal.retry_after_seconds, ..error }
+    }
+}
+
+/// A reply that is not what Graph sends.
+pub(crate) fn broken(stage: Stage, words: &str) -> Failure {
+    Failure::Broken(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words)))
+}
+
+impl Mailbox {
+    pub fn new(online: &ExchangeOnline, application: &Application, access: &Access) -> Self {
+        let sign_in = SignIn {
+            http: online.http.clone(),
+            crypto: Arc::clone(&online.crypto),
+            login: online.hosts.login(application.cloud),
+            graph: online.hosts.graph(application.cloud),
+            application: application.clone(),
+            authentication: access.authentication,
+            secret: access.secret.clone(),
+            wait: access.timeout,
+            clock: online.clock,
+        };
+        Self(Arc::new(Inner {
+            sign_in,
+            tokens: Arc::clone(&online.tokens),
+            address: access.username.clone(),
+            requests: AtomicU32::new(0),
+        }))
+    }
+
+    /// Has a token. For a test that is followed, the mailbox is asked for besides, so that permission, user and mailbox
+    /// are seen one by one; otherwise the first request shows them.
+    pub async fn open(&self, access: &Access) -> Result<(), DeliveryError> {
+        access.progress.reach(Stage::SignIn);
+        self.0.tokens.get(&self.0.sign_in).await?;
+        if access.progress.is_noted() {
+            access.progress.reach(Stage::Consent);
+            let request = self.get(&self.path(&["mailFolders", "inbox"])).query(&[("$select", "id")]);
+            let found = self.json::<Value>(request, Stage::Open).await;
+            // One reply tells of three stages; those before the one that failed went through.
+            let error = found.err().map(|failure| failure.into_error(Stage::Open));
+            let stage = error.as_ref().map_or(Stage::Open, |error| error.evidence.stage);
+            for reached in [Stage::FindUser, Stage::Open].into_iter().filter(|each| *each <= stage) {
+                access.progress.reach(reached);
+            }
+            return error.map_or(Ok(()), Err);
+        }
+        Ok(())
+    }
+
+    /// Requests that were made so far.
+    pub fn requests(&self) -> u32 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// The moment.
+    pub fn now(&self) -> Timestamp {
+        (self.0.sign_in.clock)()
+    }
+
+    /// Longest wait for a reply or a piece of it.
+    pub fn wait(&self) -> Duration {
+        self.0.sign_in.wait
+    }
+
+    /// The path of something of the mailbox; each segment may have any character.
+    pub fn path(&self, segments: &[&str]) -> String {
+        let mut path = format!("{VERSION}/users");
+        for segment in [self.0.address.as_str()].iter().chain(segments) {
+            path.push('/');
+            path.extend(utf8_percent_encode(segment, SEGMENT));
+        }
+        path
+    }
+
+    /// A request for a path, which may have a query.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.0.sign_in.graph);
+        self.0.sign_in.http.client.request(method, url).header("Prefer", IMMUTABLE_IDS)
+    }
+
+    /// A request that reads a path.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// Path and query of a link that the server gave. A link to anywhere else is refused: the token must not follow it.
+    pub fn path_of(&self, link: &str, stage: Stage) -> Result<String, Failure> {
+        let ours = self.0.sign_in.graph.parse::<Url>().map(|url| url.origin());
+        match link.parse::<Url>() {
+            Ok(url) if Ok(url.origin()) == ours => Ok(match url.query() {
+                Some(query) => format!("{}?{query}", url.path()),
+                None => url.path().to_owned(),
+            }),
+            Ok(_) | Err(_) => Err(broken(stage, "a link of the reply leads to another host, and is not followed")),
+        }
+    }
+
+    /// Sends a request with the mailbox's token and gives the reply if it is a success.
+    pub async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, Failure> {
+        let Inner { sign_in, tokens, requests, .. } = &*self.0;
+        let mut refusal = None;
+        for _ in 0..SENDS_MAX {
+            let token = tokens.get(sign_in).await.map_err(Failure::Broken)?;
+            let Some(attempt) = request.try_clone() else {
+                return Err(broken(stage, "a request cannot be repeated"));
+            };
+            requests.fetch_add(1, Ordering::Relaxed);
+            let attempt = attempt.bearer_auth(token.expose());
+            let mut response = sign_in.http.send(attempt, stage, sign_in.wait).await.map_err(Failure::Broken)?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let refused = self.refusal(&mut response, stage).await;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Err(Failure::Refused(refused));
+            }
+            // It may have been taken back before its time: a new one shows.
+            tokens.forget(sign_in, &token).await;
+            refusal = Some(refused);
+        }
+        Err(refusal.map_or_else(|| broken(stage, "no request was sent"), Failure::Refused))
+    }
+
+    async fn refusal(&self, response: &mut Response, stage: Stage) -> Refusal {
+        let wait = retry_after(response.headers(), (self.0.sign_in.clock)());
+        let status = response.status().as_u16();
+        // An error that cannot be read to its end is told by its status.
+        let read = body(response, ERROR_BYTES_MAX, stage, self.wait()).await;
+        let reply = read.ok().and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
+        Refusal::new(status, &reply.unwrap_or_default(), wait)
+    }
+
+    /// Sends a request and reads its reply as JSON.
+    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder, stage: Stage) -> Result<T, Failure> {
+        let mut response = self.send(request, stage).await?;
+        let read = body(&mut response, JSON_BYTES_MAX, stage, self.wait()).await;
+        let (bytes, is_whole) = read.map_err(Failure::Broken)?;
+        if !is_whole {
+            return Err(broken(stage, "the reply is longer than any that is asked for"));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| broken(stage, &format!("the reply cannot be read: {error}")))
+    }
+
+    /// Sends a request whose reply does not matter.
+    pub async fn done(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
+        self.send(request, stage).await.map(|_| ())
+    }
+
+    /// Sends bytes to an address that the server gave for them. It is signed in itself, so that the token stays here.
+    pub async fn put_piece(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
+        let Inner { sign_in, requests, .. } = &*self.0;
+        requests.fetch_add(1, Ordering::Relaxed);
+        let mut response = sign_in.http.send(request, stage, sign_in.wait).await.map_err(Failure::Broken)?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(Failure::Refused(self.refusal(&mut response, stage).await))
+    }
+
+    /// A request to an address outside of Graph, without the token.
+    pub fn outside(&self, method: Method, url: &str) -> RequestBuilder {
+        self.0.sign_in.http.client.request(method, url)
+    }
+
+    /// The identifier of the message with this Message-ID in a folder.
+    pub async fn find(&self, folder: &str, message_id: &str) -> Result<Option<String>, DeliveryError> {
+        let filter = format!("internetMessageId eq '<{}>'", message_id.replace('\'', "''"));
+        let request = self.get(&self.path(&["mailFolders", folder, "messages"])).query(&[
+            ("$filter", filter.as_str()),
+            ("$select", "id"),
+            ("$top", "1"),
+        ]);
+        let found: Value = self.json(request, Stage::Open).await.map_err(|failure| failure.into_error(Stage::Open))?;
+        Ok(found["value"][0]["id"].as_str().map(str::to_owned))
+    }
+}

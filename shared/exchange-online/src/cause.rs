@@ -1,0 +1,189 @@
+//! What Microsoft's error codes are facts about. A code decides before the HTTP status, which says little by itself: one
+//! 403 is a missing permission, another a user without a mailbox, a third a quota.
+//!
+//! Sources: Microsoft Graph, "Microsoft Graph error responses and resource types" and "Resolve authorization errors";
+//! the Exchange codes behind it, `ResponseCodeType` of the EWS reference; "Microsoft Entra authentication and
+//! authorization error codes"; RFC 6749 section 5.2.
+
+use mailrail_domain::cause::Cause;
+
+/// Page: Microsoft Graph, "Microsoft Graph error responses and resource types".
+const GRAPH: &str = "graph/errors";
+/// Page: Microsoft Graph, "Microsoft Graph throttling guidance".
+const THROTTLING: &str = "graph/throttling";
+/// Page: EWS, "ResponseCode", whose codes Graph passes on for mailboxes.
+const EXCHANGE: &str = "exchange/client-developer/web-service-reference/responsecode";
+/// Page: Microsoft Graph, "Troubleshoot MailboxNotEnabledForRESTAPI".
+const MAILBOX: &str = "graph/known-issues";
+
+/// Error codes of Graph: code, fact, page. Codes are compared without regard to case, because both spellings are seen.
+pub(crate) const GRAPH_CODES: [(&str, Cause, &str); 44] = [
+    ("MailboxNotEnabledForRESTAPI", Cause::MailboxNotEnabled, MAILBOX),
+    ("MailboxNotSupportedForRESTAPI", Cause::MailboxNotEnabled, MAILBOX),
+    ("MailboxNotHostedInExchangeOnline", Cause::MailboxNotEnabled, MAILBOX),
+    ("RESTAPINotEnabledForComponentSharedMailbox", Cause::MailboxNotEnabled, MAILBOX),
+    ("ErrorInvalidUser", Cause::MailboxNotFound, EXCHANGE),
+    ("ErrorNonExistentMailbox", Cause::MailboxNotFound, EXCHANGE),
+    ("ErrorNoMailbox", Cause::MailboxNotFound, EXCHANGE),
+    ("Request_ResourceNotFound", Cause::MailboxNotFound, GRAPH),
+    ("ResourceNotFound", Cause::MailboxNotFound, GRAPH),
+    ("ErrorFolderNotFound", Cause::MailboxNotFound, EXCHANGE),
+    ("ErrorAccountDisabled", Cause::MailboxNotEnabled, EXCHANGE),
+    ("ErrorAccessDenied", Cause::PermissionMissing, EXCHANGE),
+    ("accessDenied", Cause::PermissionMissing, GRAPH),
+    ("Authorization_RequestDenied", Cause::PermissionMissing, GRAPH),
+    ("ErrorQuotaExceeded", Cause::OverQuota, EXCHANGE),
+    ("quotaLimitReached", Cause::OverQuota, GRAPH),
+    ("ErrorSendAsDenied", Cause::SenderRefused, EXCHANGE),
+    ("ErrorDelegateMissingConfiguration", Cause::SenderRefused, EXCHANGE),
+    ("ErrorSubmissionQuotaExceeded", Cause::SenderDeferred, EXCHANGE),
+    ("ErrorExceededMessageLimit", Cause::SenderDeferred, EXCHANGE),
+    ("ErrorMessageSubmissionBlocked", Cause::SenderDeferred, EXCHANGE),
+    ("ApplicationThrottled", Cause::ServerBusy, THROTTLING),
+    ("MailboxConcurrency", Cause::ServerBusy, THROTTLING),
+    ("RequestThrottled", Cause::ServerBusy, THROTTLING),
+    ("TooManyRequests", Cause::ServerBusy, THROTTLING),
+    ("activityLimitReached", Cause::ServerBusy, THROTTLING),
+    ("ErrorServerBusy", Cause::ServerBusy, EXCHANGE),
+    ("ErrorExceededConnectionCount", Cause::ServerBusy, EXCHANGE),
+    ("ErrorTooManyObjectsOpened", Cause::ServerBusy, EXCHANGE),
+    ("MailboxInfoStale", Cause::ServerUnavailable, GRAPH),
+    ("ErrorMailboxMoveInProgress", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorMailboxStoreUnavailable", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorMailboxFailover", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorTimeoutExpired", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorInternalServerError", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorInternalServerTransientError", Cause::ServerUnavailable, EXCHANGE),
+    ("ErrorConnectionFailed", Cause::ServerUnavailable, EXCHANGE),
+    ("serviceNotAvailable", Cause::ServerUnavailable, GRAPH),
+    ("ServiceUnavailable", Cause::ServerUnavailable, GRAPH),
+    ("gatewayTimeout", Cause::ServerUnavailable, GRAPH),
+    ("generalException", Cause::ServerUnavailable, GRAPH),
+    ("InvalidAuthenticationToken", Cause::SignInFailed, GRAPH),
+    ("unauthenticated", Cause::SignInFailed, GRAPH),
+    ("AuthenticationError", Cause::SignInFailed, GRAPH),
+];
+
+/// Codes with which Exchange refuses one message and has nothing against the mailbox.
+pub(crate) const MESSAGE_CODES: [&str; 9] = [
+    "ErrorInvalidRecipients",
+    "ErrorMissingRecipients",
+    "ErrorMessageSizeExceeded",
+    "ErrorMimeContentInvalid",
+    "ErrorMimeContentInvalidBase64String",
+    "ErrorAttachmentSizeLimitExceeded",
+    "ErrorTooManyRecipients",
+    "ErrorRecipientLimitExceeded",
+    "ErrorInvalidSmtpAddress",
+];
+
+/// Codes that say that a delta token is not known any more: read again (Microsoft Graph, "Use delta query").
+pub(crate) const STALE_TOKEN_CODES: [&str; 4] =
+    ["SyncStateNotFound", "SyncStateInvalid", "resyncRequired", "ErrorInvalidSyncStateData"];
+
+/// Codes that say that a message is not there any more.
+pub(crate) const GONE_CODES: [&str; 2] = ["ErrorItemNotFound", "itemNotFound"];
+
+/// Whether `code` is one of these.
+pub(crate) fn is_one_of(code: Option<&str>, codes: &[&str]) -> bool {
+    code.is_some_and(|code| codes.iter().any(|known| known.eq_ignore_ascii_case(code)))
+}
+
+/// What a refused request of Graph is a fact about.
+pub(crate) fn of_graph(status: u16, code: Option<&str>) -> Cause {
+    let known = |code: &str| GRAPH_CODES.iter().find(|(known, ..)| known.eq_ignore_ascii_case(code));
+    match (code.and_then(known), status) {
+        (Some((_, cause, _)), _) => *cause,
+        // Without a known code the status speaks, as far as it says anything: a proxy's page has nothing else.
+        (None, 429) => Cause::ServerBusy,
+        (None, 500..=599) => Cause::ServerUnavailable,
+        (None, 401) => Cause::SignInFailed,
+        (None, _) => Cause::Unknown,
+    }
+}
+
+/// Numbers of Entra ID's errors, which stand in `error_codes`: number, fact.
+pub(crate) const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
+    (7_000_215, Cause::CredentialsRefused), // invalid client secret
+    (7_000_216, Cause::CredentialsRefused), // neither secret nor assertion
+    (7_000_222, Cause::CredentialsExpired), // the client secret has expired
+    (700_027, Cause::CredentialsRefused),   // the assertion's certificate is not registered
+    (700_024, Cause::SignInFailed),         // the assertion is not within its time: a clock is wrong
+    (700_016, Cause::ApplicationUnknown),   // no such application in the tenant
+    (7_000_112, Cause::ApplicationUnknown), // the application is disabled
+    (90_002, Cause::ApplicationUnknown),    // no such tenant
+    (900_023, Cause::ApplicationUnknown),   // no identifier of a tenant
+    (53_003, Cause::PermissionMissing),     // conditional access refuses it
+    (65_001, Cause::PermissionMissing),     // nobody has consented
+    (500_011, Cause::PermissionMissing),    // the tenant has no Microsoft Graph for it
+    (90_033, Cause::ServerUnavailable),     // a transient error
+    (90_006, Cause::ServerUnavailable),     // an external server's error that passes
+    (50_196, Cause::ServerBusy),            // a loop of requests was seen
+];
+
+/// What a refused sign-in is a fact about: by Entra ID's number, by the error of RFC 6749 section 5.2, by the status.
+pub(crate) fn of_sign_in(status: u16, error: Option<&str>, numbers: &[u64]) -> Cause {
+    let known = numbers.iter().find_map(|number| SIGN_IN_NUMBERS.iter().find(|(known, _)| known == number));
+    match (known, error, status) {
+        (Some((_, cause)), ..) => *cause,
+        (None, _, 429) => Cause::ServerBusy,
+        (None, Some("temporarily_unavailable" | "server_error"), _) | (None, _, 500..=599) => Cause::ServerUnavailable,
+        (None, Some("invalid_client"), _) => Cause::CredentialsRefused,
+        (None, Some("unauthorized_client"), _) => Cause::ApplicationUnknown,
+        (None, Some("access_denied" | "consent_required"), _) => Cause::PermissionMissing,
+        (None, ..) => Cause::SignInFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use mailrail_domain::{cause::CredentialSource, classification::classify};
+
+    use super::*;
+
+    #[test]
+    fn the_whole_table() {
+        let mut table = String::new();
+        let mut row = |name: String, cause| {
+            let verdict = classify(cause, CredentialSource::ServerToServer);
+            table.push_str(&format!("{name}: {cause:?}, {:?}, {:?}\n", verdict.permanence, verdict.scope));
+        };
+        for (code, cause, page) in GRAPH_CODES {
+            assert_eq!(of_graph(400, Some(&code.to_lowercase())), cause, "{code}");
+            row(format!("{code} [{page}]"), cause);
+        }
+        for (number, cause) in SIGN_IN_NUMBERS {
+            assert_eq!(of_sign_in(401, Some("invalid_client"), &[number]), cause);
+            row(format!("AADSTS{number}"), cause);
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn no_code_stands_twice() {
+        let codes = GRAPH_CODES.iter().map(|(code, ..)| *code);
+        let all: Vec<String> = codes
+            .chain(MESSAGE_CODES)
+            .chain(STALE_TOKEN_CODES)
+            .chain(GONE_CODES)
+            .map(str::to_ascii_lowercase)
+            .collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn an_unknown_code_stays_unknown_and_a_status_speaks_only_where_it_says_something() {
+        assert_eq!(of_graph(403, Some("ErrorOfTomorrow")), Cause::Unknown);
+        assert_eq!(of_graph(403, None), Cause::Unknown);
+        assert_eq!(of_graph(404, None), Cause::Unknown);
+        assert_eq!(of_graph(429, None), Cause::ServerBusy);
+        assert_eq!(of_graph(503, Some("ErrorOfTomorrow")), Cause::ServerUnavailable);
+        assert_eq!(of_graph(401, None), Cause::SignInFailed);
+        assert_eq!(of_sign_in(400, Some("invalid_client"), &[]), Cause::CredentialsRefused);
+        assert_eq!(of_sign_in(400, Some("unauthorized_client"), &[1]), Cause::ApplicationUnknown);
+        assert_eq!(of_sign_in(400, Some("error_of_tomorrow"), &[]), Cause::SignInFailed);
+        assert_eq!(of_sign_in(502, None, &[]), Cause::ServerUnavailable);
+    }
+}
