@@ -168,14 +168,23 @@ fn certified(named: Named) -> &'static CertifiedKey<KeyPair> {
     made.get_or_init(|| generate_simple_self_signed([name.to_owned()]).expect("a certificate"))
 }
 
+/// TLS of a server whose certificate is for the name that it is reached by.
+#[must_use]
+pub fn server_config() -> ServerConfig {
+    config(Named::Rightly)
+}
+
 fn acceptor(named: Named) -> TlsAcceptor {
+    TlsAcceptor::from(Arc::new(config(named)))
+}
+
+fn config(named: Named) -> ServerConfig {
     let certified = certified(named);
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let versions = builder.with_safe_default_protocol_versions().expect("versions that the provider has");
     let chain = vec![certified.cert.der().clone()];
-    let config = versions.with_no_client_auth().with_single_cert(chain, key).expect("a certificate with its key");
-    TlsAcceptor::from(Arc::new(config))
+    versions.with_no_client_auth().with_single_cert(chain, key).expect("a certificate with its key")
 }
 
 async fn serve(client: TcpStream, acceptor: Option<TlsAcceptor>, script: &Script) -> Option<String> {

@@ -166,8 +166,8 @@ impl World {
         profile.validate().expect("a profile that the API would accept");
         let state = &self.engine.ports.state;
         let before = state.profile(&profile.id).await.expect("a store that works");
-        let revision = before.map_or(0, |before| before.revision);
-        let stored = StoredProfile { profile: profile.clone(), credentials: None, revision };
+        let (revision, credentials) = before.map_or((0, None), |before| (before.revision, before.credentials));
+        let stored = StoredProfile { profile: profile.clone(), credentials, revision };
         let written = state.put_profile(&stored, &build::audit()).await.expect("a store that works");
         assert_eq!(written, Written::Done);
     }

@@ -20,10 +20,7 @@ pub(crate) fn refusal(
         return Some(error(cause, "the approval is missing"));
     }
     match profile.server_type {
-        ServerType::InternetMail => None,
-        ServerType::ExchangeOnline => {
-            Some(error(Cause::CapabilityMissing, "this version has no client for Exchange Online"))
-        }
+        ServerType::InternetMail | ServerType::ExchangeOnline => None,
         ServerType::ExchangeServer => {
             Some(error(Cause::CapabilityMissing, "this version has no client for Exchange Server"))
         }

@@ -7,6 +7,7 @@ mod calm;
 mod corpora;
 mod deployed;
 mod dovecot;
+mod exchange_online;
 mod failure;
 mod hostile;
 mod incoming;

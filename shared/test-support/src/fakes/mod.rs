@@ -80,7 +80,7 @@ impl<S: IncomingServers + OutgoingServers> Ports for MemoryPorts<S> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no test panics while it holds a fake")
 }
 

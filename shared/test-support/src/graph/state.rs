@@ -1,0 +1,305 @@
+//! What a tenant of the test server holds: applications, mailboxes, folders, messages, and the log of changes that
+//! delta queries read.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use mail_builder::{MessageBuilder, headers::raw::Raw, mime::MimePart};
+use mail_parser::{HeaderName, HeaderValue, MessageParser};
+use serde_json::{Value, json};
+
+/// A refusal that is to come: of the next requests whose path has `path` in it.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// What the path has in it.
+    pub path: String,
+    /// How many such requests pass before it.
+    pub after: usize,
+    /// HTTP status.
+    pub status: u16,
+    /// Body, as it is sent; JSON or anything else.
+    pub body: String,
+    /// `Retry-After`, if it says so.
+    pub retry_after: Option<String>,
+    /// Whether the request takes effect all the same, and only its reply is the refusal.
+    pub takes_effect: bool,
+}
+
+impl Fault {
+    /// An error as Graph sends it, at the next request whose path has `path` in it.
+    #[must_use]
+    pub fn of(path: &str, status: u16, code: &str) -> Self {
+        let body = json!({ "error": { "code": code, "message": format!("The server says {code}.") } }).to_string();
+        Self { path: path.to_owned(), after: 0, status, body, retry_after: None, takes_effect: false }
+    }
+}
+
+/// A message.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// Its immutable identifier.
+    pub id: String,
+    /// The folder that it is in.
+    pub folder: String,
+    /// As MIME, with its attachments.
+    pub mime: Vec<u8>,
+    /// When it was received; text as it is sent, or nothing.
+    pub received: Option<String>,
+    /// Whether nothing of it has left.
+    pub is_draft: bool,
+    /// A draft in fields, which becomes MIME when it is sent.
+    pub fields: Option<Value>,
+    /// Attachments of such a draft.
+    pub attachments: Vec<Value>,
+}
+
+/// What happened to a message in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Created,
+    Updated,
+    Removed,
+}
+
+/// A mailbox.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    /// Folders by identifier: display name and parent.
+    pub folders: BTreeMap<String, (String, String)>,
+    /// Messages by immutable identifier.
+    pub messages: BTreeMap<String, Message>,
+    /// What happened, in order: folder, message, change.
+    pub(super) log: Vec<(String, String, Change)>,
+    /// Delta tokens of an earlier generation are not known any more.
+    pub generation: u32,
+    /// Whether it has no licence.
+    pub is_disabled: bool,
+    pub(super) in_flight: usize,
+    /// Most requests that were under way at once.
+    pub in_flight_most: usize,
+    /// Requests so far.
+    pub requests: usize,
+    next: usize,
+}
+
+/// Well-known folders.
+const WELL_KNOWN: [&str; 4] = ["inbox", "drafts", "sentitems", "deleteditems"];
+
+impl Mailbox {
+    /// An empty mailbox with its well-known folders.
+    #[must_use]
+    pub fn new() -> Self {
+        let folders = WELL_KNOWN.map(|name| (name.to_owned(), (name.to_owned(), "root".to_owned())));
+        Self { folders: folders.into(), ..Self::default() }
+    }
+
+    fn number(&mut self) -> usize {
+        self.next += 1;
+        self.next
+    }
+
+    /// Makes a folder below another.
+    pub fn add_folder(&mut self, name: &str, parent: &str) -> String {
+        let id = format!("AAkAFolder{}=", self.number());
+        self.folders.insert(id.clone(), (name.to_owned(), parent.to_owned()));
+        id
+    }
+
+    /// Puts a message into a folder, as mail that came in.
+    pub fn deliver(&mut self, folder: &str, mime: &[u8], received: Option<String>) -> String {
+        let message = Message { mime: mime.to_vec(), received, ..Message::default() };
+        self.insert(folder, message)
+    }
+
+    pub(super) fn insert(&mut self, folder: &str, message: Message) -> String {
+        // With what identifiers of Exchange have in them that a path may not.
+        let id = format!("AAkALg/{:05}+A==", self.number());
+        self.log.push((folder.to_owned(), id.clone(), Change::Created));
+        self.messages.insert(id.clone(), Message { id: id.clone(), folder: folder.to_owned(), ..message });
+        id
+    }
+
+    /// Moves a message, whose immutable identifier stays.
+    pub fn move_to(&mut self, id: &str, folder: &str) {
+        if let Some(message) = self.messages.get_mut(id) {
+            self.log.push((message.folder.clone(), id.to_owned(), Change::Removed));
+            self.log.push((folder.to_owned(), id.to_owned(), Change::Created));
+            message.folder = folder.to_owned();
+        }
+    }
+
+    /// Marks a message as read, which delta queries list as a change.
+    pub fn touch(&mut self, id: &str) {
+        if let Some(message) = self.messages.get(id) {
+            self.log.push((message.folder.clone(), id.to_owned(), Change::Updated));
+        }
+    }
+
+    /// Deletes a message.
+    pub fn delete(&mut self, id: &str) -> bool {
+        let Some(message) = self.messages.remove(id) else {
+            return false;
+        };
+        self.log.push((message.folder, id.to_owned(), Change::Removed));
+        true
+    }
+
+    /// The messages of a folder, oldest first.
+    #[must_use]
+    pub fn of_folder(&self, folder: &str) -> Vec<&Message> {
+        self.messages.values().filter(|message| message.folder == folder).collect()
+    }
+
+    /// The immutable identifier behind either kind of identifier.
+    pub(super) fn resolve(&self, id: &str) -> Option<String> {
+        if self.messages.contains_key(id) {
+            return Some(id.to_owned());
+        }
+        let (immutable, folder) = id.strip_prefix("AAMk")?.rsplit_once('!')?;
+        self.messages.get(immutable).filter(|message| message.folder == folder).map(|message| message.id.clone())
+    }
+}
+
+impl Message {
+    /// The identifier as a client asks for it: one that does not change, or one of the folder that it is in.
+    pub(super) fn name(&self, is_immutable: bool) -> String {
+        if is_immutable { self.id.clone() } else { format!("AAMk{}!{}", self.id, self.folder) }
+    }
+
+    /// Its Message-ID, with angle brackets.
+    pub(super) fn message_id(&self) -> Option<String> {
+        if let Some(fields) = &self.fields {
+            return fields["internetMessageId"].as_str().map(str::to_owned);
+        }
+        let parsed = MessageParser::default().parse_headers(&self.mime)?;
+        parsed.message_id().map(|id| format!("<{id}>"))
+    }
+
+    /// Its recipients, from its fields.
+    #[must_use]
+    pub fn recipients(&self) -> Vec<String> {
+        let parsed = MessageParser::default().parse_headers(&self.mime);
+        let lists = [HeaderName::To, HeaderName::Cc, HeaderName::Bcc];
+        let lists =
+            lists.into_iter().filter_map(|name| parsed.as_ref()?.header(name)).filter_map(HeaderValue::as_address);
+        lists.flat_map(|list| list.iter()).filter_map(|addr| addr.address().map(str::to_lowercase)).collect()
+    }
+
+    /// The MIME of a draft in fields.
+    pub(super) fn composed(&self, from: &str) -> Vec<u8> {
+        let Some(fields) = &self.fields else {
+            return self.mime.clone();
+        };
+        let list = |name: &str| -> Vec<String> {
+            let recipients = fields[name].as_array().into_iter().flatten();
+            recipients.filter_map(|one| one["emailAddress"]["address"].as_str().map(str::to_owned)).collect()
+        };
+        let id = fields["internetMessageId"].as_str().unwrap_or("<none@none>").trim_matches(['<', '>']).to_owned();
+        let mut builder = MessageBuilder::new()
+            .from(from.to_owned())
+            .to(list("toRecipients"))
+            .cc(list("ccRecipients"))
+            .bcc(list("bccRecipients"))
+            .subject(fields["subject"].as_str().unwrap_or_default().to_owned())
+            .message_id(id);
+        for property in fields["singleValueExtendedProperties"].as_array().into_iter().flatten() {
+            let name = match property["id"].as_str() {
+                Some("String 0x1042") => "In-Reply-To",
+                Some("String 0x1039") => "References",
+                _ => continue,
+            };
+            builder = builder.header(name, Raw::new(property["value"].as_str().unwrap_or_default().to_owned()));
+        }
+        let body = fields["body"]["content"].as_str().unwrap_or_default().to_owned();
+        let kind = if fields["body"]["contentType"] == "html" { "text/html" } else { "text/plain" };
+        let mut parts = vec![MimePart::new(kind.to_owned(), body)];
+        for attachment in &self.attachments {
+            let content = STANDARD.decode(attachment["contentBytes"].as_str().unwrap_or_default()).unwrap_or_default();
+            let kind = attachment["contentType"].as_str().unwrap_or("application/octet-stream").to_owned();
+            let name = attachment["name"].as_str().unwrap_or("attachment").to_owned();
+            parts.push(MimePart::new(kind, content).attachment(name));
+        }
+        builder.body(MimePart::new("multipart/mixed", parts)).write_to_vec().unwrap_or_default()
+    }
+}
+
+/// An application of the tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// Its client secret, if it has one.
+    pub secret: Option<String>,
+    /// Its certificate as DER, and the public key of it (RFC 8017 `RSAPublicKey`), if it has one.
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// What it was granted, such as `Mail.ReadWrite`.
+    pub roles: Vec<String>,
+    /// Mailboxes that it is narrowed to, if it is.
+    pub scope: Option<Vec<String>>,
+}
+
+/// A tenant with everything in it.
+#[derive(Debug, Default)]
+pub struct Tenant {
+    /// Its identifier.
+    pub id: String,
+    /// Applications by identifier.
+    pub applications: BTreeMap<String, Registration>,
+    /// Mailboxes by address, in lower case.
+    pub mailboxes: BTreeMap<String, Mailbox>,
+    /// Refusals that are to come.
+    pub faults: VecDeque<Fault>,
+    /// Tokens that were given out: application.
+    pub tokens: BTreeMap<String, String>,
+    /// How often somebody signed in.
+    pub sign_ins: usize,
+    /// Seconds for which a token holds.
+    pub token_seconds: u64,
+    /// Upload sessions: mailbox, message, announced attachment, bytes so far.
+    pub uploads: BTreeMap<String, (String, String, Value, Vec<u8>)>,
+    /// Of so many requests one is refused as throttled, with this `Retry-After`; 0 for none.
+    pub throttle_each: (usize, u32),
+    /// Requests for mailboxes so far.
+    pub seen: usize,
+    /// What clients asked for: method and path.
+    pub calls: Vec<(String, String)>,
+}
+
+impl Tenant {
+    /// The mailbox of an address.
+    pub fn mailbox(&mut self, address: &str) -> &mut Mailbox {
+        self.mailboxes.entry(address.to_lowercase()).or_insert_with(Mailbox::new)
+    }
+
+    /// Sends a draft: into Sent Items, and to those of its recipients who have a mailbox here.
+    pub(super) fn send(&mut self, from: &str, id: &str, received: String) -> bool {
+        let Some(mut message) = self.mailbox(from).messages.get(id).filter(|message| message.is_draft).cloned() else {
+            return false;
+        };
+        message.mime = message.composed(from);
+        let recipients = message.recipients();
+        let mailbox = self.mailbox(from);
+        mailbox.move_to(id, "sentitems");
+        if let Some(sent) = mailbox.messages.get_mut(id) {
+            (sent.mime, sent.is_draft, sent.fields) = (message.mime.clone(), false, None);
+        }
+        for recipient in recipients {
+            if let Some(inbox) = self.mailboxes.get_mut(&recipient) {
+                inbox.deliver("inbox", &without_blind_copies(&message.mime), Some(received.clone()));
+            }
+        }
+        true
+    }
+}
+
+/// What others than the sender see.
+fn without_blind_copies(mime: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(mime);
+    let Some(rest) = text.strip_prefix("Bcc:") else {
+        return mime.to_vec();
+    };
+    // The field and the lines that go on with it.
+    let end = rest.split_inclusive("\r\n").scan(true, |first, line| {
+        let belongs = std::mem::take(first) || line.starts_with(' ');
+        belongs.then_some(line.len())
+    });
+    rest[end.sum::<usize>()..].as_bytes().to_vec()
+}

@@ -1,0 +1,247 @@
+//! Incoming email by delta query.
+
+use end_to_end::{
+    letter::Letter,
+    online::{Online, address, profile},
+    world::pass,
+};
+use mailrail_domain::{budget::GRAPH_READS_AT_ONCE, email::EmailStatus, retry::GAP_SECONDS};
+use mailrail_engine::{
+    limits::WHOLE_MESSAGE_BYTES_MAX,
+    ports::{BodyStore, Directory},
+};
+use mailrail_test_support::graph::Fault;
+
+use super::INCOMING;
+
+fn letters(count: usize) -> Vec<Letter> {
+    (0..count).map(|n| Letter::new(&format!("letter {n:04}"))).collect()
+}
+
+fn subjects_of(letters: &[Letter]) -> Vec<String> {
+    letters.iter().map(|letter| letter.subject.clone()).collect()
+}
+
+async fn subjects(online: &Online, mailbox: &mailrail_domain::id::MailboxId) -> Vec<String> {
+    let mut subjects = online.world.subjects(mailbox).await;
+    subjects.sort();
+    subjects
+}
+
+#[tokio::test]
+async fn what_is_in_the_inbox_becomes_records_with_every_byte() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let letters = letters(123);
+    letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    let emails = online.receive_all(&mailbox).await;
+    assert_eq!(subjects(&online, &mailbox).await, subjects_of(&letters));
+    for email in &emails {
+        let raw = online.world.engine.ports.bodies.get(&email.raw_key, u64::MAX).await.expect("a store that works");
+        let letter = letters.iter().find(|letter| letter.subject == email.subject).expect("its letter");
+        assert_eq!(raw.expect("the raw message"), letter.raw());
+        assert_eq!((email.received_at, email.status), (letter.at, EmailStatus::Received));
+    }
+    let most = online.server.tenant().mailbox(&address("ada")).in_flight_most;
+    assert!((2..=GRAPH_READS_AT_ONCE).contains(&most), "{most} requests at once");
+}
+
+#[tokio::test]
+async fn an_idle_check_is_one_request_and_a_new_message_two() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    online.deliver("ada", &Letter::new("first"));
+    online.receive(&mailbox).await;
+    for _ in 0..3 {
+        let before = online.requests("ada");
+        online.receive(&mailbox).await;
+        assert_eq!(online.requests("ada") - before, 1);
+    }
+    let before = online.requests("ada");
+    online.deliver("ada", &Letter::new("second"));
+    online.receive(&mailbox).await;
+    assert_eq!(online.requests("ada") - before, 2);
+    assert_eq!(subjects(&online, &mailbox).await, ["first", "second"]);
+    assert_eq!(online.server.tenant().sign_ins, 1, "the token is kept");
+}
+
+#[tokio::test]
+async fn changes_moves_and_deletions_read_nothing_again_and_remove_nothing() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let ids: Vec<String> = letters(3).iter().map(|letter| online.deliver("ada", letter)).collect();
+    online.receive(&mailbox).await;
+    {
+        let mut tenant = online.server.tenant();
+        let there = tenant.mailbox(&address("ada"));
+        there.touch(&ids[0]);
+        there.delete(&ids[1]);
+        there.move_to(&ids[2], "deleteditems");
+    }
+    let before = online.requests("ada");
+    online.receive(&mailbox).await;
+    assert_eq!(online.requests("ada") - before, 1);
+    assert_eq!(online.world.emails(&mailbox).await.len(), 3);
+    online.server.tenant().mailbox(&address("ada")).move_to(&ids[2], "inbox");
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 3, "a message that comes back is recognized");
+}
+
+#[tokio::test]
+async fn a_link_that_is_not_known_any_more_means_reading_again_without_doubles_or_losses() {
+    for fault in [None, Some("SyncStateNotFound"), Some("resyncRequired")] {
+        let online = Online::new().await;
+        let mailbox = online.mailbox("ada").await;
+        letters(30).iter().for_each(|letter| drop(online.deliver("ada", letter)));
+        online.receive(&mailbox).await;
+        match fault {
+            None => online.server.tenant().mailbox(&address("ada")).generation += 1,
+            Some(code) => online.server.tenant().faults.push_back(Fault::of("/delta", 400, code)),
+        }
+        online.deliver("ada", &Letter::new("new"));
+        let emails = online.receive_all(&mailbox).await;
+        assert_eq!(emails.len(), 31, "{fault:?}");
+        let before = online.requests("ada");
+        online.receive(&mailbox).await;
+        assert_eq!(online.requests("ada") - before, 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_goes_on_where_its_pages_ended() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let letters = letters(200);
+    letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    let fault = Fault { after: 120, ..Fault::of("$value", 503, "serviceNotAvailable") };
+    online.server.tenant().faults.push_back(fault);
+    online.world.run(&mailbox, INCOMING).await;
+    let done = online.world.emails(&mailbox).await.len();
+    assert!((100..130).contains(&done), "{done}");
+    assert_eq!(online.world.state(&mailbox, INCOMING).await.transient_failure_count, 1);
+    let before = online.requests("ada");
+    pass(GAP_SECONDS.into());
+    online.receive(&mailbox).await;
+    assert_eq!(subjects(&online, &mailbox).await, subjects_of(&letters));
+    let again = online.requests("ada") - before;
+    assert!(again <= 200 - done + 55, "at most a page is read again: {again} requests");
+}
+
+#[tokio::test]
+async fn a_message_that_is_gone_when_it_is_read_is_passed_over() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let letters = letters(3);
+    letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    online.server.tenant().faults.push_back(Fault::of("$value", 404, "ErrorItemNotFound"));
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 2);
+    assert_eq!(online.world.quarantined(&mailbox).await, []);
+}
+
+#[tokio::test]
+async fn tracked_folders_are_read_besides_the_inbox_and_an_idle_check_of_all_is_one_request() {
+    let mut with_folders = profile();
+    with_folders.tracked_folders = vec!["Projects/O'Hara".to_owned(), "Not there".to_owned()];
+    let online = Online::with(with_folders, end_to_end::online::SECRET).await;
+    let mailbox = online.mailbox("ada").await;
+    let (folder, other) = {
+        let mut tenant = online.server.tenant();
+        let there = tenant.mailbox(&address("ada"));
+        let projects = there.add_folder("Projects", "inbox");
+        (there.add_folder("O'Hara", &projects), there.add_folder("Other", "inbox"))
+    };
+    online.deliver("ada", &Letter::new("in the inbox"));
+    let tracked = online.deliver_to("ada", &folder, &Letter::new("in the folder"));
+    online.deliver_to("ada", &other, &Letter::new("elsewhere"));
+    online.receive(&mailbox).await;
+    assert_eq!(subjects(&online, &mailbox).await, ["in the folder", "in the inbox"]);
+    assert_eq!(online.links(&mailbox).await.len(), 2);
+    online.server.tenant().mailbox(&address("ada")).move_to(&tracked, "inbox");
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 2, "a moved message is recognized");
+    online.server.tenant().calls.clear();
+    online.receive(&mailbox).await;
+    let calls = online.server.tenant().calls.clone();
+    // The folder that is not there is looked for each time, lest its making is missed.
+    let paths: Vec<&str> = calls.iter().map(|(_, path)| path.rsplit('/').next().unwrap_or_default()).collect();
+    assert_eq!(paths, ["childFolders", "$batch"]);
+}
+
+#[tokio::test]
+async fn what_came_before_the_start_date_is_not_read() {
+    let mut dated = profile();
+    let letters = letters(3);
+    dated.process_emails_received_after = Some(letters[2].at);
+    let online = Online::with(dated, end_to_end::online::SECRET).await;
+    let mailbox = online.mailbox("ada").await;
+    letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    online.receive(&mailbox).await;
+    assert_eq!(subjects(&online, &mailbox).await, [letters[2].subject.clone()]);
+    let values = online.server.tenant().calls.iter().filter(|(_, path)| path.ends_with("$value")).count();
+    assert_eq!(values, 1);
+}
+
+#[tokio::test]
+async fn messages_are_deleted_in_batches_where_the_profile_says_so() {
+    let mut deleting = profile();
+    deleting.delete_after_processing = true;
+    let online = Online::with(deleting, end_to_end::online::SECRET).await;
+    let mailbox = online.mailbox("queue").await;
+    letters(45).iter().for_each(|letter| drop(online.deliver("queue", letter)));
+    online
+        .server
+        .tenant()
+        .faults
+        .push_back(Fault { after: 3, ..Fault::of("/messages/AAkA", 404, "ErrorItemNotFound") });
+    online.receive(&mailbox).await;
+    assert!(online.world.emails(&mailbox).await.len() >= 44);
+    assert!(online.server.tenant().mailbox(&address("queue")).of_folder("inbox").len() <= 1);
+    let batches = online.server.tenant().calls.iter().filter(|(_, path)| path.ends_with("$batch")).count();
+    assert_eq!(batches, 3);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_to_hold_is_streamed() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let size = usize::try_from(WHOLE_MESSAGE_BYTES_MAX).expect("a size") + 1024 * 1024;
+    let body = "A line of a long text.\r\n".repeat(size / 24);
+    let letter = Letter::new("large").body(body);
+    online.deliver("ada", &letter);
+    online.deliver("ada", &Letter::new("small"));
+    online.receive(&mailbox).await;
+    assert_eq!(subjects(&online, &mailbox).await, ["large", "small"]);
+    let emails = online.world.emails(&mailbox).await;
+    let large = emails.iter().find(|email| email.subject == "large").expect("the large one");
+    let raw = online.world.engine.ports.bodies.get(&large.raw_key, u64::MAX).await.expect("a store that works");
+    assert_eq!(raw.expect("the raw message").len(), letter.raw().len());
+}
+
+#[tokio::test]
+async fn ten_thousand_messages_of_a_throttled_server_come_through_once_each_and_no_function_sleeps() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    letters(10_000).iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    online.server.tenant().throttle_each = (1_500, 420);
+    let (mut runs, mut throttled) = (0, 0);
+    while online.world.emails(&mailbox).await.len() < 10_000 {
+        online.world.run(&mailbox, INCOMING).await;
+        runs += 1;
+        assert!(runs < 60, "{} after {runs} runs", online.world.emails(&mailbox).await.len());
+        let state = online.world.state(&mailbox, INCOMING).await;
+        assert!(state.enabled && state.transient_failure_count == 0, "being throttled spends no try: {state:?}");
+        if let Some(until) = state.postponed_until {
+            throttled += 1;
+            let wait = until - state.last_run.expect("a run");
+            assert!(wait.num_seconds() >= 420 - 5, "{wait}");
+            pass(420);
+        }
+    }
+    assert!(throttled >= 5, "{throttled} of {runs} runs");
+    let mut subjects = subjects(&online, &mailbox).await;
+    subjects.dedup();
+    assert_eq!(subjects.len(), 10_000);
+    let details = online.world.engine.ports.state.mailbox(&mailbox).await.expect("a store that works");
+    assert!(details.is_some());
+}
