@@ -25,7 +25,7 @@ use mailrail_test_support::{
 
 use crate::{
     letter::Letter,
-    scripted::{authorities, server_config},
+    scripted::{Named, authorities, server_config},
     world::{World, now, trusting},
 };
 
@@ -84,8 +84,8 @@ impl Online {
 
     /// The same with this profile and this secret.
     pub async fn with(profile: EmailServerProfile, secret: &str) -> Self {
-        let server = GraphServer::start(tenant(), Some(Arc::new(server_config())), "localhost").await;
-        let at = server.origin().to_owned();
+        let server = GraphServer::start(tenant(), Some(Arc::new(server_config(Named::Rightly))), "localhost").await;
+        let at = server.origin();
         let world = World::with_exchange_online(trusting(authorities()), Hosts::At { login: at.clone(), graph: at });
         let online = Self { world, server, profile };
         online.put_profile(secret).await;

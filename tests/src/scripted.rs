@@ -168,17 +168,13 @@ fn certified(named: Named) -> &'static CertifiedKey<KeyPair> {
     made.get_or_init(|| generate_simple_self_signed([name.to_owned()]).expect("a certificate"))
 }
 
-/// TLS of a server whose certificate is for the name that it is reached by.
-#[must_use]
-pub fn server_config() -> ServerConfig {
-    config(Named::Rightly)
-}
-
 fn acceptor(named: Named) -> TlsAcceptor {
-    TlsAcceptor::from(Arc::new(config(named)))
+    TlsAcceptor::from(Arc::new(server_config(named)))
 }
 
-fn config(named: Named) -> ServerConfig {
+/// TLS of a server whose certificate is for this name.
+#[must_use]
+pub fn server_config(named: Named) -> ServerConfig {
     let certified = certified(named);
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));

@@ -181,8 +181,10 @@ fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
     DeliveryError::new(cause, Evidence::new(stage, &words))
 }
 
+/// The error of TLS in one of input and output, which may be wrapped more than once.
 fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref().and_then(|inner| inner.downcast_ref())
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| rustls_error(inner.downcast_ref()?))
 }
 
 #[cfg(test)]

@@ -67,7 +67,15 @@ impl Trial<'_> {
         let status = if error.is_some() { TestStatus::Failure } else { TestStatus::Success };
         let evidence = error.map(|error| error.evidence.clone());
         let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX);
-        self.test.part(self.delivery).stages.push(StageReport { stage, status, milliseconds, evidence });
+        let stages = &mut self.test.part(self.delivery).stages;
+        match stages.last_mut().filter(|last| last.stage == stage && last.status == TestStatus::Success) {
+            // A stage that two steps go through is one: the second tells how it ended.
+            Some(last) => {
+                let milliseconds = last.milliseconds.saturating_add(milliseconds);
+                *last = StageReport { stage, status, milliseconds, evidence };
+            }
+            None => stages.push(StageReport { stage, status, milliseconds, evidence }),
+        }
     }
 
     /// Runs one step and notes it.

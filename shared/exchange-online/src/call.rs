@@ -105,6 +105,11 @@ impl Failure {
         matches!(self, Self::Refused(refusal) if refusal.status == status)
     }
 
+    /// Whether the server failed at it, so that nobody knows how far it came.
+    pub fn is_servers(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status >= 500)
+    }
+
     /// What was seen at `stage`.
     pub fn evidence(&self, stage: Stage) -> Evidence {
         match self {

@@ -138,6 +138,8 @@ impl Session {
             // Another run may have sent it.
             Err(failure) if failure.is(&GONE_CODES) => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(Failure::Broken(error)) => Ok(ContentReply::Unknown(error.evidence)),
+            // A gateway that gave up waiting does not know either.
+            Err(failure) if failure.is_servers() => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(refused) => match not_sent(refused) {
                 NotSent::Message(reply) => Ok(reply),
                 NotSent::Failed(error) => Err(error),

@@ -62,10 +62,10 @@ impl GraphServer {
         lock(&self.tenant)
     }
 
-    /// Where it is.
+    /// Where clients reach it.
     #[must_use]
-    pub fn origin(&self) -> &str {
-        &self.origin
+    pub fn origin(&self) -> String {
+        self.tenant().behind.clone().unwrap_or_else(|| self.origin.clone())
     }
 }
 

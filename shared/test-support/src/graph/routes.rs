@@ -274,7 +274,7 @@ async fn delta(
     let size =
         preferences.iter().flat_map(|text| text.split(", ")).find_map(|one| one.strip_prefix("odata.maxpagesize="));
     let size: usize = size.and_then(|size| size.parse().ok()).unwrap_or(PAGE_MESSAGES);
-    let origin = server.origin().to_owned();
+    let origin = server.origin();
     with(&server, &user, |mailbox| {
         if !mailbox.folders.contains_key(&folder) {
             return Err(FOLDER_NOT_FOUND);
@@ -441,7 +441,7 @@ async fn begin_upload(
     Json(asked): Json<Value>,
 ) -> Reply {
     let id = with(&server, &user, |mailbox| mailbox.resolve(&id).ok_or(ITEM_NOT_FOUND))?;
-    let origin = server.origin().to_owned();
+    let origin = server.origin();
     let mut tenant = server.tenant();
     let name = format!("{}", tenant.uploads.len() + 1);
     tenant.uploads.insert(name.clone(), (user.to_lowercase(), id, asked["AttachmentItem"].clone(), Vec::new()));

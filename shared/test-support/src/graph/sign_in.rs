@@ -30,7 +30,7 @@ pub(super) async fn token(
     Path(tenant_id): Path<String>,
     Form(asked): Form<Asked>,
 ) -> (StatusCode, Json<Value>) {
-    let origin = server.origin().to_owned();
+    let origin = server.origin();
     let mut tenant = server.tenant();
     tenant.sign_ins += 1;
     let refuse = |status: u16, error: &str, number: u64, words: &str| {

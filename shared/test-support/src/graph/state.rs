@@ -88,7 +88,7 @@ const WELL_KNOWN: [&str; 4] = ["inbox", "drafts", "sentitems", "deleteditems"];
 impl Mailbox {
     /// An empty mailbox with its well-known folders.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn with_folders() -> Self {
         let folders = WELL_KNOWN.map(|name| (name.to_owned(), (name.to_owned(), "root".to_owned())));
         Self { folders: folders.into(), ..Self::default() }
     }
@@ -241,6 +241,8 @@ pub struct Registration {
 pub struct Tenant {
     /// Its identifier.
     pub id: String,
+    /// Where clients reach the server, if that is elsewhere than it is: behind a proxy.
+    pub behind: Option<String>,
     /// Applications by identifier.
     pub applications: BTreeMap<String, Registration>,
     /// Mailboxes by address, in lower case.
@@ -266,7 +268,7 @@ pub struct Tenant {
 impl Tenant {
     /// The mailbox of an address.
     pub fn mailbox(&mut self, address: &str) -> &mut Mailbox {
-        self.mailboxes.entry(address.to_lowercase()).or_insert_with(Mailbox::new)
+        self.mailboxes.entry(address.to_lowercase()).or_insert_with(Mailbox::with_folders)
     }
 
     /// Sends a draft: into Sent Items, and to those of its recipients who have a mailbox here.
@@ -301,5 +303,5 @@ fn without_blind_copies(mime: &[u8]) -> Vec<u8> {
         let belongs = std::mem::take(first) || line.starts_with(' ');
         belongs.then_some(line.len())
     });
-    rest[end.sum::<usize>()..].as_bytes().to_vec()
+    rest.as_bytes()[end.sum::<usize>()..].to_vec()
 }

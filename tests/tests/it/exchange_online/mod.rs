@@ -1,5 +1,6 @@
 //! Mailboxes of Exchange Online, against the test server of a tenant.
 
+mod connection;
 mod errors;
 mod incoming;
 mod outgoing;
