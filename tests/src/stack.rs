@@ -46,6 +46,25 @@ pub struct Stack {
     pub mail: Mail,
     /// GNU imap4d.
     pub old_imap: OldImap,
+    /// The test server of a tenant of Exchange Online.
+    pub exchange_online: ExchangeOnline,
+    /// The proxy that checks against a contract, and the contracts; absent where the reference shelf is.
+    pub contracts: Option<Contracts>,
+}
+
+/// The test server of a tenant of Exchange Online.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // the names of infra/README.md
+pub struct ExchangeOnline {
+    pub url: String,
+}
+
+/// What requests and replies are checked against.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)] // the names of infra/README.md
+pub struct Contracts {
+    pub prism: PathBuf,
+    pub folder: PathBuf,
 }
 
 /// The emulator of AWS.

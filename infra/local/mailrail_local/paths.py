@@ -7,6 +7,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "infra" / "template.yaml"
 BOOTSTRAPS = ROOT / "target" / "lambda"
 LOCAL = ROOT / ".local"
+# The reference shelf beside the checkout, where there is one: contracts that tests check against.
+CONTRACTS = ROOT.parent / "shared" / "reference" / "contracts"
 
 FUNCTIONS = ["enqueue-mailboxes", "receive-email", "send-email", "test-mailboxes", "notify-owners", "console"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accounts, mail_servers, ministack, packages, ports
+from . import accounts, exchange_online, mail_servers, ministack, packages, ports
 from .deploy import STACK, deploy
 from .functions import Archive
 from .mail_servers import MailServers
@@ -29,6 +29,7 @@ class Wish:
     archives: list[Archive]
     keep: bool = False
     with_old_imap: bool = False
+    with_exchange_online: bool = False
     # Addresses, by function, that take the function's invocations instead of its deployed code.
     proxies: dict[str, str] | None = None
     retry_gap_seconds: int = 2
@@ -41,6 +42,8 @@ class Stack:
     aws: MiniStack
     outputs: dict[str, str]
     mail: MailServers
+    # Where the test server of Exchange Online is.
+    exchange_online: str | None
     console_url: str
     console_token: str
     description: Path
@@ -53,16 +56,21 @@ def up(wish: Wish) -> Iterator[tuple[Stack, Processes]]:
     packages.need_root_for_postfix()
     folder = run_folder(wish.name)
     with _only_run(folder, wish.name), mail_servers_home(folder, wish) as mail_folder, Processes() as processes:
-        chosen = ports.choose(["aws", *mail_servers.PORT_NAMES], folder / "ports.json")
+        chosen = ports.choose(["aws", "exchange-online", *mail_servers.PORT_NAMES], folder / "ports.json")
         token = _token(folder)
         with step("mail servers: Dovecot and Postfix" + (" and GNU imap4d" if wish.with_old_imap else "")):
             mail = mail_servers.start(processes, mail_folder, chosen, wish.with_old_imap)
+        online = None
+        if wish.with_exchange_online:
+            exchange_online.build()
+            with step("test server of Exchange Online"):
+                online = exchange_online.start(processes, folder, chosen["exchange-online"], mail.certificates)
         with step("AWS: MiniStack with infra/template.yaml"):
             aws = ministack.start(processes, folder / "ministack", chosen["aws"], wish.keep, wish.proxies)
-            outputs = deploy(aws, wish.archives, _parameters(wish, mail, token))
+            outputs = deploy(aws, wish.archives, _parameters(wish, mail, token, online))
         # In a path, since nothing but AWS resolves the host name that the API has there.
         console_url = f"{aws.url}/_aws/execute-api/{outputs['ConsoleApiId']}"
-        stack = Stack(folder, aws, outputs, mail, console_url, token, folder / "stack.json")
+        stack = Stack(folder, aws, outputs, mail, online, console_url, token, folder / "stack.json")
         stack.description.write_text(json.dumps(_described(stack), indent=2) + "\n")
         stack.description.chmod(0o600)
         yield stack, processes
@@ -102,12 +110,13 @@ def _token(folder: Path) -> str:
     return kept.read_text()
 
 
-def _parameters(wish: Wish, mail: MailServers, token: str) -> dict[str, str]:
+def _parameters(wish: Wish, mail: MailServers, token: str, exchange_online_url: str | None) -> dict[str, str]:
     return {
         "ConsoleTokenSha256": hashlib.sha256(token.encode()).hexdigest(),
         "Deployment": "local",
         "InternalHosts": "allow",
         "ExtraCaPem": mail.certificates.ca.read_text(),
+        "ExchangeOnlineUrl": exchange_online_url or "",
         "RetryGapSeconds": str(wish.retry_gap_seconds),
         "PollingIntervalMinutes": "1",
         "LogRetentionDays": "1",
@@ -152,5 +161,7 @@ def _described(stack: Stack) -> dict[str, Any]:
         "old_imap": None
         if old is None
         else {"imap": old.ports["old-imap"], "imaps": old.ports["old-imaps"], "store": str(old.mail)},
+        "exchange_online": None if stack.exchange_online is None else {"url": stack.exchange_online},
+        "contracts": None if stack.exchange_online is None else exchange_online.contracts(),
         "logs": {"aws": str(stack.aws.log), "smtp": str(mail.postfix.folder / "mail.log")},
     }

@@ -1,23 +1,19 @@
-//! A message as Graph wants it: as MIME with all of its recipients, or taken apart into fields and attachments where it
-//! is too large for one request.
+//! A message as Graph wants it: as MIME with all of its recipients, and without its attachments where it is too large for
+//! one request with them.
 
 use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mail_parser::{Address, HeaderName, HeaderValue, Message, MessagePart, MimeHeaders, PartType};
+use mail_builder::{MessageBuilder, headers::message_id::MessageId};
+use mail_parser::{Addr, Address, HeaderName, HeaderValue, Message, MessagePart, MimeHeaders, PartType};
 use mailrail_domain::address::EmailAddress;
 use serde_json::{Value, json};
 
-/// Message-ID that the message answers (PidTagInReplyToId), as Graph names properties.
-const IN_REPLY_TO_PROPERTY: &str = "String 0x1042";
-/// Message-IDs of its thread (PidTagInternetReferences).
-const REFERENCES_PROPERTY: &str = "String 0x1039";
-
-/// A message in fields.
+/// A message and its attachments, apart.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// What a draft is made of, but for attachments.
-    pub fields: Value,
+    /// The message without them, as MIME.
+    pub mime: Vec<u8>,
     /// What is attached, in order.
     pub attachments: Vec<Attached>,
 }
@@ -60,52 +56,56 @@ impl Attached {
 }
 
 impl Draft {
-    /// A message in fields, for these recipients alone.
+    /// A message without its attachments, for these recipients alone.
     pub fn of(message: &Message<'_>, message_id: &str, recipients: &[EmailAddress]) -> Self {
         let left: BTreeSet<String> = recipients.iter().map(EmailAddress::normalized).collect();
-        let named = |addresses: Option<&Address<'_>>| -> Vec<(Option<String>, String)> {
-            let addresses = addresses.into_iter().flat_map(|list| list.iter());
-            addresses
-                .filter_map(|addr| Some((addr.name().map(str::to_owned), addr.address()?.to_owned())))
-                .filter(|(_, address)| left.contains(&normalized(address)))
-                .collect()
+        let named = |list: Option<&Address<'_>>| -> Vec<(String, String)> {
+            let list = list.into_iter().flat_map(|list| list.iter());
+            let pair = |one: &Addr<'_>| Some((one.name().unwrap_or_default().to_owned(), one.address()?.to_owned()));
+            list.filter_map(pair).filter(|(_, address)| left.contains(&normalized(address))).collect()
         };
-        let (to, cc) = (named(message.to()), named(message.cc()));
+        let (from, to, cc) = (pairs(message.from()), named(message.to()), named(message.cc()));
         let visible: BTreeSet<String> = to.iter().chain(&cc).map(|(_, address)| normalized(address)).collect();
         let blind = recipients.iter().filter(|recipient| !visible.contains(&recipient.normalized()));
-        let blind: Vec<_> = blind.map(|recipient| (None, recipient.as_str().to_owned())).collect();
-        let (kind, text) = match message.body_html(0) {
-            Some(html) if message.html_body.first().is_some_and(|part| is_html(message, *part)) => ("html", html),
-            _ => ("text", message.body_text(0).unwrap_or_default()),
-        };
-        let ids = |value: &HeaderValue<'_>| {
-            let ids: Vec<String> =
-                value.as_text_list().unwrap_or_default().iter().map(|id| format!("<{id}>")).collect();
-            ids.join(" ")
-        };
-        let thread: Vec<Value> =
-            [(IN_REPLY_TO_PROPERTY, ids(message.in_reply_to())), (REFERENCES_PROPERTY, ids(message.references()))]
-                .into_iter()
-                .filter(|(_, ids)| !ids.is_empty())
-                .map(|(property, ids)| json!({ "id": property, "value": ids }))
-                .collect();
-        let mut fields = json!({
-            "subject": message.subject().unwrap_or_default(),
-            "internetMessageId": format!("<{message_id}>"),
-            "body": { "contentType": kind, "content": text },
-            "toRecipients": to.iter().map(recipient).collect::<Vec<_>>(),
-            "ccRecipients": cc.iter().map(recipient).collect::<Vec<_>>(),
-            "bccRecipients": blind.iter().map(recipient).collect::<Vec<_>>(),
-        });
-        if !thread.is_empty() {
-            fields["singleValueExtendedProperties"] = Value::Array(thread);
+        let blind: Vec<(String, String)> = blind.map(|one| (String::new(), one.as_str().to_owned())).collect();
+        let mut builder = MessageBuilder::new()
+            .from(from)
+            .subject(message.subject().unwrap_or_default().to_owned())
+            .message_id(message_id.to_owned());
+        if let Some(date) = message.date() {
+            builder = builder.date(date.to_timestamp());
         }
-        Self { fields, attachments: message.attachments().enumerate().map(attached).collect() }
+        for (name, list) in [("To", to), ("Cc", cc), ("Bcc", blind)] {
+            if !list.is_empty() {
+                builder = builder.header(name, mail_builder::headers::address::Address::from(list));
+            }
+        }
+        for (name, ids) in [("In-Reply-To", message.in_reply_to()), ("References", message.references())] {
+            let ids: Vec<String> = ids.as_text_list().unwrap_or_default().iter().map(|id| id.to_string()).collect();
+            if !ids.is_empty() {
+                builder = builder.header(name, MessageId::from(ids));
+            }
+        }
+        let body = |parts: &[u32]| {
+            let part = parts.first().and_then(|part| message.parts.get(*part as usize))?;
+            matches!(part.body, PartType::Text(_) | PartType::Html(_)).then_some(part)
+        };
+        if let Some(PartType::Text(text)) = body(&message.text_body).map(|part| &part.body) {
+            builder = builder.text_body(text.to_string());
+        }
+        if let Some(PartType::Html(html)) = body(&message.html_body).map(|part| &part.body) {
+            builder = builder.html_body(html.to_string());
+        }
+        Self {
+            mime: builder.write_to_vec().unwrap_or_default(),
+            attachments: message.attachments().enumerate().map(attached).collect(),
+        }
     }
 }
 
-fn is_html(message: &Message<'_>, part: u32) -> bool {
-    message.parts.get(part as usize).is_some_and(|part| matches!(part.body, PartType::Html(_)))
+fn pairs(list: Option<&Address<'_>>) -> Vec<(String, String)> {
+    let list = list.into_iter().flat_map(|list| list.iter());
+    list.filter_map(|one| Some((one.name().unwrap_or_default().to_owned(), one.address()?.to_owned()))).collect()
 }
 
 fn attached((n, part): (usize, &MessagePart<'_>)) -> Attached {
@@ -119,13 +119,6 @@ fn attached((n, part): (usize, &MessagePart<'_>)) -> Attached {
         content_id: part.content_id().map(str::to_owned),
         is_inline: part.content_disposition().is_some_and(|disposition| disposition.is_inline()),
         content: part.contents().to_vec(),
-    }
-}
-
-fn recipient((name, address): &(Option<String>, String)) -> Value {
-    match name {
-        Some(name) => json!({ "emailAddress": { "name": name, "address": address } }),
-        None => json!({ "emailAddress": { "address": address } }),
     }
 }
 
@@ -186,7 +179,15 @@ mod tests {
     fn a_message_is_taken_apart_for_the_recipients_that_are_left() {
         let message = MessageParser::default().parse(RAW.as_bytes()).unwrap();
         let draft = Draft::of(&message, "m@x.test", &addresses(&["b@x.test", "d@x.test"]));
-        insta::assert_json_snapshot!(draft.fields);
+        let mime = String::from_utf8(draft.mime.clone()).unwrap();
+        let made = MessageParser::default().parse(&draft.mime).unwrap();
+        assert_eq!((made.subject(), made.message_id()), (Some("S"), Some("m@x.test")), "{mime}");
+        assert_eq!(made.in_reply_to().as_text(), Some("p@x.test"), "{mime}");
+        assert_eq!(made.references().as_text_list().unwrap(), ["o@x.test", "p@x.test"], "{mime}");
+        assert_eq!(made.to().unwrap().first().unwrap().address(), Some("b@x.test"), "{mime}");
+        assert_eq!(made.bcc().unwrap().first().unwrap().address(), Some("d@x.test"), "{mime}");
+        assert!(made.cc().is_none() && made.attachment_count() == 0, "{mime}");
+        assert_eq!(made.body_html(0).unwrap().trim(), "<p>Hi</p>", "{mime}");
         assert_eq!(draft.attachments.len(), 1);
         insta::assert_json_snapshot!("attachment_whole", draft.attachments[0].whole());
         insta::assert_json_snapshot!("attachment_announced", draft.attachments[0].announced());

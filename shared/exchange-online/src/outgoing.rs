@@ -67,26 +67,24 @@ impl Session {
             // It was made in one request, so one that is there is whole.
             return match left {
                 Some(id) => Ok(id),
-                None => self.create_whole(&mime).await.map_err(not_sent),
+                None => self.create(&mime).await.map_err(not_sent),
             };
         }
         let draft = Draft::of(&parsed, message_id, &self.recipients);
         let id = match left {
             Some(id) => id,
-            None => self.create(&draft.fields).await.map_err(not_sent)?,
+            None if draft.mime.len() > ONE_REQUEST_BYTES_MAX => {
+                return Err(refused("the text of the message is larger than Exchange Online takes in one request"));
+            }
+            None => self.create(&draft.mime).await.map_err(not_sent)?,
         };
         self.attach(&id, &draft.attachments).await.map_err(not_sent)?;
         Ok(id)
     }
 
-    async fn create_whole(&self, mime: &[u8]) -> Result<String, Failure> {
+    async fn create(&self, mime: &[u8]) -> Result<String, Failure> {
         let request = self.mailbox.request(Method::POST, &self.mailbox.path(&["messages"]));
         let request = request.header("Content-Type", "text/plain").body(STANDARD.encode(mime));
-        id_of(&self.mailbox.json(request, Stage::Data).await?)
-    }
-
-    async fn create(&self, fields: &Value) -> Result<String, Failure> {
-        let request = self.mailbox.request(Method::POST, &self.mailbox.path(&["messages"])).json(fields);
         id_of(&self.mailbox.json(request, Stage::Data).await?)
     }
 

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use axum::serve::Listener;
+use axum::{Router, serve::Listener};
 pub use state::{Fault, Mailbox, Message, Registration, Tenant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
@@ -40,21 +40,19 @@ impl GraphServer {
     /// The same at this port.
     pub async fn start_at(tenant: Tenant, tls: Option<Arc<ServerConfig>>, name: &str, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let port = listener.local_addr().expect("an address").port();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let origin = format!("{scheme}://{name}:{}", address.port());
-        let server = Self { tenant: Arc::new(Mutex::new(tenant)), origin };
-        let router = routes::router(server.clone());
-        match tls {
-            Some(config) => {
-                let listener = Secured::new(listener, config);
-                tokio::spawn(async move { axum::serve(listener, router).await });
-            }
-            None => {
-                tokio::spawn(async move { axum::serve(listener, router).await });
-            }
-        }
+        let server = Self { tenant: Arc::new(Mutex::new(tenant)), origin: format!("{scheme}://{name}:{port}") };
+        serve(listener, routes::router(server.clone()), tls);
         server
+    }
+
+    /// The same tenant at another free port of this machine, over TLS if a configuration is given. The port.
+    pub async fn also(&self, tls: Option<Arc<ServerConfig>>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        serve(listener, routes::router(self.clone()), tls);
+        port
     }
 
     /// The tenant, to look at and to change.
@@ -67,6 +65,16 @@ impl GraphServer {
     pub fn origin(&self) -> String {
         self.tenant().behind.clone().unwrap_or_else(|| self.origin.clone())
     }
+}
+
+/// Answers with `router` what comes to `listener`, over TLS if a configuration is given.
+pub fn serve(listener: TcpListener, router: Router, tls: Option<Arc<ServerConfig>>) {
+    tokio::spawn(async move {
+        match tls {
+            Some(config) => axum::serve(Secured::new(listener, config), router).await,
+            None => axum::serve(listener, router).await,
+        }
+    });
 }
 
 /// Connections over TLS. A handshake that fails or dawdles is nobody else's concern.

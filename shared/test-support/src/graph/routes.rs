@@ -75,6 +75,7 @@ pub(super) fn router(server: GraphServer) -> Router {
         .route("/{tenant}/oauth2/v2.0/token", post(sign_in::token))
         .nest("/v1.0", mailbox.route("/$batch", post(batch)))
         .route("/upload/{session}", put(upload))
+        .route("/control/{user}/{folder}", get(look_into).post(put_into))
         .fallback(|| async { Refusal(501, "NotImplemented") })
         .layer(axum::extract::DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(from_fn_with_state(server.clone(), faulty))
@@ -385,16 +386,13 @@ async fn move_message(
     })
 }
 
-/// Makes a draft of MIME in base64, or of fields.
+/// Makes a draft of MIME in base64. Of fields, which Graph takes as well, no client of ours makes one.
 async fn create(State(server): State<GraphServer>, Path(user): Path<String>, headers: HeaderMap, body: Bytes) -> Reply {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let draft = if kind.starts_with("text/plain") {
-        let mime = STANDARD.decode(&body).map_err(|_| Refusal(400, "ErrorMimeContentInvalidBase64String"))?;
-        Message { mime, is_draft: true, ..Message::default() }
-    } else {
-        let fields: Value = serde_json::from_slice(&body).map_err(|_| BAD_REQUEST)?;
-        Message { fields: Some(fields), is_draft: true, ..Message::default() }
-    };
+    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "text/plain") {
+        return Err(Refusal(501, "NotImplemented"));
+    }
+    let mime = STANDARD.decode(&body).map_err(|_| Refusal(400, "ErrorMimeContentInvalidBase64String"))?;
+    let draft = Message { mime, is_draft: true, ..Message::default() };
     with(&server, &user, |mailbox| {
         let id = mailbox.insert("drafts", draft);
         Ok((StatusCode::CREATED, Json(shown(&mailbox.messages[&id], is_immutable(&headers)))).into_response())
@@ -406,7 +404,7 @@ async fn send(State(server): State<GraphServer>, Path((user, id)): Path<(String,
     let received = clock().format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let user = user.to_lowercase();
     let mut tenant = server.tenant();
-    let recipients = tenant.mailbox(&user).messages[&id].composed(&user);
+    let recipients = tenant.mailbox(&user).messages[&id].composed();
     if (Message { mime: recipients, ..Message::default() }).recipients().is_empty() {
         return Err(Refusal(400, "ErrorInvalidRecipients"));
     }
@@ -441,8 +439,9 @@ async fn begin_upload(
     Json(asked): Json<Value>,
 ) -> Reply {
     let id = with(&server, &user, |mailbox| mailbox.resolve(&id).ok_or(ITEM_NOT_FOUND))?;
-    let origin = server.origin();
+    let own = server.origin();
     let mut tenant = server.tenant();
+    let origin = tenant.uploads_at.clone().unwrap_or(own);
     let name = format!("{}", tenant.uploads.len() + 1);
     tenant.uploads.insert(name.clone(), (user.to_lowercase(), id, asked["AttachmentItem"].clone(), Vec::new()));
     ok(json!({
@@ -481,6 +480,30 @@ async fn upload(
     attachment["contentBytes"] = json!(STANDARD.encode(&*so_far));
     let draft = tenant.mailbox(&user).messages.get_mut(&id).ok_or(ITEM_NOT_FOUND)?;
     draft.attachments.push(attachment);
+    Ok(StatusCode::CREATED.into_response())
+}
+
+/// For a test in another process: the messages of a folder, as MIME in base64.
+async fn look_into(State(server): State<GraphServer>, Path((user, folder)): Path<(String, String)>) -> Reply {
+    with(&server, &user, |mailbox| {
+        let messages = mailbox.of_folder(&folder);
+        let messages: Vec<String> = messages.into_iter().map(|message| STANDARD.encode(&message.mime)).collect();
+        ok(json!(messages))
+    })
+}
+
+/// The same: puts a message into a folder, or only makes the mailbox if there is none.
+async fn put_into(
+    State(server): State<GraphServer>,
+    Path((user, folder)): Path<(String, String)>,
+    body: Bytes,
+) -> Reply {
+    let received = clock().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut tenant = server.tenant();
+    let mailbox = tenant.mailbox(&user);
+    if !body.is_empty() {
+        mailbox.deliver(&folder, &body, Some(received));
+    }
     Ok(StatusCode::CREATED.into_response())
 }
 

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use mail_builder::{MessageBuilder, headers::raw::Raw, mime::MimePart};
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 use serde_json::{Value, json};
 
@@ -47,9 +45,7 @@ pub struct Message {
     pub received: Option<String>,
     /// Whether nothing of it has left.
     pub is_draft: bool,
-    /// A draft in fields, which becomes MIME when it is sent.
-    pub fields: Option<Value>,
-    /// Attachments of such a draft.
+    /// Attachments that were added to a draft.
     pub attachments: Vec<Value>,
 }
 
@@ -168,9 +164,6 @@ impl Message {
 
     /// Its Message-ID, with angle brackets.
     pub(super) fn message_id(&self) -> Option<String> {
-        if let Some(fields) = &self.fields {
-            return fields["internetMessageId"].as_str().map(str::to_owned);
-        }
         let parsed = MessageParser::default().parse_headers(&self.mime)?;
         parsed.message_id().map(|id| format!("<{id}>"))
     }
@@ -185,41 +178,44 @@ impl Message {
         lists.flat_map(|list| list.iter()).filter_map(|addr| addr.address().map(str::to_lowercase)).collect()
     }
 
-    /// The MIME of a draft in fields.
-    pub(super) fn composed(&self, from: &str) -> Vec<u8> {
-        let Some(fields) = &self.fields else {
+    /// Its MIME with the attachments that were added to the draft.
+    pub(super) fn composed(&self) -> Vec<u8> {
+        if self.attachments.is_empty() {
             return self.mime.clone();
-        };
-        let list = |name: &str| -> Vec<String> {
-            let recipients = fields[name].as_array().into_iter().flatten();
-            recipients.filter_map(|one| one["emailAddress"]["address"].as_str().map(str::to_owned)).collect()
-        };
-        let id = fields["internetMessageId"].as_str().unwrap_or("<none@none>").trim_matches(['<', '>']).to_owned();
-        let mut builder = MessageBuilder::new()
-            .from(from.to_owned())
-            .to(list("toRecipients"))
-            .cc(list("ccRecipients"))
-            .bcc(list("bccRecipients"))
-            .subject(fields["subject"].as_str().unwrap_or_default().to_owned())
-            .message_id(id);
-        for property in fields["singleValueExtendedProperties"].as_array().into_iter().flatten() {
-            let name = match property["id"].as_str() {
-                Some("String 0x1042") => "In-Reply-To",
-                Some("String 0x1039") => "References",
-                _ => continue,
-            };
-            builder = builder.header(name, Raw::new(property["value"].as_str().unwrap_or_default().to_owned()));
         }
-        let body = fields["body"]["content"].as_str().unwrap_or_default().to_owned();
-        let kind = if fields["body"]["contentType"] == "html" { "text/html" } else { "text/plain" };
-        let mut parts = vec![MimePart::new(kind.to_owned(), body)];
+        let text = String::from_utf8_lossy(&self.mime);
+        let (header, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let (mut outer, mut inner, mut is_inner) = (String::new(), String::new(), false);
+        for line in header.split("\r\n") {
+            if !line.starts_with([' ', '\t']) {
+                let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+                is_inner = name.starts_with("content-");
+                if name == "mime-version" {
+                    continue;
+                }
+            }
+            let half = if is_inner { &mut inner } else { &mut outer };
+            half.push_str(line);
+            half.push_str("\r\n");
+        }
+        let boundary = "attached-to-the-draft";
+        let mut whole = format!(
+            "{outer}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n\
+             --{boundary}\r\n{inner}\r\n{body}\r\n"
+        );
         for attachment in &self.attachments {
-            let content = STANDARD.decode(attachment["contentBytes"].as_str().unwrap_or_default()).unwrap_or_default();
-            let kind = attachment["contentType"].as_str().unwrap_or("application/octet-stream").to_owned();
-            let name = attachment["name"].as_str().unwrap_or("attachment").to_owned();
-            parts.push(MimePart::new(kind, content).attachment(name));
+            let text = |name: &str| attachment[name].as_str().unwrap_or_default();
+            let content = text("contentBytes").as_bytes().chunks(76).map(String::from_utf8_lossy);
+            whole.push_str(&format!(
+                "--{boundary}\r\nContent-Type: {}\r\nContent-Disposition: attachment; filename=\"{}\"\r\n\
+                 Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+                text("contentType"),
+                text("name"),
+                content.collect::<Vec<_>>().join("\r\n")
+            ));
         }
-        builder.body(MimePart::new("multipart/mixed", parts)).write_to_vec().unwrap_or_default()
+        whole.push_str(&format!("--{boundary}--\r\n"));
+        whole.into_bytes()
     }
 }
 
@@ -243,6 +239,8 @@ pub struct Tenant {
     pub id: String,
     /// Where clients reach the server, if that is elsewhere than it is: behind a proxy.
     pub behind: Option<String>,
+    /// Where attachments are uploaded to, if that is elsewhere than Graph, as it is with Microsoft.
+    pub uploads_at: Option<String>,
     /// Applications by identifier.
     pub applications: BTreeMap<String, Registration>,
     /// Mailboxes by address, in lower case.
@@ -276,12 +274,13 @@ impl Tenant {
         let Some(mut message) = self.mailbox(from).messages.get(id).filter(|message| message.is_draft).cloned() else {
             return false;
         };
-        message.mime = message.composed(from);
+        message.mime = message.composed();
         let recipients = message.recipients();
         let mailbox = self.mailbox(from);
         mailbox.move_to(id, "sentitems");
         if let Some(sent) = mailbox.messages.get_mut(id) {
-            (sent.mime, sent.is_draft, sent.fields) = (message.mime.clone(), false, None);
+            (sent.mime, sent.is_draft) = (message.mime.clone(), false);
+            sent.attachments.clear();
         }
         for recipient in recipients {
             if let Some(inbox) = self.mailboxes.get_mut(&recipient) {

@@ -37,7 +37,7 @@ async fn status(online: &Online, id: &EmailId) -> EmailStatus {
 }
 
 /// An email with an attachment of so many bytes, Pending Send.
-async fn pend_large(online: &Online, mailbox: &MailboxId, sizes: &[usize]) -> EmailId {
+pub(super) async fn pend_large(online: &Online, mailbox: &MailboxId, sizes: &[usize]) -> EmailId {
     let message_id = format!("large-{}@online.test", sizes.len());
     let mut raw = format!(
         "From: ada@online.test\r\nTo: bob@online.test\r\nSubject: Large\r\nMessage-ID: <{message_id}>\r\n\

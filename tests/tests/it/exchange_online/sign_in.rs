@@ -1,6 +1,5 @@
 //! Signing in as an application, and what its tenant may say to that.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use end_to_end::{
     letter::Letter,
     online::{CLIENT, Online, SECRET, TOKEN_SECONDS, profile},
@@ -24,10 +23,9 @@ use mailrail_test_support::{
     build,
     graph::{Fault, Registration},
 };
-use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, PublicKeyData};
-use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+use rcgen::PublicKeyData;
 
-use super::{INCOMING, OUTGOING};
+use super::{INCOMING, OUTGOING, RSA_KEY, certified};
 
 /// Requests of the sign-in.
 const TOKEN: &str = "/oauth2/v2.0/token";
@@ -38,18 +36,12 @@ fn with_certificate() -> EmailServerProfile {
 
 /// A self-signed certificate with its RSA key: as PEM, and as the tenant registers it.
 fn certificate() -> (String, Registration) {
-    // Made once by a tool, since nothing here makes RSA keys; it opens nothing.
-    let key = include_str!("rsa-key.pem");
-    let der = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_RSA_SHA256).expect("an RSA key");
-    let params = CertificateParams::new(vec!["mailrail.test".to_owned()]).expect("a name");
-    let made = params.self_signed(&pair).expect("a certificate");
+    let (made, pair) = certified();
     let public = pair.der_bytes().to_vec();
     let roles = ["Mail.ReadWrite", "Mail.Send"].map(str::to_owned).to_vec();
     let registration =
         Registration { certificate: Some((made.der().to_vec(), public)), roles, ..Registration::default() };
-    let encoded = STANDARD.encode(made.der());
-    (format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n{key}"), registration)
+    (format!("{}{RSA_KEY}", super::certificate_pem()), registration)
 }
 
 /// The only alert of a mailbox after one run.
