@@ -8,7 +8,6 @@ mod call;
 mod cause;
 mod certificate;
 mod cloud;
-mod draft;
 mod incoming;
 mod outgoing;
 mod token;

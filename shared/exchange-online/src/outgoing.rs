@@ -5,21 +5,22 @@
 //! Source: Microsoft Graph, "Create message" in MIME format, "message: send", "attachment: createUploadSession".
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mail_parser::MessageParser;
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
     email::{ContentReply, RecipientReply},
     evidence::{Evidence, Stage},
 };
-use mailrail_engine::ports::{EnvelopeReply, OutgoingSession};
+use mailrail_engine::{
+    mime::{Apart, Attached, message_id, with_blind_copies},
+    ports::{EnvelopeReply, OutgoingSession},
+};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     call::{Failure, Mailbox, broken},
     cause::{GONE_CODES, MESSAGE_CODES},
-    draft::{Attached, Draft, with_blind_copies},
 };
 
 /// Largest message that goes in one request: base64 of it stays below the 4 MB of a request (Microsoft Graph, "Create
@@ -58,11 +59,10 @@ impl Session {
             let evidence = Evidence::new(Stage::Data, words);
             NotSent::Message(ContentReply::Refused(evidence))
         };
-        let parsed = MessageParser::default().parse(message).ok_or_else(|| refused("the message cannot be read"))?;
-        let message_id = parsed.message_id().ok_or_else(|| refused("the message has no Message-ID"))?;
-        let left = self.mailbox.find("drafts", message_id).await.map_err(NotSent::Failed)?;
+        let message_id = message_id(message).ok_or_else(|| refused("the message has no Message-ID"))?;
+        let left = self.mailbox.find("drafts", &message_id).await.map_err(NotSent::Failed)?;
         if message.len() <= ONE_REQUEST_BYTES_MAX
-            && let Some(mime) = with_blind_copies(message, &parsed, &self.recipients)
+            && let Some(mime) = with_blind_copies(message, &self.recipients)
         {
             // It was made in one request, so one that is there is whole.
             return match left {
@@ -70,7 +70,7 @@ impl Session {
                 None => self.create(&mime).await.map_err(not_sent),
             };
         }
-        let draft = Draft::of(&parsed, message_id, &self.recipients);
+        let draft = Apart::of(message, &self.recipients).ok_or_else(|| refused("the message cannot be read"))?;
         let id = match left {
             Some(id) => id,
             None if draft.mime.len() > ONE_REQUEST_BYTES_MAX => {
@@ -98,7 +98,7 @@ impl Session {
         let there = listed["value"].as_array().map_or(0, Vec::len);
         for attached in attachments.iter().skip(there) {
             if attached.content.len() < UPLOAD_BYTES_MIN {
-                let request = self.mailbox.request(Method::POST, &path).json(&attached.whole());
+                let request = self.mailbox.request(Method::POST, &path).json(&whole(attached));
                 self.mailbox.done(request, Stage::Data).await?;
             } else {
                 self.upload(id, attached).await?;
@@ -110,7 +110,7 @@ impl Session {
     async fn upload(&self, id: &str, attached: &Attached) -> Result<(), Failure> {
         let path = self.mailbox.path(&["messages", id, "attachments", "createUploadSession"]);
         let request = self.mailbox.request(Method::POST, &path);
-        let begun: Value = self.mailbox.json(request.json(&attached.announced()), Stage::Data).await?;
+        let begun: Value = self.mailbox.json(request.json(&announced(attached)), Stage::Data).await?;
         let url = begun["uploadUrl"].as_str().filter(|url| url.starts_with("https://"));
         let url = url.ok_or_else(|| broken(Stage::Data, "an upload session has no address"))?;
         let total = attached.content.len();
@@ -144,6 +144,30 @@ impl Session {
             },
         }
     }
+}
+
+/// An attachment as one request takes it.
+fn whole(attached: &Attached) -> Value {
+    json!({
+        "@odata.type": "#microsoft.graph.fileAttachment",
+        "name": attached.name,
+        "contentType": attached.media_type,
+        "isInline": attached.is_inline,
+        "contentId": attached.content_id,
+        "contentBytes": STANDARD.encode(&attached.content),
+    })
+}
+
+/// An attachment as its upload in pieces is announced.
+fn announced(attached: &Attached) -> Value {
+    json!({ "AttachmentItem": {
+        "attachmentType": "file",
+        "name": attached.name,
+        "contentType": attached.media_type,
+        "isInline": attached.is_inline,
+        "contentId": attached.content_id,
+        "size": attached.content.len(),
+    } })
 }
 
 fn id_of(created: &Value) -> Result<String, Failure> {

@@ -1,10 +1,12 @@
 //! Messages as records: reading what arrived, cleaning its HTML, composing what is sent.
 
+mod apart;
 mod clean;
 mod compose;
 mod notice;
 mod read;
 
+pub use apart::{Apart, Attached, message_id, with_blind_copies};
 pub use clean::{beginning, clean_html};
 pub use compose::{Composition, compose, dated};
 pub use notice::rendered;

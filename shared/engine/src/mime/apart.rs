@@ -1,63 +1,47 @@
-//! A message as Graph wants it: as MIME with all of its recipients, and without its attachments where it is too large for
-//! one request with them.
+//! An outgoing message for a server that learns recipients from the message itself, and may take attachments one by one.
 
 use std::collections::BTreeSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use mail_builder::{MessageBuilder, headers::message_id::MessageId};
-use mail_parser::{Addr, Address, HeaderName, HeaderValue, Message, MessagePart, MimeHeaders, PartType};
+use mail_parser::{Addr, Address, HeaderName, HeaderValue, MessageParser, MessagePart, MimeHeaders, PartType};
 use mailrail_domain::address::EmailAddress;
-use serde_json::{Value, json};
 
 /// A message and its attachments, apart.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub struct Apart {
     /// The message without them, as MIME.
     pub mime: Vec<u8>,
     /// What is attached, in order.
     pub attachments: Vec<Attached>,
 }
 
-/// An attachment.
+/// An attachment of an outgoing message.
 #[derive(Debug)]
-pub(crate) struct Attached {
-    name: String,
-    media_type: String,
-    content_id: Option<String>,
-    is_inline: bool,
+pub struct Attached {
+    /// Its file name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its Content-ID, without angle brackets.
+    pub content_id: Option<String>,
+    /// Whether it is shown in the text.
+    pub is_inline: bool,
     /// Its content, decoded.
     pub content: Vec<u8>,
 }
 
-impl Attached {
-    /// As one request takes it.
-    pub fn whole(&self) -> Value {
-        json!({
-            "@odata.type": "#microsoft.graph.fileAttachment",
-            "name": self.name,
-            "contentType": self.media_type,
-            "isInline": self.is_inline,
-            "contentId": self.content_id,
-            "contentBytes": STANDARD.encode(&self.content),
-        })
-    }
-
-    /// As an upload in pieces is announced.
-    pub fn announced(&self) -> Value {
-        json!({ "AttachmentItem": {
-            "attachmentType": "file",
-            "name": self.name,
-            "contentType": self.media_type,
-            "isInline": self.is_inline,
-            "contentId": self.content_id,
-            "size": self.content.len(),
-        } })
-    }
+/// The Message-ID of a message, without angle brackets.
+#[must_use]
+pub fn message_id(raw: &[u8]) -> Option<String> {
+    MessageParser::default().parse_headers(raw)?.message_id().map(str::to_owned)
 }
 
-impl Draft {
-    /// A message without its attachments, for these recipients alone.
-    pub fn of(message: &Message<'_>, message_id: &str, recipients: &[EmailAddress]) -> Self {
+impl Apart {
+    /// A message without its attachments, for these recipients alone, and the attachments. `None` if it has no Message-ID.
+    #[must_use]
+    pub fn of(raw: &[u8], recipients: &[EmailAddress]) -> Option<Self> {
+        let message = MessageParser::default().parse(raw)?;
+        let message_id = message.message_id()?;
         let left: BTreeSet<String> = recipients.iter().map(EmailAddress::normalized).collect();
         let named = |list: Option<&Address<'_>>| -> Vec<(String, String)> {
             let list = list.into_iter().flat_map(|list| list.iter());
@@ -96,10 +80,8 @@ impl Draft {
         if let Some(PartType::Html(html)) = body(&message.html_body).map(|part| &part.body) {
             builder = builder.html_body(html.to_string());
         }
-        Self {
-            mime: builder.write_to_vec().unwrap_or_default(),
-            attachments: message.attachments().enumerate().map(attached).collect(),
-        }
+        let mime = builder.write_to_vec().ok()?;
+        Some(Self { mime, attachments: message.attachments().enumerate().map(attached).collect() })
     }
 }
 
@@ -126,9 +108,11 @@ fn normalized(address: &str) -> String {
     EmailAddress::parse(address).map_or_else(|_| address.to_lowercase(), |address| address.normalized())
 }
 
-/// The message with a Bcc field for those of its recipients that it names nowhere, as Graph learns them from the message
-/// itself. `None` if it names others than these, whom it would reach as well.
-pub(crate) fn with_blind_copies(raw: &[u8], message: &Message<'_>, recipients: &[EmailAddress]) -> Option<Vec<u8>> {
+/// The message with a Bcc field for those of its recipients that it names nowhere. `None` if it names others than these,
+/// whom it would reach as well.
+#[must_use]
+pub fn with_blind_copies(raw: &[u8], recipients: &[EmailAddress]) -> Option<Vec<u8>> {
+    let message = MessageParser::default().parse_headers(raw)?;
     let wanted: BTreeSet<String> = recipients.iter().map(EmailAddress::normalized).collect();
     let lists = [HeaderName::To, HeaderName::Cc, HeaderName::Bcc].map(|name| message.header(name));
     let lists = lists.into_iter().flatten().filter_map(HeaderValue::as_address);
@@ -150,8 +134,6 @@ pub(crate) fn with_blind_copies(raw: &[u8], message: &Message<'_>, recipients: &
 
 #[cfg(test)]
 mod tests {
-    use mail_parser::MessageParser;
-
     use super::*;
 
     const RAW: &str = "From: a@x.test\r\nTo: B <b@x.test>\r\nCc: c@x.test\r\nSubject: S\r\nMessage-ID: <m@x.test>\r\n\
@@ -166,19 +148,17 @@ mod tests {
 
     #[test]
     fn recipients_that_a_message_does_not_name_are_added_and_others_than_these_are_not_reached() {
-        let message = MessageParser::default().parse(RAW.as_bytes()).unwrap();
         let all = addresses(&["b@x.test", "C@x.test", "d@x.test", "e@x.test"]);
-        let mime = String::from_utf8(with_blind_copies(RAW.as_bytes(), &message, &all).unwrap()).unwrap();
+        let mime = String::from_utf8(with_blind_copies(RAW.as_bytes(), &all).unwrap()).unwrap();
         assert_eq!(mime, format!("Bcc: d@x.test,\r\n e@x.test\r\n{RAW}"));
         let named = addresses(&["c@x.test", "b@x.test"]);
-        assert_eq!(with_blind_copies(RAW.as_bytes(), &message, &named).unwrap(), RAW.as_bytes());
-        assert_eq!(with_blind_copies(RAW.as_bytes(), &message, &addresses(&["b@x.test", "d@x.test"])), None);
+        assert_eq!(with_blind_copies(RAW.as_bytes(), &named).unwrap(), RAW.as_bytes());
+        assert_eq!(with_blind_copies(RAW.as_bytes(), &addresses(&["b@x.test", "d@x.test"])), None);
     }
 
     #[test]
     fn a_message_is_taken_apart_for_the_recipients_that_are_left() {
-        let message = MessageParser::default().parse(RAW.as_bytes()).unwrap();
-        let draft = Draft::of(&message, "m@x.test", &addresses(&["b@x.test", "d@x.test"]));
+        let draft = Apart::of(RAW.as_bytes(), &addresses(&["b@x.test", "d@x.test"])).unwrap();
         let mime = String::from_utf8(draft.mime.clone()).unwrap();
         let made = MessageParser::default().parse(&draft.mime).unwrap();
         assert_eq!((made.subject(), made.message_id()), (Some("S"), Some("m@x.test")), "{mime}");
@@ -189,7 +169,9 @@ mod tests {
         assert!(made.cc().is_none() && made.attachment_count() == 0, "{mime}");
         assert_eq!(made.body_html(0).unwrap().trim(), "<p>Hi</p>", "{mime}");
         assert_eq!(draft.attachments.len(), 1);
-        insta::assert_json_snapshot!("attachment_whole", draft.attachments[0].whole());
-        insta::assert_json_snapshot!("attachment_announced", draft.attachments[0].announced());
+        let table = &draft.attachments[0];
+        assert_eq!((table.name.as_str(), table.media_type.as_str()), ("t.csv", "text/csv"));
+        assert_eq!((table.content.as_slice(), table.is_inline), (&b"a,b"[..], false));
+        assert_eq!(message_id(RAW.as_bytes()).as_deref(), Some("m@x.test"));
     }
 }
