@@ -44,3 +44,24 @@ impl Hosts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_cloud_has_a_graph_of_its_own_and_a_sign_in_over_https() {
+        let clouds = [Cloud::Global, Cloud::UsGovernment, Cloud::UsGovernmentDod, Cloud::China];
+        let graphs: BTreeSet<String> = clouds.iter().map(|cloud| Hosts::Microsoft.graph(*cloud)).collect();
+        assert_eq!(graphs.len(), clouds.len());
+        for cloud in clouds {
+            for host in [Hosts::Microsoft.login(cloud), Hosts::Microsoft.graph(cloud)] {
+                assert!(host.starts_with("https://") && !host.ends_with('/'), "{host}");
+            }
+        }
+        let own = Hosts::At { login: "https://a".into(), graph: "https://b".into() };
+        assert_eq!((own.login(Cloud::China), own.graph(Cloud::China)), ("https://a".into(), "https://b".into()));
+    }
+}

@@ -6,6 +6,7 @@
 
 mod counter;
 mod letters;
+mod online;
 mod proxy;
 mod work;
 
@@ -68,6 +69,10 @@ fn part(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             let (target, calls) = (target.parse()?, Arc::new(counter::Calls::default()));
             let counted = Arc::clone(&calls);
             stay(move |listener| counter::serve(listener, target, counted), || calls.take())
+        }
+        ["online", messages] => {
+            println!("{}", online::measure(messages.parse()?)?);
+            Ok(())
         }
         ["work", stores, protocol, port, accounts @ ..] => {
             let stores = if *stores == "aws" { Stores::Aws } else { Stores::Memory };

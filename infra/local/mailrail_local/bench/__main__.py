@@ -11,11 +11,12 @@ from .. import functions, packages, stack
 from ..accounts import Account, account
 from ..command import carry_out
 from ..progress import say, step
-from . import compression, emulator, large, peers, quiet, table
+from . import compression, emulator, large, online, peers, quiet, table
 from .clients import AWS, MBSYNC, MBSYNC_PLAIN, MBSYNC_TOGETHER, MEMORY, MPOP, Bench, Client
 from .parts import Part, build, once
 from .rows import Rows, Sample
 
+PARTS = ["imap", "pop3", "large", "online"]
 MAILBOXES = 20
 MESSAGES = 500
 MAILDROP_MESSAGES = 10_000
@@ -33,7 +34,7 @@ def main() -> None:
         prog="infra/local/bench", description="Measures Mailrail beside mbsync and mpop on the same work."
     )
     parser.add_argument(
-        "--only", choices=["imap", "pop3", "large"], action="append", help="leave out the other parts; may be repeated"
+        "--only", choices=PARTS, action="append", help="leave out the other parts; may be repeated"
     )
     parser.add_argument(
         "--no-emulator", action="store_true", help="leave out the rows with records in the emulator, which take longest"
@@ -59,13 +60,15 @@ def bench(options: argparse.Namespace) -> None:
         folder = running.folder / "peers"
         shutil.rmtree(folder, ignore_errors=True)
         run = Run(Bench(program, running, folder), options)
-        parts = options.only or ["imap", "pop3", "large"]
+        parts = options.only or PARTS
         if "imap" in parts:
             run.imap()
         if "pop3" in parts:
             run.pop3()
         if "large" in parts:
             large.measure(run.bench, run.rows)
+        if "online" in parts:
+            online.measure(program)
         table.show(run.rows)
         table.targets(run.rows)
         raw = running.folder / "bench.json"

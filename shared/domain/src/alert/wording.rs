@@ -1,7 +1,11 @@
 //! The words of alerts: what could not be done, why, and what to do about it.
 
 use super::{AlertAction, AlertKind};
-use crate::{cause::DeliveryError, delivery::Delivery, profile::EmailServerProfile};
+use crate::{
+    cause::DeliveryError,
+    delivery::Delivery,
+    profile::{EmailServerProfile, ServerType},
+};
 
 pub(super) fn capitalized(purpose: &str, name: &str) -> String {
     let mut letters = purpose.chars();
@@ -99,6 +103,15 @@ pub(super) fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServ
 pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
     let holder = profile.credential_holder();
     let name = &profile.name;
+    let (right, some) = match profile.server_type {
+        ServerType::InternetMail | ServerType::ExchangeServer => {
+            ("the right user name and password", "user name and password")
+        }
+        ServerType::ExchangeOnline => (
+            "the application's client secret or certificate that is valid",
+            "the application's client secret or certificate",
+        ),
+    };
     match kind {
         AlertKind::MailboxLocationNotDetermined => {
             vec![format!("Check the server names in the email server profile {name} for a typing error, and that they resolve to a public address.")]
@@ -121,14 +134,14 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         AlertKind::AuthenticationNotOffered => {
             vec![format!("Set the authentication of the email server profile {name} to one that the server offers (password, or XOAUTH2).")]
         }
-        AlertKind::CredentialsMissing => vec![format!("Enter user name and password in {holder}.")],
+        AlertKind::CredentialsMissing => vec![format!("Enter {some} in {holder}.")],
         AlertKind::MailboxCredentialsIncorrect => vec![
             format!("Enter the right user name and password in {holder}. They are not tried again until then."),
             "Check that the account may use the mailbox, and that the provider allows this way of signing in (some want an app password or OAuth 2.0).".to_owned(),
         ],
         AlertKind::ProfileCredentialsIncorrect => vec![
-            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
-            "Check that the account of the profile may use each of its mailboxes.".to_owned(),
+            format!("Enter {right} in {holder}. They are not tried again until then."),
+            "Check that the account of the profile, or its application, may use each of its mailboxes.".to_owned(),
         ],
         AlertKind::SignInFailed => {
             vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]

@@ -108,8 +108,7 @@ impl Mailbox {
     }
 
     pub(super) fn insert(&mut self, folder: &str, message: Message) -> String {
-        // With what identifiers of Exchange have in them that a path may not.
-        let id = format!("AAkALg/{:05}+A==", self.number());
+        let id = format!("AAkALg-{:05}_A==", self.number());
         self.log.push((folder.to_owned(), id.clone(), Change::Created));
         self.messages.insert(id.clone(), Message { id: id.clone(), folder: folder.to_owned(), ..message });
         id

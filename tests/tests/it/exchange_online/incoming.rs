@@ -3,9 +3,13 @@
 use end_to_end::{
     letter::Letter,
     online::{Online, address, profile},
-    world::pass,
+    world::{BETWEEN_RUNS_SECONDS, pass},
 };
-use mailrail_domain::{budget::GRAPH_READS_AT_ONCE, email::EmailStatus, retry::GAP_SECONDS};
+use mailrail_domain::{
+    budget::{GRAPH_READS, GRAPH_READS_AT_ONCE},
+    email::EmailStatus,
+    retry::GAP_SECONDS,
+};
 use mailrail_engine::{
     limits::WHOLE_MESSAGE_BYTES_MAX,
     ports::{BodyStore, Directory},
@@ -216,6 +220,27 @@ async fn a_message_that_is_too_large_to_hold_is_streamed() {
     let large = emails.iter().find(|email| email.subject == "large").expect("the large one");
     let raw = online.world.engine.ports.bodies.get(&large.raw_key, u64::MAX).await.expect("a store that works");
     assert_eq!(raw.expect("the raw message").len(), letter.raw().len());
+}
+
+#[tokio::test]
+async fn a_mailbox_makes_no_more_requests_in_ten_minutes_than_its_budget_has_and_waits_without_an_alert() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    letters(10_000).iter().for_each(|letter| drop(online.deliver("ada", letter)));
+    // Runs one after another, as quickly as the queue brings them.
+    for _ in 0..20 {
+        online.world.run(&mailbox, INCOMING).await;
+        pass(-BETWEEN_RUNS_SECONDS);
+    }
+    let budget = usize::try_from(GRAPH_READS.limit).expect("a number");
+    let (requests, done) = (online.requests("ada"), online.world.emails(&mailbox).await.len());
+    assert!((budget * 8 / 10..=budget).contains(&requests), "{requests} requests for {done} messages");
+    let state = online.world.state(&mailbox, INCOMING).await;
+    assert!(state.enabled && state.postponed_until.is_some(), "{state:?}");
+    assert_eq!(online.open_alerts(&mailbox).await, []);
+    pass(i64::from(GRAPH_READS.seconds));
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 10_000);
 }
 
 #[tokio::test]

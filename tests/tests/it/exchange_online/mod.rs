@@ -4,6 +4,7 @@ mod connection;
 mod contract;
 mod errors;
 mod incoming;
+mod independent;
 mod outgoing;
 mod sign_in;
 

@@ -96,6 +96,9 @@ async fn a_wrong_secret_an_unknown_application_and_a_foreign_tenant_are_permanen
         let alert = failed(&online, &mailbox).await;
         assert_eq!((alert.cause, alert.action), (Some(cause), Some(action)), "{alert:#?}");
         assert_eq!(alert.mailbox_id, None, "it is the profile's");
+        let steps = alert.resolution.join(" ");
+        let named = if cause == Cause::CredentialsRefused { "client secret or certificate" } else { "client_id" };
+        assert!(steps.contains(named), "{steps}");
         assert!(!online.world.state(&mailbox, INCOMING).await.enabled);
         let evidence = alert.evidence.expect("evidence");
         assert!(evidence.stage == Stage::SignIn && !evidence.words.contains(SECRET), "{evidence:?}");
