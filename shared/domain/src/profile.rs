@@ -94,6 +94,14 @@ pub enum Cloud {
     China,
 }
 
+impl Cloud {
+    /// Whether it is the worldwide one, which need not be said.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        *self == Self::Global
+    }
+}
+
 /// An application of Microsoft Entra ID, and the tenant whose mailboxes it is granted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Application {
@@ -227,7 +235,7 @@ pub struct EmailServerProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// The cloud that the tenant of Exchange Online is in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Cloud::is_global")]
     pub cloud: Cloud,
     /// Folders below the inbox that are read besides it, each by its path, such as `Projects/Alpha`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

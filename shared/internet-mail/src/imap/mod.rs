@@ -4,6 +4,7 @@
 //! hostile replies, or refuse what real servers say. Here a reply is a flat list of tokens, read without recursion.
 
 mod cause;
+mod inbox;
 mod reply;
 mod session;
 mod uids;

@@ -1,5 +1,6 @@
 //! Configurations that are not supported, refused by the deployed console when they are saved.
 
+use end_to_end::online::{CLIENT, TENANT};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -11,8 +12,15 @@ fn exchange(server_type: &str, changes: Value) -> Value {
         "owner_address": "owner@example.test",
         "server_type": server_type,
         "autodiscover": true,
-        "credentials": if server_type == "exchange-online" { "server-to-server" } else { "mailbox" },
+        "credentials": "mailbox",
     });
+    let of_online = json!({
+        "credentials": "server-to-server",
+        "authentication": "client-secret",
+        "tenant_id": TENANT,
+        "client_id": CLIENT,
+    });
+    let fields = if server_type == "exchange-online" { changed(fields, of_online) } else { fields };
     changed(fields, changes)
 }
 

@@ -1,0 +1,429 @@
+//! The inbox: what is new in it, message by message, and the deletion of what is done.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use mailrail_domain::{
+    Timestamp,
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    position::{ImapPlan, ImapPosition, Position, plan_imap},
+    retry::Pace,
+};
+use mailrail_engine::{
+    limits::{CHUNK_BYTES, WHOLE_MESSAGE_BYTES_MAX},
+    ports::{Arrival, Content, Look, RemoteId},
+};
+
+use super::{
+    cause::refusal,
+    reply::{Condition, Status, Token},
+    session::{Full, INBOX, REPLIES_MAX, Session, value},
+    uids::UidSet,
+};
+
+/// Messages whose sizes are asked for at once.
+pub(super) const PAGE: usize = 200;
+/// Content that is asked for at once, unless one message alone is larger: what has to be heard out before another
+/// command can be answered.
+const GROUP_BYTES: u64 = CHUNK_BYTES as u64;
+
+/// A message of a page.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub uid: u32,
+    pub size: u64,
+    pub received_at: Option<Timestamp>,
+}
+
+impl Session {
+    /// Asks for the state of the inbox without opening it.
+    pub(crate) async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
+        self.wire.stage = Stage::Open;
+        let unknown = self.capabilities.is_empty();
+        // Where the server did not say after signing in what it can do, it is asked in the same breath.
+        let capability = if unknown { Some(self.tag("CAPABILITY")) } else { None };
+        let modseq = if self.can("CONDSTORE") { " HIGHESTMODSEQ" } else { "" };
+        let status = self.tag(&format!("STATUS {INBOX} (UIDNEXT UIDVALIDITY{modseq})"));
+        let commands = format!("{}{}", capability.as_ref().map_or("", |c| &c.1), status.1);
+        self.wire.write(commands.as_bytes()).await?;
+        if let Some((tag, _)) = &capability {
+            self.finish(tag).await?;
+        }
+        self.finish(&status.0).await?;
+        self.has_uid_validity()?;
+        Ok(match (self.plan(position), self.imap_position(position)) {
+            (ImapPlan::Nothing, Some(position)) => {
+                let mod_seq = self.folder.mod_seq.or(position.mod_seq);
+                Look::Nothing(Position::Imap(ImapPosition { mod_seq, ..position }))
+            }
+            (ImapPlan::Nothing | ImapPlan::From(_) | ImapPlan::Rescan, _) => Look::Something,
+        })
+    }
+
+    fn has_uid_validity(&self) -> Result<(), DeliveryError> {
+        if self.folder.uid_validity > 0 {
+            return Ok(());
+        }
+        let evidence = Evidence::new(self.wire.stage, "the server gives the inbox no UIDVALIDITY");
+        Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
+    }
+
+    fn imap_position(&self, position: Option<&Position>) -> Option<ImapPosition> {
+        match position {
+            Some(Position::Imap(position)) => Some(*position),
+            // The profile was changed from something else: read again; the records are recognized.
+            Some(Position::Pop3(_) | Position::Graph(_)) | None => None,
+        }
+    }
+
+    fn plan(&self, position: Option<&Position>) -> ImapPlan {
+        plan_imap(self.imap_position(position).as_ref(), &self.folder)
+    }
+
+    /// Opens the inbox and finds what is to be read.
+    pub(crate) async fn begin(
+        &mut self,
+        position: Option<&Position>,
+        start_date: Option<Timestamp>,
+        pace: Pace,
+    ) -> Result<usize, DeliveryError> {
+        self.start_date = start_date;
+        self.page_size = if pace == Pace::Pages { PAGE } else { 1 };
+        self.done_before = self.imap_position(position).map_or(0, |position| position.uid_done);
+        let expected = self.folder.uid_validity;
+        let first = self.plan(position).first_uid().unwrap_or(1);
+        let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
+        let select = self.tag(&format!("SELECT {INBOX}{condstore}"));
+        let list = self.tag(&self.list(first));
+        self.wire.write(format!("{}{}", select.1, list.1).as_bytes()).await?;
+        self.finish(&select.0).await?;
+        self.has_uid_validity()?;
+        self.wire.stage = Stage::List;
+        self.listed(&list.0).await?;
+        let mut first = first;
+        if self.folder.uid_validity != expected {
+            // The folder was replaced between STATUS and SELECT: the list was of UIDs of the old one.
+            first = self.plan(position).first_uid().unwrap_or(1);
+            let tag = self.send(&self.list(first)).await?;
+            self.listed(&tag).await?;
+        }
+        self.waiting = std::mem::take(&mut self.waiting).from(first);
+        self.found_last = self.waiting.last().unwrap_or(0);
+        self.wire.stage = Stage::Fetch;
+        Ok(self.waiting.len())
+    }
+
+    /// The command that lists the UIDs from `first` on.
+    fn list(&self, first: u32) -> String {
+        // SINCE knows days alone, and in the server's time zone: a day more is asked for, and each message's own time
+        // is compared.
+        let day_before = self.start_date.map(|date| mailrail_domain::seconds_after(date, -86_400));
+        let since = day_before.map(|date| format!("SINCE {}", date.format("%-d-%b-%Y")));
+        match since {
+            since if self.can("ESEARCH") => {
+                let since = since.map_or(String::new(), |since| format!(" {since}"));
+                format!("UID SEARCH RETURN (ALL) UID {first}:*{since}")
+            }
+            // Observed with GNU imap4d 3.15: the search key UID finds nothing, and a range in FETCH works.
+            Some(since) => format!("UID SEARCH {since}"),
+            None => format!("UID FETCH {first}:* (UID)"),
+        }
+    }
+
+    /// Reads the answer to [`Self::list`].
+    async fn listed(&mut self, tag: &str) -> Result<(), DeliveryError> {
+        self.waiting = UidSet::default();
+        let mut fetched = Vec::new();
+        for _ in 0..REPLIES_MAX {
+            let full = self.reply().await?;
+            // Observed with Proton Bridge: asked for a range in an empty folder, it says NO.
+            if self.is_empty && full.reply.ends(tag).is_some() {
+                return Ok(());
+            }
+            if self.ended(&full.reply, tag)?.is_some() {
+                if !fetched.is_empty() {
+                    self.waiting = UidSet::of(fetched);
+                }
+                return Ok(());
+            }
+            if let Some(tokens) = full.reply.message("FETCH") {
+                fetched.extend(value(tokens, "UID").and_then(Token::number::<u32>));
+            }
+        }
+        Err(self.wire.violation("the server does not end its answer"))
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        for _ in 0..REPLIES_MAX {
+            if self.fetching.is_some() {
+                if let Some(arrival) = self.fetched().await? {
+                    return Ok(Some(arrival));
+                }
+                continue;
+            }
+            self.delete_marked().await?;
+            let Some(front) = self.page.front().cloned() else {
+                if self.waiting.is_empty() {
+                    return Ok(None);
+                }
+                self.list_page().await?;
+                continue;
+            };
+            if self.is_before_start(&front) {
+                self.page.pop_front();
+                return Ok(Some(self.arrival(&front, Content::BeforeStart)));
+            }
+            if front.size > WHOLE_MESSAGE_BYTES_MAX {
+                self.page.pop_front();
+                self.pieces = Some((front.uid, 0, front.size));
+                return Ok(Some(self.arrival(&front, Content::Pieces)));
+            }
+            self.fetch_group().await?;
+        }
+        Err(self.wire.violation("the server does not end its answer"))
+    }
+
+    fn is_before_start(&self, listed: &Listed) -> bool {
+        matches!((self.start_date, listed.received_at), (Some(start), Some(at)) if at < start)
+    }
+
+    fn arrival(&self, listed: &Listed, content: Content) -> Arrival {
+        Arrival {
+            remote: RemoteId::Imap { uid_validity: self.folder.uid_validity, uid: listed.uid },
+            received_at: listed.received_at,
+            size: listed.size,
+            content,
+        }
+    }
+
+    /// Asks for size and date of the next messages.
+    async fn list_page(&mut self) -> Result<(), DeliveryError> {
+        let uids = self.waiting.take(self.page_size);
+        self.reading = uids.last().filter(|_| self.page_size == 1);
+        let tag = self.send(&format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uids.command())).await?;
+        let mut listed = Vec::new();
+        for _ in 0..REPLIES_MAX {
+            let full = self.reply().await?;
+            if self.ended(&full.reply, &tag)?.is_some() {
+                // In the order of their UIDs, whatever the server's order was. What is not there any more is not read.
+                listed.sort_unstable_by_key(|message: &Listed| message.uid);
+                listed.dedup_by_key(|message| message.uid);
+                self.page = listed.into();
+                return Ok(());
+            }
+            if let Some(tokens) = full.reply.message("FETCH")
+                && let Some(uid) = value(tokens, "UID").and_then(Token::number)
+                && let Some(size) = value(tokens, "RFC822.SIZE")
+            {
+                let size = size.number().unwrap_or(0);
+                let received_at = value(tokens, "INTERNALDATE").and_then(internal_date);
+                listed.push(Listed { uid, size, received_at });
+            }
+        }
+        Err(self.wire.violation("the server does not end its answer"))
+    }
+
+    /// Asks for the contents of the messages at the front of the page, up to the next that needs another treatment.
+    async fn fetch_group(&mut self) -> Result<(), DeliveryError> {
+        let ordinary = |listed: &&Listed| listed.size <= WHOLE_MESSAGE_BYTES_MAX && !self.is_before_start(listed);
+        let most = if self.one_by_one { 1 } else { self.page_size };
+        let mut bytes = 0;
+        let fits = |listed: &&Listed| {
+            let is_first = bytes == 0;
+            bytes += listed.size.max(1);
+            is_first || bytes <= GROUP_BYTES
+        };
+        let group = self.page.iter().take_while(ordinary).take_while(fits).take(most);
+        let uids: BTreeSet<u32> = group.map(|listed| listed.uid).collect();
+        let set = UidSet::of(uids.iter().copied());
+        let tag = self.send(&format!("UID FETCH {} (UID BODY.PEEK[])", set.command())).await?;
+        self.fetching = Some((tag, uids));
+        Ok(())
+    }
+
+    /// The next message of the FETCH that is under way; `None` when it has ended or the reply was about something else.
+    pub(super) async fn fetched(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        let Full { reply, literals } = self.reply().await?;
+        let Some((tag, open)) = &mut self.fetching else {
+            return Ok(None);
+        };
+        if let Some(status) = reply.ends(tag) {
+            let open = std::mem::take(open);
+            let (status, group) = (status.clone(), open.len());
+            self.fetching = None;
+            return self.fetch_ended(&status, &open, group).await;
+        }
+        if let Some(tokens) = reply.message("FETCH")
+            && let Some(uid) = value(tokens, "UID").and_then(Token::number::<u32>)
+            // A server may tell of changed flags at any time; only what carries the body is the answer.
+            && value(tokens, "BODY[]").is_some()
+            && open.remove(&uid)
+            && let Some(at) = self.page.iter().position(|listed| listed.uid == uid)
+            && let Some(listed) = self.page.remove(at)
+        {
+            let content = match value(tokens, "BODY[]") {
+                Some(Token::Literal(n)) => {
+                    literals.into_iter().nth(*n).map(|(bytes, share)| Content::Whole(bytes, share))
+                }
+                // A short message may come as a quoted string; it needs no share of the budget.
+                Some(Token::Quoted(text)) => {
+                    Some(Content::Whole(Bytes::copy_from_slice(text), self.memory.reserve(0).await))
+                }
+                Some(Token::Atom(_) | Token::Open | Token::Close) | None => None,
+            };
+            let content = content.unwrap_or_else(|| Content::Missing("the server handed out NIL".to_owned()));
+            self.reading = None;
+            return Ok(Some(self.arrival(&listed, content)));
+        }
+        if reply.status.as_ref().is_some_and(|status| status.condition == Condition::Bye)
+            && let Some(status) = &reply.status
+        {
+            return Err(refusal(self.wire.stage, status));
+        }
+        Ok(None)
+    }
+
+    /// What remains of a FETCH that has ended: messages that were expunged meanwhile, or that the server cannot read.
+    async fn fetch_ended(
+        &mut self,
+        status: &Status,
+        open: &BTreeSet<u32>,
+        group: usize,
+    ) -> Result<Option<Arrival>, DeliveryError> {
+        if status.condition != Condition::Ok {
+            let error = refusal(self.wire.stage, status);
+            if error.cause != Cause::Unknown && error.cause != Cause::ServerUnavailable {
+                return Err(error);
+            }
+        }
+        if open.is_empty() {
+            return Ok(None);
+        }
+        if group > 1 || !self.one_by_one {
+            // One of them is bad; alone, each shows whether it is the one.
+            self.one_by_one = true;
+            return Ok(None);
+        }
+        let uid = open.first().copied().unwrap_or_default();
+        let Some(listed) = self.page.pop_front() else {
+            return Ok(None);
+        };
+        self.one_by_one = !self.page.is_empty();
+        let tag = self.send(&format!("UID FETCH {uid} (UID)")).await?;
+        let mut there = false;
+        for _ in 0..REPLIES_MAX {
+            let full = self.reply().await?;
+            if self.ended(&full.reply, &tag)?.is_some() {
+                let words = Evidence::new(self.wire.stage, &status.text).words;
+                return Ok(there.then(|| self.arrival(&listed, Content::Missing(words))));
+            }
+            there |= full.reply.message("FETCH").is_some();
+        }
+        Err(self.wire.violation("the server does not end its answer"))
+    }
+
+    /// The message that was being read when the session ended, which from now on counts as handed out.
+    pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
+        let uid = self.reading.take()?;
+        self.fetching = None;
+        self.page.retain(|listed| listed.uid != uid);
+        Some(RemoteId::Imap { uid_validity: self.folder.uid_validity, uid })
+    }
+
+    /// The next piece of a large message.
+    pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
+        let Some((uid, offset, size)) = self.pieces else {
+            return Ok(None);
+        };
+        if offset >= size {
+            self.pieces = None;
+            return Ok(None);
+        }
+        let tag = self.send(&format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{CHUNK_BYTES}>)")).await?;
+        let mut piece = None;
+        for _ in 0..REPLIES_MAX {
+            let Full { reply, literals } = self.reply().await?;
+            if self.ended(&reply, &tag)?.is_some() {
+                break;
+            }
+            if reply.message("FETCH").is_some()
+                && let Some((bytes, _)) = literals.into_iter().next()
+            {
+                piece = Some(bytes);
+            }
+        }
+        // A server that has less than it said has nothing more: the message ends here.
+        let piece = piece.filter(|bytes| !bytes.is_empty());
+        self.pieces = piece.as_ref().map(|bytes| (uid, offset + bytes.len() as u64, size));
+        Ok(piece)
+    }
+
+    /// How far the inbox has been read.
+    pub(crate) fn position(&self, last: Option<&RemoteId>) -> Position {
+        let uid_validity = self.folder.uid_validity;
+        let position = match last {
+            Some(RemoteId::Imap { uid, .. }) => {
+                // A server may hand messages out in another order: never pass one that is still open.
+                let open = self.fetching.as_ref().and_then(|(_, open)| open.first().copied());
+                // Nor one that is still to be deleted: where that fails, it is found again.
+                let marked = self.deletions.first().copied();
+                let waiting = self.page.iter().map(|listed| listed.uid).chain(open).chain(marked).min();
+                let uid_done = waiting.map_or(*uid, |first| (*uid).min(first.saturating_sub(1)));
+                ImapPosition { uid_validity, uid_done, mod_seq: None }
+            }
+            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => ImapPosition {
+                uid_validity,
+                // A server without UIDNEXT has at least what it listed.
+                uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
+                mod_seq: self.folder.mod_seq,
+            },
+        };
+        Position::Imap(position)
+    }
+
+    /// Deletes messages, at the next moment when no FETCH is under way.
+    pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        self.deletions.extend(messages.iter().filter_map(|remote| match remote {
+            RemoteId::Imap { uid, .. } => Some(*uid),
+            RemoteId::Pop3 { .. } | RemoteId::Graph { .. } => None,
+        }));
+        if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
+    }
+
+    pub(super) async fn delete_marked(&mut self) -> Result<(), DeliveryError> {
+        if self.deletions.is_empty() {
+            return Ok(());
+        }
+        let set = UidSet::of(std::mem::take(&mut self.deletions)).command();
+        let tag = self.send(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await?;
+        self.finish(&tag).await?;
+        // Without UIDPLUS, EXPUNGE would also remove what somebody else has marked.
+        if self.can("UIDPLUS") {
+            let tag = self.send(&format!("UID EXPUNGE {set}")).await?;
+            self.finish(&tag).await?;
+        }
+        Ok(())
+    }
+}
+
+/// INTERNALDATE, such as `17-Jul-1996 02:44:25 -0700`, the day padded with a blank.
+fn internal_date(token: &Token) -> Option<Timestamp> {
+    let text = std::str::from_utf8(token.text()?).ok()?;
+    DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_dates_are_read_with_their_zone() {
+        let date = |text: &str| internal_date(&Token::Quoted(text.as_bytes().to_vec())).map(|d| d.to_rfc3339());
+        assert_eq!(date("17-Jul-1996 02:44:25 -0700").as_deref(), Some("1996-07-17T09:44:25+00:00"));
+        assert_eq!(date(" 7-Jul-1996 02:44:25 +0000").as_deref(), Some("1996-07-07T02:44:25+00:00"));
+        assert_eq!(date("yesterday"), None);
+    }
+}
