@@ -31,7 +31,7 @@ use sync_wrapper::SyncFuture;
 use crate::{
     batch::Part,
     call::{Failure, Mailbox, broken},
-    cause::{GONE_CODES, STALE_TOKEN_CODES},
+    cause::{FOLDER_GONE_CODES, GONE_CODES, STALE_TOKEN_CODES},
 };
 
 /// The folder that is always read.
@@ -168,10 +168,6 @@ impl Session {
         }
     }
 
-    fn failed(failure: Failure, stage: Stage) -> DeliveryError {
-        failure.into_error(stage)
-    }
-
     /// The path of a folder's first page: only what was added, and only the fields that are needed.
     fn first_page(&self, folder: &str) -> String {
         let path = self.mailbox.path(&["mailFolders", folder, "messages", "delta"]);
@@ -218,7 +214,7 @@ impl Session {
             if paths.is_empty() {
                 return Ok(());
             }
-            let replies = self.read_pages(&paths).await.map_err(|failure| Self::failed(failure, Stage::List))?;
+            let replies = self.read_pages(&paths).await.map_err(|failure| failure.into_error(Stage::List))?;
             let mut stale = Vec::new();
             for (n, reply) in wanted.into_iter().zip(replies) {
                 match reply {
@@ -228,7 +224,12 @@ impl Session {
                         self.folders[n].link = None;
                         stale.push(n);
                     }
-                    Err(failure) => return Err(Self::failed(failure, Stage::List)),
+                    // Somebody deleted a tracked folder. It is looked for again by its name, and no failure of the mailbox.
+                    Err(failure) if n > 0 && (failure.is(&FOLDER_GONE_CODES) || failure.is(&GONE_CODES)) => {
+                        let folder = &mut self.folders[n];
+                        (folder.link, folder.is_done) = (None, true);
+                    }
+                    Err(failure) => return Err(failure.into_error(Stage::List)),
                 }
             }
             wanted = stale;
@@ -257,7 +258,7 @@ impl Session {
             match known {
                 Some((id, link)) => folders.push(folder(id, format!("{path}#{id}"), Some(link))),
                 None => {
-                    let id = self.find_folder(path).await.map_err(|failure| Self::failed(failure, Stage::Open))?;
+                    let id = self.find_folder(path).await.map_err(|failure| failure.into_error(Stage::Open))?;
                     folders.extend(id.map(|id| folder(&id, format!("{path}#{id}"), None)));
                 }
             }
@@ -401,7 +402,10 @@ impl IncomingSession for Session {
         self.pages_of(&all).await?;
         let is_quiet = |folder: &Folder| {
             let page = folder.page.as_ref();
-            page.is_some_and(|page| page.is_last && page.messages.iter().all(|message| !message["@removed"].is_null()))
+            folder.is_done
+                || page.is_some_and(|page| {
+                    page.is_last && page.messages.iter().all(|message| !message["@removed"].is_null())
+                })
         };
         if self.folders.iter().all(is_quiet) {
             all.into_iter().for_each(|n| self.list(n));
@@ -431,7 +435,7 @@ impl IncomingSession for Session {
                 return Ok(None);
             };
             let size = listed.size.unwrap_or_default();
-            let (content, size) = match fetched.map_err(|failure| Self::failed(failure, Stage::Fetch))? {
+            let (content, size) = match fetched.map_err(|failure| failure.into_error(Stage::Fetch))? {
                 Fetched::Gone => continue,
                 Fetched::BeforeStart => (Content::BeforeStart, size),
                 Fetched::Whole(bytes, reserved) => {
@@ -511,11 +515,11 @@ impl IncomingSession for Session {
         }
         let now = self.mailbox.now();
         let replies = self.mailbox.batch(&parts, &Self::prefer(), Stage::Fetch, now).await;
-        for reply in replies.map_err(|failure| Self::failed(failure, Stage::Fetch))? {
+        for reply in replies.map_err(|failure| failure.into_error(Stage::Fetch))? {
             match reply {
                 Ok(_) => {}
                 Err(failure) if failure.is(&GONE_CODES) => {}
-                Err(failure) => return Err(Self::failed(failure, Stage::Fetch)),
+                Err(failure) => return Err(failure.into_error(Stage::Fetch)),
             }
         }
         Ok(())

@@ -170,6 +170,12 @@ async fn tracked_folders_are_read_besides_the_inbox_and_an_idle_check_of_all_is_
     // The folder that is not there is looked for each time, lest its making is missed.
     let paths: Vec<&str> = calls.iter().map(|(_, path)| path.rsplit('/').next().unwrap_or_default()).collect();
     assert_eq!(paths, ["childFolders", "$batch"]);
+
+    online.server.tenant().mailbox(&address("ada")).folders.remove(&folder);
+    online.deliver("ada", &Letter::new("after the folder was deleted"));
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 3);
+    assert_eq!(online.links(&mailbox).await.len(), 1);
 }
 
 #[tokio::test]
