@@ -139,9 +139,22 @@ impl Session {
             // A gateway that gave up waiting does not know either.
             Err(failure) if failure.is_servers() => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(refused) => match not_sent(refused) {
-                NotSent::Message(reply) => Ok(reply),
+                NotSent::Message(reply) => {
+                    if matches!(reply, ContentReply::Refused(_)) {
+                        self.discard(&id).await;
+                    }
+                    Ok(reply)
+                }
                 NotSent::Failed(error) => Err(error),
             },
+        }
+    }
+
+    /// Deletes the draft of a message that will not be sent. One that stays is in nobody's way.
+    async fn discard(&self, id: &str) {
+        let request = self.mailbox.request(Method::DELETE, &self.mailbox.path(&["messages", id]));
+        if let Err(failure) = self.mailbox.done(request, Stage::Data).await {
+            tracing::warn!(cause = ?failure.into_error(Stage::Data).cause, "a refused message stays among the drafts");
         }
     }
 }

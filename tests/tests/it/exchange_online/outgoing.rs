@@ -182,6 +182,12 @@ async fn what_exchange_has_against_one_message_is_that_emails_and_what_it_has_ag
         assert_eq!(alerts.len(), usize::from(expected == EmailStatus::PendingSend), "{code}: {alerts:#?}");
         assert_eq!(state.enabled, code != "ErrorSendAsDenied", "{code}");
         assert_eq!(in_folder(&online, "bob", "inbox").len(), 0, "{code}");
+        let drafts = in_folder(&online, "ada", "drafts").len();
+        assert_eq!(
+            drafts,
+            usize::from(expected == EmailStatus::PendingSend),
+            "{code}: what is refused leaves no draft"
+        );
     }
 }
 
