@@ -112,7 +112,8 @@ pub struct DeliveryView {
     next_due: Option<DateTime<Utc>>,
     /// Messages that wait: found at the last run and left to the next, or in the outbox, as far as 100.
     backlog: u32,
-    /// Since when the oldest of an outbox waits.
+    /// Since when the oldest of an outbox waits. Of an inbox it is when the last message that is done was received: what
+    /// waits is younger.
     oldest_waiting: Option<DateTime<Utc>>,
 }
 
@@ -128,7 +129,7 @@ impl From<DeliveryState> for DeliveryView {
             last_success: state.last_success,
             next_due: None,
             backlog: state.backlog,
-            oldest_waiting: None,
+            oldest_waiting: state.done_until,
         }
     }
 }

@@ -101,6 +101,9 @@ pub struct DeliveryState {
     /// Messages that were found at the last run and left to the next.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub backlog: u32,
+    /// While messages wait: everything that was received up to here is done, so that the oldest that waits is younger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_until: Option<Timestamp>,
     /// Alerts of this delivery that are open, so that a success knows what to close without a read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_alerts: Vec<AlertKind>,

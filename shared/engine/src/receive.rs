@@ -68,6 +68,8 @@ struct Run<'a> {
     done: usize,
     /// Messages that it found to do.
     found: usize,
+    /// When the last message that was handed out was received.
+    done_until: Option<Timestamp>,
 }
 
 /// A message that this run is done with.
@@ -147,6 +149,7 @@ impl<P: Ports> Engine<P> {
             requests: 0,
             done: 0,
             found: 0,
+            done_until: None,
             row: &row,
         };
         let result = match self.read_mailbox(&mut run, &profile, &endpoint).await? {
@@ -155,14 +158,16 @@ impl<P: Ports> Engine<P> {
             Ok(ReadEnd::More) => Ok(true),
             Err(error) => Err(error),
         };
-        let Run { claim, position, done, found, requests, .. } = run;
+        let Run { claim, position, done, found, requests, done_until, .. } = run;
         tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
         if done > 0 {
             // Messages came through before the failure, so the row of failures was broken: this one is its first.
             row.state.transient_failure_count = 0;
             row.state.failing_since = None;
         }
-        let backlog = u32::try_from(found.saturating_sub(done)).unwrap_or(u32::MAX);
+        // A server that lists page by page does not say how many there are; where a run ended early there is one.
+        let waiting = found.saturating_sub(done).max(usize::from(result == Ok(true)));
+        let backlog = u32::try_from(waiting).unwrap_or(u32::MAX);
         let now = self.now();
         let more = result == Ok(true);
         let mut resume_at = None;
@@ -172,7 +177,7 @@ impl<P: Ports> Engine<P> {
                 resume_at = Some(budget.renewed_at(row.state.spent, now));
             }
         }
-        let ended = Ended { position, more, resume_at, backlog, result: result.map(|_| ()) };
+        let ended = Ended { position, more, resume_at, backlog, done_until, result: result.map(|_| ()) };
         self.settle_turn(&row, &profile, organization, &claim, ended, started, turn).await
     }
 
@@ -268,6 +273,9 @@ impl<P: Ports> Engine<P> {
                     }
                 }
             };
+            if let Ok(Some(Arrival { received_at: Some(at), .. })) = &arrival {
+                run.done_until = Some(*at);
+            }
             match arrival {
                 Ok(Some(Arrival { content: Content::Pieces, remote, received_at, size })) => {
                     while let Some(stored) = storing.next().await {

@@ -108,7 +108,7 @@ impl<P: Ports> Engine<P> {
             row.state.failing_since = None;
         }
         let more = full || handed.cut_short || handed.over_budget;
-        let ended = Ended { position: None, more, resume_at, backlog: 0, result };
+        let ended = Ended { position: None, more, resume_at, backlog: 0, done_until: None, result };
         self.settle_turn(&row, &profile, organization, &claim, ended, now, turn).await?;
         if handed.deferred {
             let delay = self.settings.retry.gap_seconds.min(QUEUE_DELAY_SECONDS_MAX);

@@ -36,6 +36,8 @@ pub(crate) struct Ended {
     pub resume_at: Option<Timestamp>,
     /// Messages that were found and are left to the next run.
     pub backlog: u32,
+    /// When the last message that is done was received, where there are such.
+    pub done_until: Option<Timestamp>,
     /// The failure, if it failed.
     pub result: Result<(), DeliveryError>,
 }
@@ -43,7 +45,7 @@ pub(crate) struct Ended {
 impl Ended {
     /// A run that read and sent nothing.
     pub(crate) const fn nothing(backlog: u32, result: Result<(), DeliveryError>) -> Self {
-        Self { position: None, more: false, resume_at: None, backlog, result }
+        Self { position: None, more: false, resume_at: None, backlog, done_until: None, result }
     }
 }
 
@@ -121,6 +123,8 @@ impl<P: Ports> Engine<P> {
         }
         let notice = notice(row, profile, organization, &outcome, alert.as_ref(), policy, now);
         outcome.state.backlog = ended.backlog;
+        // Without anything done it is where it was.
+        outcome.state.done_until = ended.done_until.or(row.state.done_until).filter(|_| ended.backlog > 0);
         let recorded = alert.filter(|alert| organization.records(alert.level));
         if recorded.is_none() {
             // What is not recorded has nothing to be closed.

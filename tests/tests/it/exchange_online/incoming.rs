@@ -243,10 +243,13 @@ async fn a_mailbox_makes_no_more_requests_in_ten_minutes_than_its_budget_has_and
     assert!((budget * 8 / 10..=budget).contains(&requests), "{requests} requests for {done} messages");
     let state = online.world.state(&mailbox, INCOMING).await;
     assert!(state.enabled && state.postponed_until.is_some(), "{state:?}");
+    assert!(state.backlog > 0 && state.done_until.is_some(), "it shows that there is more, and since when: {state:?}");
     assert_eq!(online.open_alerts(&mailbox).await, []);
     pass(i64::from(GRAPH_READS.seconds));
     online.receive(&mailbox).await;
     assert_eq!(online.world.emails(&mailbox).await.len(), 10_000);
+    let state = online.world.state(&mailbox, INCOMING).await;
+    assert_eq!((state.backlog, state.done_until), (0, None));
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         source: Some("account".to_owned()),
         recovery_minutes: Some(15),
         backlog: 7,
+        done_until: Some(seconds_after(now, -3600)),
         spent: Some(Spent { since: now, amount: 12 }),
         spent_recipients: Some(Spent { since: seconds_after(now, -60), amount: 40 }),
         times_disabled: 2,
