@@ -136,9 +136,10 @@ def targets(rows: Rows) -> None:
     for row in rows:
         if row.protocol == "large":
             add(f"{row.work}: peak MB", row.of("peak_kilobytes") / 1000, 256)
-    say()
-    say("Numbers to reach")
-    table(["number", "measured", "target", ""], lines)
+    if lines:
+        say()
+        say("Numbers to reach")
+        table(["number", "measured", "target", ""], lines)
 
 
 def _wall(row: Row) -> float:
