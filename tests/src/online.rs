@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mailrail_domain::{
-    alert::Alert,
+    alert::{Alert, AlertStatus},
     approval::Decision,
     cause::CredentialSource,
     delivery::Delivery,
@@ -148,8 +148,8 @@ impl Online {
         self.world.receive(mailbox).await;
     }
 
-    /// Receives until a run leaves nothing, and gives the records.
-    pub async fn receive_all(&self, mailbox: &MailboxId) -> Vec<Email> {
+    /// Receives once, which must succeed, and gives the records.
+    pub async fn received(&self, mailbox: &MailboxId) -> Vec<Email> {
         self.receive(mailbox).await;
         self.world.emails(mailbox).await
     }
@@ -166,7 +166,7 @@ impl Online {
     /// The alerts of a mailbox, without those that are closed.
     pub async fn open_alerts(&self, mailbox: &MailboxId) -> Vec<Alert> {
         let mut alerts = self.world.alerts(mailbox).await;
-        alerts.retain(|alert| alert.status == mailrail_domain::alert::AlertStatus::Open);
+        alerts.retain(|alert| alert.status == AlertStatus::Open);
         alerts
     }
 }

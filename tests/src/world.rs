@@ -208,19 +208,32 @@ impl World {
             message_id: &message_id,
             ..Composition::default()
         });
-        let id = sent_email_id(&message_id);
+        let recipients = to.into_iter().chain(cc).chain(bcc).collect();
+        self.pend_raw(mailbox, &message_id, outbound.subject, recipients, raw).await
+    }
+
+    /// An email of these bytes that is Pending Send.
+    pub async fn pend_raw(
+        &self,
+        mailbox: &MailboxId,
+        message_id: &str,
+        subject: &str,
+        recipients: Vec<EmailAddress>,
+        raw: Vec<u8>,
+    ) -> EmailId {
+        let id = sent_email_id(message_id);
         let draft = Email {
             id: id.clone(),
             direction: Direction::Outgoing,
             status: EmailStatus::Draft,
             raw_key: format!("emails/{id}/raw"),
-            subject: outbound.subject.to_owned(),
+            subject: subject.to_owned(),
             received_at: now(),
             outgoing: Some(Outgoing {
-                recipients: to.into_iter().chain(cc).chain(bcc).map(Recipient::new).collect(),
+                recipients: recipients.into_iter().map(Recipient::new).collect(),
                 ..Outgoing::default()
             }),
-            ..build::received(mailbox, &message_id, 0)
+            ..build::received(mailbox, message_id, 0)
         };
         let ports = &self.engine.ports;
         ports.bodies.put(&draft.raw_key, raw.into(), "message/rfc822").await.expect("a store that works");

@@ -80,6 +80,15 @@ pub enum AlertKind {
     UnknownError,
 }
 
+impl AlertKind {
+    /// Whether an alert of a profile with this kind concerns those of its mailboxes alone that refer to it, and is over
+    /// when none does. The others concern all of them, and end by a rule of their own.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        !matches!(self, Self::ProfileHeld | Self::MajorityFailing)
+    }
+}
+
 /// How serious an alert is (source system: 1 Information, 2 Warning, 3 Error).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

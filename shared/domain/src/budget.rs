@@ -66,6 +66,44 @@ impl Budget {
     }
 }
 
+/// What a run may still send, counted as it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    messages_left: u32,
+    recipients_left: u32,
+    /// Whether nothing was sent to anybody since the budget of recipients was whole.
+    is_first: bool,
+    /// Messages that were taken.
+    pub messages: u32,
+    /// Recipients of those.
+    pub recipients: u32,
+}
+
+impl Allowance {
+    /// What is left at `now` of the budgets of messages and recipients, or no end of it without them.
+    #[must_use]
+    pub fn of(budgets: Option<(Budget, Budget)>, spent: (Option<Spent>, Option<Spent>), now: Timestamp) -> Self {
+        let (messages_left, recipients_left, is_first) =
+            budgets.map_or((u32::MAX, u32::MAX, false), |(messages, recipients)| {
+                let left = recipients.left(spent.1, now);
+                (messages.left(spent.0, now), left, left == recipients.limit)
+            });
+        Self { messages_left, recipients_left, is_first, messages: 0, recipients: 0 }
+    }
+
+    /// Takes a message to so many recipients, if there is room for it. The first goes out however many recipients it
+    /// has, or it never would.
+    pub fn takes(&mut self, recipients: u32) -> bool {
+        let reached = self.recipients.saturating_add(recipients);
+        let has_room = reached <= self.recipients_left || (self.is_first && self.messages == 0);
+        let fits = self.messages < self.messages_left && has_room;
+        if fits {
+            (self.messages, self.recipients) = (self.messages + 1, reached);
+        }
+        fits
+    }
+}
+
 /// The budget of requests for incoming email, where the provider has one.
 #[must_use]
 pub const fn of_reads(endpoint: &Endpoint) -> Option<Budget> {
@@ -103,6 +141,36 @@ mod tests {
         assert_eq!(budget.left(spent, at(60)), 30);
         assert_eq!(budget.spend(spent, 1, at(60)), Some(Spent { since: at(60), amount: 1 }));
         assert_eq!(budget.left(budget.spend(spent, u32::MAX, at(59)), at(59)), 0);
+    }
+
+    #[test]
+    fn a_message_is_taken_while_there_is_room_for_it_and_for_its_recipients() {
+        let budgets = (Budget { limit: 3, seconds: 60 }, Budget { limit: 10, seconds: 600 });
+        let spent = |amount| Some(Spent { since: at(0), amount });
+        let mut allowance = Allowance::of(Some(budgets), (None, spent(4)), at(1));
+        assert!(allowance.takes(5));
+        assert!(!allowance.takes(2), "two are more than the one recipient that is left");
+        assert!(allowance.takes(1));
+        assert_eq!((allowance.messages, allowance.recipients), (2, 6));
+        let mut allowance = Allowance::of(Some(budgets), (spent(2), None), at(1));
+        assert!(allowance.takes(1) && !allowance.takes(1), "three messages in all");
+        assert!(Allowance::of(Some(budgets), (spent(3), None), at(60)).takes(1), "the minute is over");
+    }
+
+    #[test]
+    fn a_message_with_more_recipients_than_a_day_has_goes_out_alone() {
+        let budgets = Some((GRAPH_MESSAGES, GRAPH_RECIPIENTS));
+        let mut fresh = Allowance::of(budgets, (None, None), at(0));
+        assert!(fresh.takes(GRAPH_RECIPIENTS.limit + 1));
+        assert!(!fresh.takes(1));
+        let spent = GRAPH_RECIPIENTS.spend(None, 1, at(0));
+        assert!(!Allowance::of(budgets, (None, spent), at(1)).takes(GRAPH_RECIPIENTS.limit));
+    }
+
+    #[test]
+    fn without_a_budget_there_is_no_end() {
+        let mut allowance = Allowance::of(None, (None, None), at(0));
+        assert!((0..1_000).all(|_| allowance.takes(1_000)));
     }
 
     #[test]

@@ -144,6 +144,14 @@ impl DeliveryState {
         if self.enabled { Some(interval_minutes) } else { self.recovery_minutes }
     }
 
+    /// Whether it has failed at `since` or later and has not worked since.
+    #[must_use]
+    pub fn has_failed_since(&self, since: Timestamp) -> bool {
+        self.status == TestStatus::Failure
+            && !self.open_alerts.is_empty()
+            && self.last_run.is_some_and(|last_run| last_run >= since)
+    }
+
     /// The state after a person enabled the delivery: counts start at zero, history of success stays.
     #[must_use]
     pub fn re_enabled(&self) -> Self {

@@ -107,6 +107,19 @@ pub fn is_outage(verdict: &Verdict) -> bool {
     (verdict.permanence, verdict.scope) == (Permanence::Transient, Scope::Server)
 }
 
+/// Whether a failure is told on the profile: the next mailbox will meet it too. While a hold may still come of it, it is
+/// told on the few mailboxes that are tried until then, and the hold is the profile's alert.
+#[must_use]
+pub fn is_told_on_profile(verdict: &Verdict, outages: OutageSettings) -> bool {
+    verdict.scope == Scope::Server && !(outages.hold_after_mailboxes > 0 && is_outage(verdict))
+}
+
+/// Whether `failing` of so many mailboxes of a profile are most of them.
+#[must_use]
+pub const fn is_majority(failing: usize, mailboxes: usize) -> bool {
+    failing >= MAJORITY_MAILBOXES_MIN && 2 * failing > mailboxes
+}
+
 /// The health after a mailbox failed because of its server at `now`; the profile is held once `mailboxes` have.
 #[must_use]
 pub fn after_failure(

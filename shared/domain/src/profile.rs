@@ -319,10 +319,13 @@ impl EmailServerProfile {
                 Delivery::OutgoingEmail => self.outgoing.clone().map(Endpoint::Smtp),
                 Delivery::AppointmentsContactsTasks => None,
             },
-            ServerType::ExchangeOnline => {
-                let (tenant_id, client_id) = (self.tenant_id.clone()?, self.client_id.clone()?);
-                Some(Endpoint::Graph(Application { tenant_id, client_id, cloud: self.cloud }))
-            }
+            ServerType::ExchangeOnline => match delivery {
+                Delivery::IncomingEmail | Delivery::OutgoingEmail => {
+                    let (tenant_id, client_id) = (self.tenant_id.clone()?, self.client_id.clone()?);
+                    Some(Endpoint::Graph(Application { tenant_id, client_id, cloud: self.cloud }))
+                }
+                Delivery::AppointmentsContactsTasks => None,
+            },
             ServerType::ExchangeServer => None,
         }
     }

@@ -10,10 +10,9 @@ use mailrail_domain::{
     Timestamp,
     alert::{Alert, AlertKind, AlertStatus},
     cause::DeliveryError,
-    classification::{Scope, Verdict},
-    delivery::{Delivery, TestStatus},
+    delivery::Delivery,
     id::{MailboxId, ProfileId},
-    outage::{OutageSettings, is_outage},
+    outage::is_told_on_profile,
     retry::{Outcome, RetryPolicy},
 };
 
@@ -44,23 +43,12 @@ pub async fn alerts_of_mailbox<S: Directory>(
 }
 
 fn concerns(alert: &Alert, mailbox: &MailboxDetails) -> bool {
-    !is_shared(alert.kind) || references(mailbox).any(|reference| reference == (alert.delivery, alert.kind))
-}
-
-/// Whether an alert of a profile with this kind concerns those of its mailboxes only that refer to it.
-pub(crate) const fn is_shared(kind: AlertKind) -> bool {
-    !matches!(kind, AlertKind::ProfileHeld | AlertKind::MajorityFailing)
+    !alert.kind.is_shared() || references(mailbox).any(|reference| reference == (alert.delivery, alert.kind))
 }
 
 fn references(mailbox: &MailboxDetails) -> impl Iterator<Item = (Delivery, AlertKind)> {
     let of = |(delivery, kinds): (Delivery, Vec<AlertKind>)| kinds.into_iter().map(move |kind| (delivery, kind));
     mailbox.deliveries.iter().map(|(delivery, state)| (*delivery, state.open_alerts.clone())).flat_map(of)
-}
-
-/// Whether a failure is told on the profile: the next mailbox will meet it too. While a hold may still come of it, it is
-/// told on the few mailboxes that are tried until then, and the hold is the profile's alert.
-fn is_told_on_profile(verdict: &Verdict, outages: OutageSettings) -> bool {
-    verdict.scope == Scope::Server && !(outages.hold_after_mailboxes > 0 && is_outage(verdict))
 }
 
 /// How the mailboxes of a profile stand.
@@ -109,7 +97,7 @@ impl<P: Ports> Engine<P> {
     pub async fn unshare(&self, profile: &ProfileId, delivery: Delivery, kinds: &[AlertKind]) -> Result<(), Outage> {
         let store = self.ports.mailboxes();
         let mut open = Vec::new();
-        for kind in kinds.iter().filter(|kind| is_shared(**kind)) {
+        for kind in kinds.iter().filter(|kind| kind.is_shared()) {
             open.extend(store.open_alert(profile, delivery, *kind).await?);
         }
         if open.is_empty() {
@@ -152,12 +140,7 @@ impl<P: Ports> Engine<P> {
             for mailbox in found.items {
                 standing.mailboxes += 1;
                 standing.referenced.extend(references(&mailbox));
-                let has_failed = |state: &mailrail_domain::delivery::DeliveryState| {
-                    state.status == TestStatus::Failure
-                        && !state.open_alerts.is_empty()
-                        && state.last_run.is_some_and(|at| at >= since)
-                };
-                if mailbox.deliveries.iter().any(|(_, state)| has_failed(state)) {
+                if mailbox.deliveries.iter().any(|(_, state)| state.has_failed_since(since)) {
                     standing.failing.insert(mailbox.stored.mailbox.id);
                 }
             }

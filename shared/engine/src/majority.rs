@@ -9,13 +9,12 @@ use mailrail_domain::{
     alert::{Alert, AlertKind, AlertStatus},
     id::ProfileId,
     notice::Notice,
-    outage::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS},
+    outage::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS, is_majority},
     seconds_after,
 };
 
 use crate::{
     Deadline, Engine,
-    alerts::is_shared,
     limits::{DEADLINE_MARGIN, LOOKUP_PAGE, OPEN_ALERTS_MAX, STANDING_MAILBOXES_MAX},
     outage::Outage,
     ports::{AlertFilter, Directory, HealthStore, PageRequest, Ports},
@@ -56,7 +55,8 @@ impl<P: Ports> Engine<P> {
             let standing = self.profile_standing(&profile, recent, STANDING_MAILBOXES_MAX).await?;
             self.close_unreferenced(&shared, &standing).await?;
             let failing = standing.failing.len();
-            let fails_mostly = failing >= MAJORITY_MAILBOXES_MIN && 2 * failing > standing.mailboxes;
+            // Of a profile with more mailboxes than were looked at, these are a sample.
+            let fails_mostly = is_majority(failing, standing.mailboxes);
             match told {
                 Some(alert) if !fails_mostly => store.close(&alert, now, None).await?,
                 Some(_) | None if !fails_mostly => {}
@@ -82,7 +82,7 @@ impl<P: Ports> Engine<P> {
                 match &alert.mailbox_id {
                     Some(_) => open.own += usize::from(alert.cause.is_some()),
                     None if alert.kind == AlertKind::MajorityFailing => open.told = Some(alert),
-                    None if is_shared(alert.kind) => open.shared.push(alert),
+                    None if alert.kind.is_shared() => open.shared.push(alert),
                     None => {}
                 }
             }

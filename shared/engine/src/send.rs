@@ -7,9 +7,9 @@ use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
     alert::{Alert, AlertKind},
-    budget::{self, Budget, GRAPH_RECIPIENTS},
+    budget::{self, Allowance},
     cause::{Cause, DeliveryError},
-    delivery::{Delivery, DeliveryState},
+    delivery::Delivery,
     email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
     evidence::{Evidence, Stage},
     gate::{Gate, gate},
@@ -88,14 +88,14 @@ impl<P: Ports> Engine<P> {
         };
         let sends =
             profile.profile().endpoint(Delivery::OutgoingEmail).and_then(|endpoint| budget::of_sends(&endpoint));
-        let mut handed = Handed { left: left(sends, &row.state, now), ..Handed::default() };
-        let result = self.hand_over_all(&row, &profile, due, &mut handed, deadline).await?;
+        let mut allowance = Allowance::of(sends, (row.state.spent, row.state.spent_recipients), now);
+        let mut handed = Handed::default();
+        let result = self.hand_over_all(&row, &profile, due, &mut handed, &mut allowance, deadline).await?;
         let mut row = row;
         let mut resume_at = None;
         if let Some((messages, recipients)) = sends {
-            let (sent, reached) = (u32::try_from(handed.done), u32::try_from(handed.recipients));
-            row.state.spent = messages.spend(row.state.spent, sent.unwrap_or(u32::MAX), now);
-            row.state.spent_recipients = recipients.spend(row.state.spent_recipients, reached.unwrap_or(u32::MAX), now);
+            row.state.spent = messages.spend(row.state.spent, allowance.messages, now);
+            row.state.spent_recipients = recipients.spend(row.state.spent_recipients, allowance.recipients, now);
             if handed.over_budget {
                 let renewed = [(messages, row.state.spent), (recipients, row.state.spent_recipients)];
                 let used_up = renewed.into_iter().filter(|(budget, spent)| budget.left(*spent, now) < budget.limit);
@@ -164,6 +164,7 @@ impl<P: Ports> Engine<P> {
         profile: &ProfileInUse,
         due: Vec<StoredEmail>,
         handed: &mut Handed,
+        allowance: &mut Allowance,
         deadline: Deadline,
     ) -> Result<Result<(), DeliveryError>, Outage> {
         let (unknown, pending): (Vec<_>, Vec<_>) =
@@ -192,7 +193,7 @@ impl<P: Ports> Engine<P> {
                 handed.cut_short = true;
                 break;
             }
-            if !handed.takes(&stored) {
+            if !allowance.takes(pending_recipients(&stored)) {
                 handed.over_budget = true;
                 break;
             }
@@ -376,36 +377,14 @@ struct Handed {
     deferred: bool,
     /// Some email is to be tried again at once.
     cut_short: bool,
-    /// Recipients of those that were handed over.
-    recipients: usize,
-    /// Messages and recipients that the provider's budget had left.
-    left: (usize, usize),
     /// Some email waits for the budget.
     over_budget: bool,
 }
 
-impl Handed {
-    /// Counts an email that is about to be handed over, if the budget has room for it. The first of a day goes out
-    /// however many recipients it has, or it never would.
-    fn takes(&mut self, stored: &StoredEmail) -> bool {
-        let recipients = stored.email.outgoing.iter().flat_map(|outgoing| &outgoing.recipients);
-        let recipients = self.recipients + recipients.filter(|recipient| recipient.is_pending()).count();
-        let (messages_left, recipients_left) = self.left;
-        let is_first = recipients_left == usize::try_from(GRAPH_RECIPIENTS.limit).unwrap_or(usize::MAX);
-        let fits = self.done < messages_left && (recipients <= recipients_left || (is_first && self.done == 0));
-        if fits {
-            self.recipients = recipients;
-        }
-        fits
-    }
-}
-
-/// Messages and recipients that are left; without a budget there is no end of them.
-fn left(sends: Option<(Budget, Budget)>, state: &DeliveryState, now: Timestamp) -> (usize, usize) {
-    let left = |budget: Budget, spent| usize::try_from(budget.left(spent, now)).unwrap_or(usize::MAX);
-    sends.map_or((usize::MAX, usize::MAX), |(messages, recipients)| {
-        (left(messages, state.spent), left(recipients, state.spent_recipients))
-    })
+/// To how many an email is still to go.
+fn pending_recipients(stored: &StoredEmail) -> u32 {
+    let recipients = stored.email.outgoing.iter().flat_map(|outgoing| &outgoing.recipients);
+    u32::try_from(recipients.filter(|recipient| recipient.is_pending()).count()).unwrap_or(u32::MAX)
 }
 
 fn is_due(stored: &StoredEmail, now: Timestamp) -> bool {

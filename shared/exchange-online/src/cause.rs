@@ -13,8 +13,9 @@ const GRAPH: &str = "graph/errors";
 const THROTTLING: &str = "graph/throttling";
 /// Page: EWS, "ResponseCode", whose codes Graph passes on for mailboxes.
 const EXCHANGE: &str = "exchange/client-developer/web-service-reference/responsecode";
-/// Page: Microsoft Graph, "Troubleshoot MailboxNotEnabledForRESTAPI".
-const MAILBOX: &str = "graph/known-issues";
+/// Page: Exchange troubleshooting, "REST API is not yet supported for this mailbox" (KB 4462988).
+const MAILBOX: &str =
+    "exchange/troubleshoot/user-and-shared-mailboxes/rest-api-is-not-yet-supported-for-this-mailbox-error";
 
 /// Error codes of Graph: code, fact, page. Codes are compared without regard to case, because both spellings are seen.
 pub(crate) const GRAPH_CODES: [(&str, Cause, &str); 44] = [

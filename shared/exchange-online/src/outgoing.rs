@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
-    email::{ContentReply, RecipientReply},
+    email::ContentReply,
     evidence::{Evidence, Stage},
 };
 use mailrail_engine::{
@@ -209,8 +209,7 @@ impl OutgoingSession for Session {
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
         self.recipients = recipients.to_vec();
-        let replies = recipients.iter().map(|recipient| (recipient.clone(), RecipientReply::Accepted));
-        Ok(EnvelopeReply::Recipients(replies.collect()))
+        Ok(EnvelopeReply::accepted(recipients))
     }
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {

@@ -141,7 +141,7 @@ impl SignIn {
                 let until = seconds_after((self.clock)(), lifetime);
                 Ok(Held { token: Arc::new(Secret::new(token)), until })
             }
-            Ok(_) | Err(_) if status == 200 => {
+            _ if status == 200 => {
                 let evidence = Evidence::new(Stage::SignIn, "the reply to the sign-in has no token").with_code("200");
                 Err(DeliveryError::new(Cause::ProtocolViolation, evidence))
             }

@@ -18,6 +18,14 @@ pub enum EnvelopeReply {
     EmailRefused(Evidence),
 }
 
+impl EnvelopeReply {
+    /// The answer of a server that looks at recipients only with the message.
+    #[must_use]
+    pub fn accepted(recipients: &[EmailAddress]) -> Self {
+        Self::Recipients(recipients.iter().map(|one| (one.clone(), RecipientReply::Accepted)).collect())
+    }
+}
+
 /// A signed-in session.
 pub trait OutgoingSession: Send {
     /// Names sender and recipients. An error is the mailbox's or the server's; nothing was sent.

@@ -10,7 +10,7 @@ use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
     cause::{Cause, DeliveryError},
-    email::{ContentReply, RecipientReply},
+    email::ContentReply,
     evidence::{Evidence, Stage},
     position::{ImapPosition, Position, SeenUidls},
     retry::Pace,
@@ -180,8 +180,7 @@ impl OutgoingSession for MemoryOutgoing {
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
         self.recipients = recipients.to_vec();
-        let replies = recipients.iter().map(|recipient| (recipient.clone(), RecipientReply::Accepted));
-        Ok(EnvelopeReply::Recipients(replies.collect()))
+        Ok(EnvelopeReply::accepted(recipients))
     }
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {

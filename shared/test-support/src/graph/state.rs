@@ -275,12 +275,11 @@ impl Tenant {
         };
         message.mime = message.composed();
         let recipients = message.recipients();
+        // Even an immutable identifier changes when a draft is sent (Microsoft Graph, "Immutable identifiers").
         let mailbox = self.mailbox(from);
-        mailbox.move_to(id, "sentitems");
-        if let Some(sent) = mailbox.messages.get_mut(id) {
-            (sent.mime, sent.is_draft) = (message.mime.clone(), false);
-            sent.attachments.clear();
-        }
+        mailbox.delete(id);
+        let sent = Message { mime: message.mime.clone(), received: Some(received.clone()), ..Message::default() };
+        mailbox.insert("sentitems", sent);
         for recipient in recipients {
             if let Some(inbox) = self.mailboxes.get_mut(&recipient) {
                 inbox.deliver("inbox", &without_blind_copies(&message.mime), Some(received.clone()));

@@ -9,15 +9,14 @@ use reqwest::Method;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
+use mailrail_test_support::build::clock;
+
 use super::{Client, Console, RUN, changed, id, letter, stack, wait_for};
+use crate::exchange_online::certificate_pem;
 
 /// A person of the tenant whom no other test, and no earlier run on the same servers, knows.
 fn person(name: &str) -> String {
-    format!("{name}-{}@online.test", uuid_like())
-}
-
-fn uuid_like() -> String {
-    mailrail_test_support::build::clock().timestamp_micros().to_string()
+    format!("{name}-{}@online.test", clock().timestamp_micros())
 }
 
 /// The other side: mailboxes of the tenant, to put mail into and to look into.
@@ -144,7 +143,7 @@ async fn a_certificate_is_checked_when_it_is_saved_and_never_shown() {
     }
     let certificate = json!({
         "password": null, "authentication": "client-certificate",
-        "certificate": format!("{}{key}", super::super::exchange_online::certificate_pem()),
+        "certificate": format!("{}{key}", certificate_pem()),
     });
     let made = console.create("/v1/profiles", &profile(certificate)).await;
     assert_eq!((&made["has_password"], &made["certificate"]), (&json!(true), &Value::Null));

@@ -63,10 +63,13 @@ async fn a_connection_that_is_cut_anywhere_loses_and_doubles_nothing() {
         for n in 0..MESSAGES {
             online.deliver("ada", &Letter::new(&format!("{n:02}")).body("A line.\r\n".repeat(200)));
         }
+        let mut failures = 0;
         for _ in 0..9 {
             online.world.run(&mailbox, INCOMING).await;
+            failures += usize::from(online.world.state(&mailbox, INCOMING).await.transient_failure_count > 0);
             pass(GAP_SECONDS.into());
         }
+        assert!(failures > 0, "nothing was cut after {cut}");
         proxy.turn_to(Mischief::Delay(Duration::ZERO));
         online.world.run(&mailbox, INCOMING).await;
         pass(GAP_SECONDS.into());

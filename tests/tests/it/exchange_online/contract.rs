@@ -159,10 +159,10 @@ async fn every_request_and_every_reply_keeps_microsofts_contract() {
         online.deliver("ada", &Letter::new(&format!("{n:02}")));
         online.deliver_to("ada", &folder, &Letter::new(&format!("in a folder {n:02}")));
     }
-    assert_eq!(online.receive_all(&mailbox).await.len(), 12);
+    assert_eq!(online.received(&mailbox).await.len(), 12);
     online.profile.tracked_folders = vec!["Projects".to_owned()];
     online.put_profile(SECRET).await;
-    assert_eq!(online.receive_all(&mailbox).await.len(), 24);
+    assert_eq!(online.received(&mailbox).await.len(), 24);
     online.receive(&mailbox).await;
     let bob = address("bob");
     online.server.tenant().mailbox(&bob);

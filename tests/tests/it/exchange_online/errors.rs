@@ -85,7 +85,7 @@ async fn replies_that_are_none_are_transient_and_lose_nothing() {
         );
         assert!(online.world.state(&mailbox, INCOMING).await.enabled, "{body}");
         pass(GAP_SECONDS.into());
-        assert_eq!(online.receive_all(&mailbox).await.len(), 1, "{body}");
+        assert_eq!(online.received(&mailbox).await.len(), 1, "{body}");
         assert_eq!(online.open_alerts(&mailbox).await.len(), 0, "{body}");
     }
 }
@@ -150,7 +150,7 @@ async fn entries_without_identifier_date_or_size_are_read_as_far_as_they_can_be(
     ]);
     let body = serde_json::json!({ "value": entries, "@odata.deltaLink": delta }).to_string();
     online.server.tenant().faults.push_back(Fault { body, ..Fault::of("/delta", 200, "") });
-    assert_eq!(online.receive_all(&mailbox).await.len(), 1);
+    assert_eq!(online.received(&mailbox).await.len(), 1);
 }
 
 #[tokio::test]

@@ -2,18 +2,16 @@
 
 use end_to_end::{
     letter::Letter,
-    online::{Online, address, profile},
+    online::{Online, SECRET, address, profile},
     world::{BETWEEN_RUNS_SECONDS, pass},
 };
 use mailrail_domain::{
     budget::{GRAPH_READS, GRAPH_READS_AT_ONCE},
     email::EmailStatus,
+    id::MailboxId,
     retry::GAP_SECONDS,
 };
-use mailrail_engine::{
-    limits::WHOLE_MESSAGE_BYTES_MAX,
-    ports::{BodyStore, Directory},
-};
+use mailrail_engine::{limits::WHOLE_MESSAGE_BYTES_MAX, ports::BodyStore};
 use mailrail_test_support::graph::Fault;
 
 use super::INCOMING;
@@ -26,7 +24,7 @@ fn subjects_of(letters: &[Letter]) -> Vec<String> {
     letters.iter().map(|letter| letter.subject.clone()).collect()
 }
 
-async fn subjects(online: &Online, mailbox: &mailrail_domain::id::MailboxId) -> Vec<String> {
+async fn subjects(online: &Online, mailbox: &MailboxId) -> Vec<String> {
     let mut subjects = online.world.subjects(mailbox).await;
     subjects.sort();
     subjects
@@ -38,7 +36,7 @@ async fn what_is_in_the_inbox_becomes_records_with_every_byte() {
     let mailbox = online.mailbox("ada").await;
     let letters = letters(123);
     letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
-    let emails = online.receive_all(&mailbox).await;
+    let emails = online.received(&mailbox).await;
     assert_eq!(subjects(&online, &mailbox).await, subjects_of(&letters));
     for email in &emails {
         let raw = online.world.engine.ports.bodies.get(&email.raw_key, u64::MAX).await.expect("a store that works");
@@ -103,7 +101,7 @@ async fn a_link_that_is_not_known_any_more_means_reading_again_without_doubles_o
             Some(code) => online.server.tenant().faults.push_back(Fault::of("/delta", 400, code)),
         }
         online.deliver("ada", &Letter::new("new"));
-        let emails = online.receive_all(&mailbox).await;
+        let emails = online.received(&mailbox).await;
         assert_eq!(emails.len(), 31, "{fault:?}");
         let before = online.requests("ada");
         online.receive(&mailbox).await;
@@ -147,7 +145,7 @@ async fn a_message_that_is_gone_when_it_is_read_is_passed_over() {
 async fn tracked_folders_are_read_besides_the_inbox_and_an_idle_check_of_all_is_one_request() {
     let mut with_folders = profile();
     with_folders.tracked_folders = vec!["Projects/O'Hara".to_owned(), "Not there".to_owned()];
-    let online = Online::with(with_folders, end_to_end::online::SECRET).await;
+    let online = Online::with(with_folders, SECRET).await;
     let mailbox = online.mailbox("ada").await;
     let (folder, other) = {
         let mut tenant = online.server.tenant();
@@ -183,7 +181,7 @@ async fn what_came_before_the_start_date_is_not_read() {
     let mut dated = profile();
     let letters = letters(3);
     dated.process_emails_received_after = Some(letters[2].at);
-    let online = Online::with(dated, end_to_end::online::SECRET).await;
+    let online = Online::with(dated, SECRET).await;
     let mailbox = online.mailbox("ada").await;
     letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
     online.receive(&mailbox).await;
@@ -193,22 +191,30 @@ async fn what_came_before_the_start_date_is_not_read() {
 }
 
 #[tokio::test]
-async fn messages_are_deleted_in_batches_where_the_profile_says_so() {
-    let mut deleting = profile();
-    deleting.delete_after_processing = true;
-    let online = Online::with(deleting, end_to_end::online::SECRET).await;
-    let mailbox = online.mailbox("queue").await;
-    letters(45).iter().for_each(|letter| drop(online.deliver("queue", letter)));
-    online
-        .server
-        .tenant()
-        .faults
-        .push_back(Fault { after: 3, ..Fault::of("/messages/AAkA", 404, "ErrorItemNotFound") });
-    online.receive(&mailbox).await;
-    assert!(online.world.emails(&mailbox).await.len() >= 44);
-    assert!(online.server.tenant().mailbox(&address("queue")).of_folder("inbox").len() <= 1);
-    let batches = online.server.tenant().calls.iter().filter(|(_, path)| path.ends_with("$batch")).count();
-    assert_eq!(batches, 3);
+async fn messages_are_deleted_in_batches_where_the_profile_says_so_and_each_part_has_its_own_outcome() {
+    // Each of the 45 is read before one is deleted, so that the fault meets a part of a batch.
+    for (code, status, succeeds, left) in [("ErrorItemNotFound", 404, true, 1), ("ErrorServerBusy", 503, false, 1)] {
+        let mut deleting = profile();
+        deleting.delete_after_processing = true;
+        let online = Online::with(deleting, SECRET).await;
+        let mailbox = online.mailbox("queue").await;
+        letters(45).iter().for_each(|letter| drop(online.deliver("queue", letter)));
+        let fault = Fault { after: 48, ..Fault::of("/messages/AAkA", status, code) };
+        online.server.tenant().faults.push_back(fault);
+        online.world.run(&mailbox, INCOMING).await;
+        let state = online.world.state(&mailbox, INCOMING).await;
+        assert_eq!(state.transient_failure_count == 0, succeeds, "{code}: what is gone already is as good as deleted");
+        assert_eq!(online.world.emails(&mailbox).await.len(), 45, "{code}");
+        let there = |online: &Online| online.server.tenant().mailbox(&address("queue")).of_folder("inbox").len();
+        assert_eq!(there(&online), left, "{code}");
+        let batches = online.server.tenant().calls.iter().filter(|(_, path)| path.ends_with("$batch")).count();
+        assert_eq!(batches, 3, "{code}");
+        if !succeeds {
+            pass(GAP_SECONDS.into());
+            online.receive(&mailbox).await;
+            assert_eq!((online.world.emails(&mailbox).await.len(), there(&online)), (45, 0), "read again, and deleted");
+        }
+    }
 }
 
 #[tokio::test]
@@ -276,6 +282,4 @@ async fn ten_thousand_messages_of_a_throttled_server_come_through_once_each_and_
     let mut subjects = subjects(&online, &mailbox).await;
     subjects.dedup();
     assert_eq!(subjects.len(), 10_000);
-    let details = online.world.engine.ports.state.mailbox(&mailbox).await.expect("a store that works");
-    assert!(details.is_some());
 }

@@ -6,15 +6,12 @@ use end_to_end::{
 };
 use mail_parser::{MessageParser, MimeHeaders};
 use mailrail_domain::{
-    email::{Direction, Email, EmailStatus, Outgoing, Recipient, RecipientStatus},
+    email::{EmailStatus, RecipientStatus},
     id::{EmailId, MailboxId},
-    identity::sent_email_id,
-    retry::GAP_SECONDS,
+    outage::RecoveryProbe,
+    retry::{FAILURES_MAX, GAP_SECONDS},
 };
-use mailrail_engine::{
-    limits::SENDS_PER_RUN,
-    ports::{BodyStore, RecordStore},
-};
+use mailrail_engine::{limits::SENDS_PER_RUN, ports::Directory};
 use mailrail_test_support::{build, graph::Fault};
 
 use super::OUTGOING;
@@ -52,25 +49,8 @@ pub(super) async fn pend_large(online: &Online, mailbox: &MailboxId, sizes: &[us
         ));
     }
     raw.push_str("--b--\r\n");
-    let id = sent_email_id(&message_id);
-    let draft = Email {
-        id: id.clone(),
-        direction: Direction::Outgoing,
-        status: EmailStatus::Draft,
-        raw_key: format!("emails/{id}/raw"),
-        subject: "Large".to_owned(),
-        outgoing: Some(Outgoing {
-            recipients: ["bob", "dan"].map(|name| Recipient::new(build::address(&address(name)))).to_vec(),
-            ..Outgoing::default()
-        }),
-        ..build::received(mailbox, &message_id, 0)
-    };
-    let ports = &online.world.engine.ports;
-    ports.bodies.put(&draft.raw_key, raw.into(), "message/rfc822").await.expect("a store that works");
-    assert!(ports.records.insert_draft(&draft).await.expect("a store that works"));
-    let pending = Email { status: EmailStatus::PendingSend, ..draft };
-    assert!(ports.records.update_outgoing(&pending, 1).await.expect("a store that works").is_some());
-    id
+    let recipients = ["bob", "dan"].map(|name| build::address(&address(name))).to_vec();
+    online.world.pend_raw(mailbox, &message_id, "Large", recipients, raw.into_bytes()).await
 }
 
 #[tokio::test]
@@ -213,4 +193,31 @@ async fn no_more_than_thirty_messages_go_out_in_a_minute() {
     online.world.send(&mailbox).await;
     online.world.send(&mailbox).await;
     assert_eq!(in_folder(&online, "bob", "inbox").len(), 45);
+}
+
+#[tokio::test]
+async fn a_delivery_that_an_outage_disabled_is_let_in_by_the_server_and_not_by_a_token_that_is_kept() {
+    let online = Online::new().await;
+    let mailbox = sender(&online).await;
+    let state = &online.world.engine.ports.state;
+    let mut stored = state.organization().await.expect("a store that works");
+    stored.organization.outages.recovery_probe = RecoveryProbe::Resume;
+    state.put_organization(&stored, &build::audit()).await.expect("a store that works");
+    let bob = address("bob");
+    online.world.pend(&mailbox, &Outbound { to: &[&bob], subject: "After", ..Outbound::default() }).await;
+    for _ in 0..100 {
+        online.server.tenant().faults.push_back(Fault::of("/v1.0/", 503, "serviceNotAvailable"));
+    }
+    for _ in 0..FAILURES_MAX {
+        online.world.run(&mailbox, OUTGOING).await;
+    }
+    assert!(!online.world.state(&mailbox, OUTGOING).await.enabled);
+    pass(3_600);
+    online.world.run(&mailbox, OUTGOING).await;
+    assert!(!online.world.state(&mailbox, OUTGOING).await.enabled, "its server is away still");
+    online.server.tenant().faults.clear();
+    pass(7_200);
+    online.world.run(&mailbox, OUTGOING).await;
+    online.world.send(&mailbox).await;
+    assert_eq!(in_folder(&online, "bob", "inbox").len(), 1);
 }
