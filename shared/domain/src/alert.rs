@@ -256,6 +256,35 @@ impl Alert {
         })
     }
 
+    /// An open alert that says nothing yet: what those have in common that no single failure raises.
+    fn open(
+        kind: AlertKind,
+        level: Level,
+        scope: AlertScope,
+        delivery: Delivery,
+        profile: &ProfileId,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            kind,
+            level,
+            status: AlertStatus::Open,
+            mailbox_id: None,
+            profile_id: profile.clone(),
+            delivery,
+            scope,
+            text: String::new(),
+            why: String::new(),
+            action: None,
+            resolution: Vec::new(),
+            cause: None,
+            evidence: None,
+            count: 1,
+            first_seen: now,
+            last_seen: now,
+        }
+    }
+
     /// The same alert as one of the profile, shared by all of its mailboxes that meet the same failure.
     #[must_use]
     pub fn shared(
@@ -301,18 +330,9 @@ impl Alert {
     /// The one alert of a held profile, instead of one for each of its mailboxes.
     #[must_use]
     pub fn of_hold(profile: &EmailServerProfile, health: &ProfileHealth, now: Timestamp) -> Self {
-        let kind = AlertKind::ProfileHeld;
         let why = reason(classify(health.error.cause, profile.credentials).alert, &health.error, profile);
         Self {
-            kind,
-            level: Level::Error,
-            status: AlertStatus::Open,
-            mailbox_id: None,
-            profile_id: profile.id.clone(),
-            delivery: health.delivery,
-            scope: AlertScope::Profile,
             why: classify(health.error.cause, profile.credentials).sentence(health.error.evidence.stage),
-            action: None,
             text: format!(
                 "The mailboxes of the email server profile {} are held because {why}, for {} of them so far. One mailbox \
                  tries every 5 minutes; when that works, all go on by themselves and fetch what was missed. No mailbox is \
@@ -323,9 +343,8 @@ impl Alert {
             resolution: resolution(classify(health.error.cause, profile.credentials).alert, profile),
             cause: Some(health.error.cause),
             evidence: Some(health.error.evidence.clone()),
-            count: 1,
             first_seen: health.since,
-            last_seen: now,
+            ..Self::open(AlertKind::ProfileHeld, Level::Error, AlertScope::Profile, health.delivery, &profile.id, now)
         }
     }
 
@@ -333,28 +352,22 @@ impl Alert {
     #[must_use]
     pub fn of_majority(profile: &EmailServerProfile, failing: usize, now: Timestamp) -> Self {
         Self {
-            kind: AlertKind::MajorityFailing,
-            level: Level::Error,
-            status: AlertStatus::Open,
-            mailbox_id: None,
-            profile_id: profile.id.clone(),
-            delivery: Delivery::IncomingEmail,
-            scope: AlertScope::Profile,
             text: format!(
                 "{failing} mailboxes of the email server profile {}, more than half of them, have failed within an hour.",
                 profile.name
             ),
-            why: String::new(),
-            action: None,
             resolution: vec![
                 "Read the open alerts of its mailboxes: what most of them name is likely the one cause.".to_owned(),
                 format!("Check that the servers of the email server profile {} are up and reachable.", profile.name),
             ],
-            cause: None,
-            evidence: None,
-            count: 1,
-            first_seen: now,
-            last_seen: now,
+            ..Self::open(
+                AlertKind::MajorityFailing,
+                Level::Error,
+                AlertScope::Profile,
+                Delivery::IncomingEmail,
+                &profile.id,
+                now,
+            )
         }
     }
 
@@ -362,47 +375,26 @@ impl Alert {
     /// worked.
     #[must_use]
     pub fn of_stall(mailbox: &Mailbox, delivery: Delivery, since: Timestamp, now: Timestamp) -> Self {
-        let kind = AlertKind::Stalled;
         Self {
-            kind,
-            level: Level::Warning,
-            status: AlertStatus::Open,
             mailbox_id: Some(mailbox.id.clone()),
-            profile_id: mailbox.profile_id.clone(),
-            delivery,
-            scope: AlertScope::Mailbox,
             text: format!(
                 "{} has not worked since {}, although nothing failed: it does not get its turn.",
                 capitalized(delivery.purpose(), &mailbox.name),
                 since.format("%Y-%m-%d %H:%M:%S UTC")
             ),
-            why: String::new(),
-            action: None,
             resolution: vec![
                 "Look at the alarms of this deployment, at the dead letters of its queues and at the functions' logs.".to_owned(),
                 "Check that maximum_concurrent_connections of the email server profile lets all its mailboxes have their turn.".to_owned(),
             ],
-            cause: None,
-            evidence: None,
-            count: 1,
-            first_seen: now,
-            last_seen: now,
+            ..Self::open(AlertKind::Stalled, Level::Warning, AlertScope::Mailbox, delivery, &mailbox.profile_id, now)
         }
     }
 
     /// The alert of an email that cannot leave, because its mailbox may not send; `why` is the gate's reason.
     #[must_use]
     pub fn of_pending_send(mailbox: &Mailbox, why: &str, now: Timestamp) -> Self {
-        let kind = AlertKind::EmailPendingSend;
         Self {
-            kind,
-            level: Level::Warning,
-            status: AlertStatus::Open,
             mailbox_id: Some(mailbox.id.clone()),
-            profile_id: mailbox.profile_id.clone(),
-            delivery: Delivery::OutgoingEmail,
-            scope: AlertScope::Email,
-            why: String::new(),
             action: Some(AlertAction::TestAgain),
             text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", mailbox.name),
             resolution: vec![
@@ -413,11 +405,7 @@ impl Alert {
                  email is then sent by itself."
                     .to_owned(),
             ],
-            cause: None,
-            evidence: None,
-            count: 1,
-            first_seen: now,
-            last_seen: now,
+            ..Self::open(AlertKind::EmailPendingSend, Level::Warning, AlertScope::Email, Delivery::OutgoingEmail, &mailbox.profile_id, now)
         }
     }
 }

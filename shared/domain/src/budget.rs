@@ -45,6 +45,19 @@ impl Budget {
         self.current(spent, now).map_or(self.limit, |spent| self.limit.saturating_sub(spent.amount))
     }
 
+    /// Messages that a run may read of a budget of requests: half of what is left, the rest being for listing and for what
+    /// is asked again. One at least, so that a run gets on.
+    #[must_use]
+    pub fn messages_of_a_run(self, spent: Option<Spent>, now: Timestamp) -> u32 {
+        (self.left(spent, now) / 2).max(1)
+    }
+
+    /// Whether so little is left, less than a tenth, that the next run should wait until all of it is there again.
+    #[must_use]
+    pub fn is_nearly_spent(self, spent: Option<Spent>, now: Timestamp) -> bool {
+        self.left(spent, now) < self.limit / 10
+    }
+
     /// The account after `amount` more. A time that is over begins anew.
     #[must_use]
     pub fn spend(self, spent: Option<Spent>, amount: u32, now: Timestamp) -> Option<Spent> {
@@ -141,6 +154,16 @@ mod tests {
         assert_eq!(budget.left(spent, at(60)), 30);
         assert_eq!(budget.spend(spent, 1, at(60)), Some(Spent { since: at(60), amount: 1 }));
         assert_eq!(budget.left(budget.spend(spent, u32::MAX, at(59)), at(59)), 0);
+    }
+
+    #[test]
+    fn a_run_leaves_requests_for_listing_and_the_next_waits_when_few_are_left() {
+        let spent = |amount| Some(Spent { since: at(0), amount });
+        assert_eq!(GRAPH_READS.messages_of_a_run(None, at(0)), GRAPH_READS.limit / 2);
+        assert_eq!(GRAPH_READS.messages_of_a_run(spent(GRAPH_READS.limit), at(1)), 1);
+        let tenth = GRAPH_READS.limit / 10;
+        assert!(!GRAPH_READS.is_nearly_spent(spent(GRAPH_READS.limit - tenth), at(1)));
+        assert!(GRAPH_READS.is_nearly_spent(spent(GRAPH_READS.limit - tenth + 1), at(1)));
     }
 
     #[test]

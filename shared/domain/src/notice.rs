@@ -237,22 +237,9 @@ impl Notice {
         now: Timestamp,
     ) -> Self {
         Self {
-            id,
-            kind,
-            to: profile.owner_address.clone(),
-            copy_to: None,
             mailbox_id: Some(mailbox.id.clone()),
             about: format!("{} <{}>", mailbox.name, mailbox.address_text()),
-            profile_id: profile.id.clone(),
-            delivery,
-            subject,
-            text,
-            status: NoticeStatus::Pending,
-            attempts: 0,
-            next_attempt: now,
-            last_error: None,
-            created_at: now,
-            sent_at: None,
+            ..Self::pending(id, kind, profile, delivery, subject, text, now)
         }
     }
 
@@ -264,15 +251,29 @@ impl Notice {
         text: String,
         now: Timestamp,
     ) -> Self {
+        let id = format!("{}-{kind:?}-{}", profile.id, alert.first_seen.timestamp()).to_lowercase();
+        Self::pending(id, kind, profile, alert.delivery, subject, text, now)
+    }
+
+    /// A notice to the owner of a profile, about all of it.
+    fn pending(
+        id: String,
+        kind: NoticeKind,
+        profile: &EmailServerProfile,
+        delivery: Delivery,
+        subject: String,
+        text: String,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            id: format!("{}-{kind:?}-{}", profile.id, alert.first_seen.timestamp()).to_lowercase(),
+            id,
             kind,
             to: profile.owner_address.clone(),
             copy_to: None,
             mailbox_id: None,
             about: profile.name.clone(),
             profile_id: profile.id.clone(),
-            delivery: alert.delivery,
+            delivery,
             subject,
             text,
             status: NoticeStatus::Pending,

@@ -7,6 +7,7 @@
 pub mod access;
 mod admission;
 pub mod alerts;
+mod arrival;
 pub mod batch;
 mod calm;
 pub mod enqueue;

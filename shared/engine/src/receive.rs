@@ -9,44 +9,28 @@ use mailrail_domain::{
     cause::{Cause, DeliveryError},
     delivery::Delivery,
     gate::{Gate, gate},
-    id::MailboxId,
     mailbox::MailboxKind,
     outage::Turn,
-    position::{Position, SeenUidls, hex, source},
+    position::{Position, SeenUidls, source},
     profile::Endpoint,
-    quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    quarantine::QuarantineReason,
     retry::Pace,
-    seconds_after,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     Deadline, Engine,
     admission::refusal,
+    arrival::{BYTES_TYPE, Taken},
     batch::{ProfileInUse, Profiles},
-    limits::{
-        DEADLINE_MARGIN, LEASE_MARGIN, MESSAGE_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX,
-        STORES_AT_ONCE,
-    },
-    mime::{ReadMessage, Unreadable, clues, read},
+    limits::{DEADLINE_MARGIN, LEASE_MARGIN, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX, STORES_AT_ONCE},
+    mime::Unreadable,
     outage::Outage,
     ports::{
         Arrival, BodyStore, Claim, Content, DeliveryRow, IncomingServers, IncomingSession, Look, MailboxStore, Ports,
-        RecordStore, RemoteId, Wake,
+        RemoteId, Wake,
     },
     settle::Ended,
 };
-
-/// Media type of a raw message (RFC 822 in the registry's name for it).
-const MESSAGE_TYPE: &str = "message/rfc822";
-/// Media type of what has none.
-const BYTES_TYPE: &str = "application/octet-stream";
-const SECONDS_PER_DAY: i64 = 86_400;
-/// A run may take this part of the requests that are left as messages: of each two, one is left for listing and for what
-/// is asked again.
-const PAGES_SHARE: u32 = 2;
-/// With less than this part of a budget left, the next run waits until all of it is there again.
-const BUDGET_REST: u32 = 10;
 
 /// One run over one mailbox.
 struct Run<'a> {
@@ -70,13 +54,6 @@ struct Run<'a> {
     found: usize,
     /// When the last message that was handed out was received.
     done_until: Option<Timestamp>,
-}
-
-/// A message that this run is done with.
-struct Taken {
-    remote: RemoteId,
-    /// Whether a record has it. Anything else stays on the server, even where the profile says to delete.
-    is_stored: bool,
 }
 
 /// How reading ended when no server failed.
@@ -128,7 +105,7 @@ impl<P: Ports> Engine<P> {
             return self.probe(&row, &profile).await;
         }
         let reads = budget::of_reads(&endpoint);
-        let left = reads.map_or(u32::MAX, |budget| budget.left(row.state.spent, self.now()));
+        let most = reads.map_or(u32::MAX, |budget| budget.messages_of_a_run(row.state.spent, self.now()));
         let source = source(&endpoint, row.mailbox.sign_in_name());
         if row.state.source.as_ref().is_some_and(|known| *known != source) {
             row.position = None;
@@ -145,7 +122,7 @@ impl<P: Ports> Engine<P> {
             pace: Pace::after(row.state.transient_failure_count),
             deadline,
             position: None,
-            messages_max: RUN_MESSAGES_MAX.min(usize::try_from(left / PAGES_SHARE).unwrap_or(usize::MAX).max(1)),
+            messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
             requests: 0,
             done: 0,
             found: 0,
@@ -173,7 +150,7 @@ impl<P: Ports> Engine<P> {
         let mut resume_at = None;
         if let Some(budget) = reads {
             row.state.spent = budget.spend(row.state.spent, requests, now);
-            if more && budget.left(row.state.spent, now) < budget.limit / BUDGET_REST {
+            if more && budget.is_nearly_spent(row.state.spent, now) {
                 resume_at = Some(budget.renewed_at(row.state.spent, now));
             }
         }
@@ -398,156 +375,6 @@ impl<P: Ports> Engine<P> {
         }
         Ok(key)
     }
-
-    /// Makes a message that is held in memory a record, or puts it into quarantine.
-    async fn take(
-        &self,
-        mailbox: &MailboxId,
-        start_date: Option<Timestamp>,
-        arrival: Arrival,
-    ) -> Result<Taken, Outage> {
-        let Arrival { remote, received_at, size, content } = arrival;
-        let mut is_stored = false;
-        match content {
-            Content::BeforeStart | Content::Pieces => {}
-            Content::Missing(detail) => {
-                let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
-                self.quarantine(mailbox, &remote, size, unreadable, None).await?;
-            }
-            Content::Whole(raw, reserved) => {
-                match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
-                    Ok(message) if is_before_start(received_at, &message, start_date) => {}
-                    Ok(message) => {
-                        self.store(mailbox, raw, message).await?;
-                        is_stored = true;
-                    }
-                    Err(unreadable) => self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?,
-                }
-                drop(reserved);
-            }
-        }
-        Ok(Taken { remote, is_stored })
-    }
-
-    /// Objects first, then the row that names them; of a message that is a record already, no objects at all.
-    pub(crate) async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
-        if self.ports.records().email(&message.email.id).await?.is_some() {
-            self.ports.records().insert_received(&message.email, mailbox).await?;
-            return Ok(());
-        }
-        let ReadMessage { email, attachments } = message;
-        let bodies = self.ports.bodies();
-        let put_attachments = async {
-            for (attachment, content) in email.attachments.iter().zip(attachments) {
-                bodies.put(&attachment.key, content, &attachment.content_type).await?;
-            }
-            Ok(())
-        };
-        tokio::try_join!(bodies.put(&email.raw_key, raw, MESSAGE_TYPE), put_attachments)?;
-        self.ports.records().insert_received(&email, mailbox).await?;
-        Ok(())
-    }
-
-    /// Streams a message that is too large to hold: its raw bytes pass through, its record is made of the beginning.
-    /// The answer is whether a record has it.
-    async fn take_pieces(
-        &self,
-        mailbox: &MailboxId,
-        session: &mut <P::Incoming as IncomingServers>::Session,
-        remote: &RemoteId,
-        received_at: Option<Timestamp>,
-        size: u64,
-        start_date: Option<Timestamp>,
-    ) -> Result<Result<bool, DeliveryError>, Outage> {
-        let first = match session.read().await {
-            Ok(piece) => piece.unwrap_or_default(),
-            Err(error) => return Ok(Err(error)),
-        };
-        let message = if size > MESSAGE_BYTES_MAX {
-            let detail = format!("{size} bytes; at most {MESSAGE_BYTES_MAX} become a record");
-            Err(Unreadable { reason: QuarantineReason::TooLarge, detail })
-        } else {
-            read(&first, size, mailbox, received_at, self.now())
-        };
-        if message.as_ref().is_ok_and(|message| is_before_start(received_at, message, start_date)) {
-            // The server is already sending it, so it has to be heard out.
-            loop {
-                match session.read().await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => return Ok(Ok(false)),
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-        }
-        let seen = if message.is_err() { clues(&first) } else { Clues::default() };
-        let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
-        let bodies = self.ports.bodies();
-        let mut upload = bodies.begin(&key, MESSAGE_TYPE).await?;
-        let mut piece = first;
-        loop {
-            bodies.append(&mut upload, piece).await?;
-            piece = match session.read().await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => break,
-                Err(error) => return Ok(Err(error)),
-            };
-        }
-        bodies.finish(upload).await?;
-        match message {
-            Ok(message) => {
-                self.ports.records().insert_received(&message.email, mailbox).await?;
-                Ok(Ok(true))
-            }
-            Err(unreadable) => {
-                self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await?;
-                Ok(Ok(false))
-            }
-        }
-    }
-
-    async fn quarantine(
-        &self,
-        mailbox: &MailboxId,
-        remote: &RemoteId,
-        size: u64,
-        unreadable: Unreadable,
-        raw: Option<Bytes>,
-    ) -> Result<(), Outage> {
-        let (mut key, mut seen) = (String::new(), Clues::default());
-        if let Some(raw) = raw {
-            key = quarantine_key(mailbox, remote);
-            seen = clues(&raw);
-            self.ports.bodies().put(&key, raw, BYTES_TYPE).await?;
-        }
-        self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await
-    }
-
-    async fn list_quarantined(
-        &self,
-        mailbox: &MailboxId,
-        remote: &RemoteId,
-        size: u64,
-        unreadable: Unreadable,
-        raw_key: String,
-        clues: Clues,
-    ) -> Result<(), Outage> {
-        let at = self.now();
-        let entry = Quarantined {
-            mailbox_id: mailbox.clone(),
-            remote_id: remote.to_string(),
-            reason: unreadable.reason,
-            detail: unreadable.detail,
-            raw_key,
-            size,
-            at,
-            attempts: 1,
-            last_attempt: Some(at),
-            clues,
-        };
-        tracing::warn!(%mailbox, reason = ?entry.reason, size, "a message went to quarantine");
-        let until = seconds_after(at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);
-        self.ports.records().quarantine(&entry, until).await
-    }
 }
 
 /// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
@@ -565,17 +392,7 @@ fn stored(page: &[Taken]) -> Vec<RemoteId> {
     page.iter().filter(|taken| taken.is_stored).map(|taken| taken.remote.clone()).collect()
 }
 
-/// A protocol that does not say when a message was received leaves it to the message's own fields.
-fn is_before_start(received_at: Option<Timestamp>, message: &ReadMessage, start_date: Option<Timestamp>) -> bool {
-    received_at.is_none() && start_date.is_some_and(|start| message.email.received_at < start)
-}
-
 /// Whether a failure is the server ending the connection, in words or without.
 fn hangs_up(error: &DeliveryError) -> bool {
     matches!(error.cause, Cause::ServerUnavailable | Cause::ConnectionLost)
-}
-
-fn quarantine_key(mailbox: &MailboxId, remote: &RemoteId) -> String {
-    let name = Sha256::digest(remote.to_string().as_bytes());
-    format!("quarantine/{mailbox}/{}", hex(&name[..16]))
 }

@@ -34,7 +34,7 @@ const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest error that is read, in bytes.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// Names of items that do not change when an item is moved (Microsoft Graph, "Immutable identifiers").
-const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
+pub(crate) const IMMUTABLE_IDS: &str = "IdType=\"ImmutableId\"";
 /// What stands in a segment of a path as it is (RFC 3986 section 2.3), and `$`, `=` and `@`, which are Graph's own.
 const SEGMENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'$').remove(b'=').remove(b'@');

@@ -9,6 +9,7 @@ mod cause;
 mod certificate;
 mod cloud;
 mod incoming;
+mod listing;
 mod outgoing;
 mod token;
 

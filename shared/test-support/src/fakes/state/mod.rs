@@ -1,5 +1,8 @@
 //! Mailboxes, profiles, alerts and notices in memory.
 
+mod access;
+mod health;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -9,13 +12,12 @@ use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
     alert::{Alert, AlertKind, AlertStatus},
-    audit::{AuditEntry, AuditSubject},
+    audit::AuditEntry,
     delivery::{Delivery, DeliveryState, SynchronizationMethod},
     id::{MailboxId, ProfileId},
     mailbox::Mailbox,
     mailbox_test::MailboxTest,
-    notice::{Notice, NoticeStatus},
-    outage::ProfileHealth,
+    notice::Notice,
     position::Position,
     role::ApiToken,
     schedule::Slot,
@@ -23,9 +25,8 @@ use mailrail_domain::{
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, HealthStore, MailboxDetails,
-        MailboxStore, NoticeStore, Page, PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization,
-        StoredProfile, TestStore, Wake, Written,
+        AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore, Page,
+        PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
     },
 };
 
@@ -426,165 +427,5 @@ impl Directory for MemoryState {
         let mut alerts: Vec<Alert> = all.flatten().filter(wanted).cloned().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.first_seen));
         Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(alerts).collect(), request))
-    }
-}
-
-impl AccessStore for MemoryState {
-    async fn put_token(&self, token: &ApiToken, sha256: &str, audit: &AuditEntry) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        if state.tokens.contains_key(sha256) {
-            return Err(Outage::new("there is such a token already"));
-        }
-        state.tokens.insert(sha256.to_owned(), token.clone());
-        state.audit.push(audit.clone());
-        Ok(())
-    }
-
-    async fn token(&self, sha256: &str) -> Result<Option<ApiToken>, Outage> {
-        Ok(lock(&self.0).tokens.get(sha256).cloned())
-    }
-
-    async fn tokens(&self, request: &PageRequest) -> Result<Page<ApiToken>, Outage> {
-        let state = lock(&self.0);
-        let mut tokens: Vec<_> = state.tokens.values().map(|token| (token.id.clone(), token.clone())).collect();
-        tokens.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(page(tokens, request))
-    }
-
-    async fn delete_token(&self, id: &str, audit: &AuditEntry) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let before = state.tokens.len();
-        state.tokens.retain(|_, token| token.id != id);
-        let deleted = state.tokens.len() < before;
-        if deleted {
-            state.audit.push(audit.clone());
-        }
-        Ok(deleted)
-    }
-
-    async fn record(&self, entry: &AuditEntry) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        if state.audit.iter().all(|known| known.id != entry.id) {
-            state.audit.push(entry.clone());
-        }
-        Ok(())
-    }
-
-    async fn audit(
-        &self,
-        subject: Option<(AuditSubject, &str)>,
-        request: &PageRequest,
-    ) -> Result<Page<AuditEntry>, Outage> {
-        let state = lock(&self.0);
-        let wanted = |entry: &&AuditEntry| subject.is_none_or(|of| of == (entry.subject, entry.subject_id.as_str()));
-        let mut entries: Vec<AuditEntry> = state.audit.iter().filter(wanted).cloned().collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.id.clone())));
-        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(entries).collect(), request))
-    }
-}
-
-impl TestStore for MemoryState {
-    async fn request_test(&self, test: &MailboxTest, audit: &AuditEntry) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        if state.tests.get(&test.mailbox_id).is_some_and(|known| !known.gives_way(test.requested_at)) {
-            return Ok(false);
-        }
-        state.tests.insert(test.mailbox_id.clone(), test.clone());
-        state.audit.push(audit.clone());
-        Ok(true)
-    }
-
-    async fn test(&self, mailbox: &MailboxId) -> Result<Option<MailboxTest>, Outage> {
-        Ok(lock(&self.0).tests.get(mailbox).cloned())
-    }
-
-    async fn update_test(&self, test: &MailboxTest) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let is_last = state.tests.get(&test.mailbox_id).is_some_and(|known| known.id == test.id);
-        if is_last {
-            state.tests.insert(test.mailbox_id.clone(), test.clone());
-        }
-        Ok(is_last)
-    }
-}
-
-impl HealthStore for MemoryState {
-    async fn health(&self, profile: &ProfileId) -> Result<Option<StoredHealth>, Outage> {
-        Ok(lock(&self.0).health.get(profile).cloned())
-    }
-
-    async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let is_ours = state.health.get(profile).map_or(0, |known| known.version) == version;
-        if is_ours {
-            let stored = StoredHealth { health: health.clone(), version: version + 1 };
-            state.health.insert(profile.clone(), stored);
-        }
-        Ok(is_ours)
-    }
-
-    async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let is_ours = state.health.get(profile).is_some_and(|known| known.version == version);
-        if is_ours {
-            state.health.remove(profile);
-        }
-        Ok(is_ours)
-    }
-
-    async fn open_alert(
-        &self,
-        profile: &ProfileId,
-        delivery: Delivery,
-        kind: AlertKind,
-    ) -> Result<Option<Alert>, Outage> {
-        let state = lock(&self.0);
-        let history = state.profile_alerts.get(&(profile.clone(), delivery, kind));
-        Ok(history.and_then(|history| history.last()).filter(|alert| alert.status == AlertStatus::Open).cloned())
-    }
-
-    async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
-        let history = state.profile_alerts.entry(key).or_default();
-        match history.last_mut().filter(|open| open.status == AlertStatus::Open) {
-            Some(open) => *open = Alert { count: open.count + 1, first_seen: open.first_seen, ..alert.clone() },
-            None => history.push(alert.clone()),
-        }
-        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
-        Ok(())
-    }
-
-    async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
-        if state.organization.organization.closed_alert_days == 0 {
-            state.profile_alerts.remove(&key);
-        }
-        for alert in state.profile_alerts.get_mut(&key).into_iter().flatten() {
-            if alert.status == AlertStatus::Open {
-                (alert.status, alert.last_seen) = (AlertStatus::Closed, at);
-            }
-        }
-        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
-        Ok(())
-    }
-}
-
-impl NoticeStore for MemoryState {
-    async fn notices(&self, status: NoticeStatus, request: &PageRequest) -> Result<Page<Notice>, Outage> {
-        let state = lock(&self.0);
-        let mut notices: Vec<Notice> = state.notices.values().filter(|n| n.status == status).cloned().collect();
-        notices.sort_by_key(|notice| (notice.next_attempt, notice.id.clone()));
-        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(notices).collect(), request))
-    }
-
-    async fn update_notice(&self, notice: &Notice, attempts: u32) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let unchanged = state.notices.get(&notice.id).is_some_and(|known| known.attempts == attempts);
-        if unchanged {
-            state.notices.insert(notice.id.clone(), notice.clone());
-        }
-        Ok(unchanged)
     }
 }
