@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
 
 pub mod letter;
+pub mod on_premises;
 pub mod online;
 pub mod scripted;
 pub mod stack;

@@ -22,6 +22,7 @@ use mailrail_domain::{
     id::{EmailId, MailboxId},
     identity::sent_email_id,
     mailbox::Mailbox,
+    mailbox_test::MailboxTest,
     notice::{Notice, NoticeStatus},
     profile::{EmailServerProfile, IncomingProtocol, Security, ServerLocation},
     quarantine::Quarantined,
@@ -34,9 +35,10 @@ use mailrail_engine::{
     batch::Handled,
     mime::{Composition, compose},
     ports::{
-        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
-        StoredProfile, Vault, Wake, Written,
+        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, Settlement,
+        StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
     },
+    test::Asked,
 };
 use mailrail_exchange_online::Hosts;
 use mailrail_test_support::{build, fakes::MemoryPorts};
@@ -109,8 +111,13 @@ impl World {
     /// The same with Exchange Online at `hosts`.
     #[must_use]
     pub fn with_exchange_online(tls: Arc<ClientConfig>, hosts: Hosts) -> Self {
+        Self::connecting(Connector::new(tls, InternalHosts::Allow), hosts)
+    }
+
+    /// An empty organization that connects so, with Exchange Online at `hosts`.
+    #[must_use]
+    pub fn connecting(connector: Connector, hosts: Hosts) -> Self {
         AHEAD_SECONDS.set(0);
-        let connector = Connector::new(tls, InternalHosts::Allow);
         let servers = Servers::new(connector, hosts, now).expect("a client of HTTP");
         Self { engine: Engine::new(MemoryPorts::new(servers), Settings::default(), now) }
     }
@@ -178,6 +185,14 @@ impl World {
         let wake = Wake { mailbox: mailbox.clone(), delivery };
         let handled = self.engine.run_batch(&[wake], Deadline::after(INVOCATION)).await;
         assert!(matches!(handled[..], [Handled::Done]), "an outage or a panic: {handled:?}");
+    }
+
+    /// Asks for the test of a mailbox, runs it, and gives what it came to.
+    pub async fn tested(&self, mailbox: &MailboxId) -> MailboxTest {
+        let asked = Asked { by: "ann".to_owned(), items_with_this_organization_only: false };
+        assert!(self.engine.request_test(mailbox, &asked, &build::audit_at(now())).await.expect("no outage"));
+        self.engine.drain_tests(Deadline::after(INVOCATION)).await.expect("no outage");
+        self.engine.ports.state.test(mailbox).await.expect("a store that works").expect("a test")
     }
 
     /// Receives once; it must succeed.
@@ -266,6 +281,21 @@ impl World {
     pub async fn row(&self, mailbox: &MailboxId, delivery: Delivery) -> DeliveryRow {
         let row = self.engine.ports.state.load(mailbox, delivery).await.expect("a store that works");
         row.expect("a delivery of a mailbox that is there")
+    }
+
+    /// Writes the state of a delivery, as a run would have left it.
+    pub async fn write_state(&self, mailbox: &MailboxId, delivery: Delivery, state: DeliveryState) {
+        let row = self.row(mailbox, delivery).await;
+        let settlement = Settlement {
+            state,
+            position: None,
+            alerts: Vec::new(),
+            notice: None,
+            interval_minutes: row.interval_minutes.unwrap_or(5),
+            previous_interval_minutes: row.interval_minutes,
+        };
+        let written = self.engine.ports.state.commit(&row.claim, &settlement).await;
+        assert!(written.expect("a store that works"));
     }
 
     /// The state of a delivery.

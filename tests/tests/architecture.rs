@@ -7,12 +7,13 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// The workspace's crates, each with the crates of the workspace that it may use outside its tests.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("mailrail-domain", &[]),
     ("mailrail-engine", &["mailrail-domain"]),
     ("mailrail-connect", &["mailrail-domain", "mailrail-engine"]),
     ("mailrail-internet-mail", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
     ("mailrail-exchange-online", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
+    ("mailrail-exchange-server", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
     ("mailrail-store", &["mailrail-domain", "mailrail-engine"]),
     ("mailrail-queue", &["mailrail-domain", "mailrail-engine"]),
     (
@@ -22,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "mailrail-domain",
             "mailrail-engine",
             "mailrail-exchange-online",
+            "mailrail-exchange-server",
             "mailrail-internet-mail",
             "mailrail-store",
             "mailrail-queue",
@@ -38,14 +40,16 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Where outside crates may be used.
-const OUTSIDE: [(&str, &[&str]); 9] = [
+const OUTSIDE: [(&str, &[&str]); 11] = [
     ("aws-sdk-dynamodb", &["mailrail-store", "mailrail-boot"]),
     ("aws-sdk-s3", &["mailrail-store", "mailrail-boot"]),
     ("aws-sdk-kms", &["mailrail-store", "mailrail-boot"]),
     ("aws-sdk-sqs", &["mailrail-queue", "mailrail-boot"]),
     ("lambda_http", &["console"]),
     ("lettre", &["mailrail-internet-mail"]),
-    ("reqwest", &["mailrail-connect", "mailrail-exchange-online"]),
+    ("reqwest", &["mailrail-connect", "mailrail-exchange-online", "mailrail-exchange-server"]),
+    ("md4", &["mailrail-exchange-server"]),
+    ("md-5", &["mailrail-exchange-server"]),
     ("mail-parser", &["mailrail-engine", "mailrail-test-support"]),
     ("ammonia", &["mailrail-engine"]),
 ];

@@ -110,7 +110,7 @@ pub struct ProfileInput {
     /// The tenant of Exchange Online, where it is not the organization's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant_id: Option<String>,
-    /// The application that the tenant of Exchange Online has granted its mailboxes to.
+    /// The application that the tenant of Exchange Online has granted its mailboxes to, or that Exchange Server trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
     /// The tenant's cloud: `global` (default), `us-government`, `us-government-dod` or `china`.
@@ -135,7 +135,8 @@ pub struct ProfileInput {
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     certificate: Option<String>,
-    /// `password` (default) or `xoauth2`; for Exchange Online `client-secret` or `client-certificate`.
+    /// `password` (default) or `xoauth2`; for Exchange Online `client-secret` or `client-certificate`; for Exchange Server
+    /// `password`, `ntlm`, `client-secret` or `client-certificate`.
     #[serde(default)]
     #[schema(value_type = String)]
     authentication: Authentication,
@@ -151,6 +152,9 @@ pub struct ProfileInput {
     /// Whether messages are deleted from the server once they are stored.
     #[serde(default)]
     delete_after_processing: bool,
+    /// Whether a message that cannot be processed is moved to the folder "Undeliverable", of Exchange Server alone.
+    #[serde(default)]
+    move_undeliverable: bool,
     /// Longest wait for a connection or a reply, 1 to 100.
     #[serde(default = "timeout")]
     connection_timeout_seconds: u16,
@@ -225,6 +229,7 @@ impl From<StoredProfile> for ProfileView {
                 minimum_polling_interval_minutes: profile.minimum_polling_interval_minutes,
                 maximum_concurrent_connections: profile.maximum_concurrent_connections,
                 delete_after_processing: profile.delete_after_processing,
+                move_undeliverable: profile.move_undeliverable,
                 connection_timeout_seconds: profile.connection_timeout_seconds,
                 unknown_outcome: profile.unknown_outcome,
                 outages: profile.outages,
@@ -246,7 +251,8 @@ impl ProfileInput {
         let outgoing = self.outgoing.as_ref();
         let organization = app.engine.ports.mailboxes().organization().await?.organization;
         let is_online = self.server_type == ServerType::ExchangeOnline;
-        let tenant_id = self.tenant_id.clone().or_else(|| organization.tenant_id.clone().filter(|_| is_online));
+        let takes_own = is_online || self.credentials == CredentialSource::ServerToServer;
+        let tenant_id = self.tenant_id.clone().or_else(|| organization.tenant_id.clone().filter(|_| takes_own));
         let profile = EmailServerProfile {
             id,
             name: self.name.clone(),
@@ -270,6 +276,7 @@ impl ProfileInput {
             minimum_polling_interval_minutes: self.minimum_polling_interval_minutes,
             maximum_concurrent_connections: self.maximum_concurrent_connections,
             delete_after_processing: self.delete_after_processing,
+            move_undeliverable: self.move_undeliverable,
             connection_timeout_seconds: self.connection_timeout_seconds,
             unknown_outcome: self.unknown_outcome,
             outages: self.outages,

@@ -7,6 +7,7 @@ use mailrail_domain::{
     Timestamp,
     address::EmailAddress,
     cause::DeliveryError,
+    delivery::Learned,
     email::ContentReply,
     position::{Position, SeenUidls},
     profile::Endpoint,
@@ -16,7 +17,8 @@ use mailrail_engine::ports::{
     Access, Arrival, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers,
     OutgoingSession, RemoteId,
 };
-use mailrail_exchange_online::{ExchangeOnline, Hosts, IncomingMailbox, OutgoingMailbox};
+use mailrail_exchange_online::{ExchangeOnline, Hosts};
+use mailrail_exchange_server::ExchangeServer;
 use mailrail_internet_mail::{Incoming, InternetMail, Outgoing};
 
 /// Every server that a profile may name.
@@ -24,13 +26,15 @@ use mailrail_internet_mail::{Incoming, InternetMail, Outgoing};
 pub struct Servers {
     internet_mail: InternetMail,
     exchange_online: ExchangeOnline,
+    exchange_server: ExchangeServer,
 }
 
 impl Servers {
     /// Servers that are reached through `connector`, with Exchange Online at `hosts`.
     pub fn new(connector: Connector, hosts: Hosts, clock: fn() -> Timestamp) -> Result<Self> {
+        let exchange_server = ExchangeServer::new(&connector, hosts.login(), clock)?;
         let exchange_online = ExchangeOnline::new(&connector, hosts, clock)?;
-        Ok(Self { internet_mail: InternetMail::new(connector), exchange_online })
+        Ok(Self { internet_mail: InternetMail::new(connector), exchange_online, exchange_server })
     }
 }
 
@@ -40,7 +44,9 @@ pub enum IncomingMail {
     /// IMAP or POP3.
     Internet(Incoming),
     /// Exchange Online.
-    Online(Box<IncomingMailbox>),
+    Online(Box<mailrail_exchange_online::IncomingMailbox>),
+    /// Exchange Server.
+    Server(Box<mailrail_exchange_server::IncomingMailbox>),
 }
 
 /// A session with a server of outgoing email.
@@ -49,22 +55,25 @@ pub enum OutgoingMail {
     /// SMTP.
     Internet(Box<Outgoing>),
     /// Exchange Online.
-    Online(OutgoingMailbox),
+    Online(mailrail_exchange_online::OutgoingMailbox),
+    /// Exchange Server.
+    Server(Box<mailrail_exchange_server::OutgoingMailbox>),
 }
 
 /// The same call on whichever it is.
-macro_rules! either {
+macro_rules! any {
     ($servers:ident, $self:expr, $session:ident => $call:expr) => {
         match $self {
             $servers::Internet($session) => $call,
             $servers::Online($session) => $call,
+            $servers::Server($session) => $call,
         }
     };
 }
 
 impl IncomingSession for IncomingMail {
     async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
-        either!(IncomingMail, self, session => session.look(position).await)
+        any!(IncomingMail, self, session => session.look(position).await)
     }
 
     async fn begin(
@@ -74,39 +83,47 @@ impl IncomingSession for IncomingMail {
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
-        either!(IncomingMail, self, session => session.begin(position, seen, start_date, pace).await)
+        any!(IncomingMail, self, session => session.begin(position, seen, start_date, pace).await)
     }
 
     async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
-        either!(IncomingMail, self, session => session.next().await)
+        any!(IncomingMail, self, session => session.next().await)
     }
 
     fn pass_over(&mut self) -> Option<RemoteId> {
-        either!(IncomingMail, self, session => session.pass_over())
+        any!(IncomingMail, self, session => session.pass_over())
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
-        either!(IncomingMail, self, session => session.read().await)
+        any!(IncomingMail, self, session => session.read().await)
     }
 
     fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
-        either!(IncomingMail, self, session => session.position(last, seen_key))
+        any!(IncomingMail, self, session => session.position(last, seen_key))
     }
 
     fn prune(&self, seen: &mut SeenUidls) {
-        either!(IncomingMail, self, session => session.prune(seen));
+        any!(IncomingMail, self, session => session.prune(seen));
+    }
+
+    async fn move_undeliverable(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        any!(IncomingMail, self, session => session.move_undeliverable(messages).await)
     }
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
-        either!(IncomingMail, self, session => session.delete(messages).await)
+        any!(IncomingMail, self, session => session.delete(messages).await)
     }
 
     fn requests(&self) -> u32 {
-        either!(IncomingMail, self, session => session.requests())
+        any!(IncomingMail, self, session => session.requests())
+    }
+
+    fn learned(&self) -> Learned {
+        any!(IncomingMail, self, session => session.learned())
     }
 
     async fn close(self) -> Result<(), DeliveryError> {
-        either!(IncomingMail, self, session => session.close().await)
+        any!(IncomingMail, self, session => session.close().await)
     }
 }
 
@@ -116,19 +133,23 @@ impl OutgoingSession for OutgoingMail {
         from: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
-        either!(OutgoingMail, self, session => session.envelope(from, recipients).await)
+        any!(OutgoingMail, self, session => session.envelope(from, recipients).await)
     }
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
-        either!(OutgoingMail, self, session => session.content(message).await)
+        any!(OutgoingMail, self, session => session.content(message).await)
     }
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {
-        either!(OutgoingMail, self, session => session.reset().await)
+        any!(OutgoingMail, self, session => session.reset().await)
+    }
+
+    fn learned(&self) -> Learned {
+        any!(OutgoingMail, self, session => session.learned())
     }
 
     async fn close(self) {
-        either!(OutgoingMail, self, session => session.close().await);
+        any!(OutgoingMail, self, session => session.close().await);
     }
 }
 
@@ -141,6 +162,10 @@ impl IncomingServers for Servers {
                 let session = IncomingServers::open(&self.exchange_online, access, memory).await?;
                 Ok(IncomingMail::Online(Box::new(session)))
             }
+            Endpoint::Ews(_) => {
+                let session = IncomingServers::open(&self.exchange_server, access, memory).await?;
+                Ok(IncomingMail::Server(Box::new(session)))
+            }
             Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => {
                 Ok(IncomingMail::Internet(IncomingServers::open(&self.internet_mail, access, memory).await?))
             }
@@ -150,6 +175,7 @@ impl IncomingServers for Servers {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => self.exchange_online.has(access, folder, message_id).await,
+            Endpoint::Ews(_) => self.exchange_server.has(access, folder, message_id).await,
             Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => {
                 self.internet_mail.has(access, folder, message_id).await
             }
@@ -163,6 +189,10 @@ impl OutgoingServers for Servers {
     async fn open(&self, access: &Access) -> Result<OutgoingMail, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => Ok(OutgoingMail::Online(OutgoingServers::open(&self.exchange_online, access).await?)),
+            Endpoint::Ews(_) => {
+                let session = OutgoingServers::open(&self.exchange_server, access).await?;
+                Ok(OutgoingMail::Server(Box::new(session)))
+            }
             Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => {
                 Ok(OutgoingMail::Internet(Box::new(OutgoingServers::open(&self.internet_mail, access).await?)))
             }

@@ -33,7 +33,7 @@ pub fn client(extra_ca_pem: &str) -> Result<Arc<ClientConfig>> {
 /// Whether this is a certificate with its RSA key, as PEM, with which an application can sign in to Exchange Online.
 #[must_use]
 pub fn is_client_certificate(pem: &str) -> bool {
-    mailrail_exchange_online::is_client_certificate(pem, &provider())
+    mailrail_connect::application::is_client_certificate(pem, &provider())
 }
 
 /// The cryptography of every TLS connection.

@@ -1,8 +1,8 @@
 //! HTTP over the one TLS stack: HTTPS alone, no redirects, no proxies, bounded replies, and every failure with its cause.
 
-use std::{error::Error, fmt, io, net::SocketAddr, time::Duration};
+use std::{error::Error, fmt, io, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use chrono::DateTime;
 use mailrail_domain::{
     Timestamp,
@@ -10,14 +10,14 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
 };
 use reqwest::{
-    Client, RequestBuilder, Response,
+    Client, ClientBuilder, RequestBuilder, Response,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
-use tokio::{net::lookup_host, time::timeout};
+use tokio::time::timeout;
 
-use crate::{ADDRESSES_MAX, Connector, InternalHosts, timed_out};
+use crate::{Connector, InternalHosts, Names, timed_out};
 
 /// Idle connections to one host that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 16;
@@ -37,19 +37,29 @@ impl Http {
     ///
     /// Says what is wrong with the TLS configuration, which can be nothing that a profile sets.
     pub fn new(connector: &Connector) -> Result<Self, reqwest::Error> {
-        let internal_hosts = connector.internal_hosts;
+        Self::with(connector, &[b"h2", b"http/1.1"], IDLE_CONNECTIONS_MAX)
+    }
+
+    /// A client with one connection for one account, for a way to sign in that is good for a connection rather than a
+    /// request. Its replies tell of the server's certificate.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::new`].
+    pub fn alone(connector: &Connector) -> Result<Self, reqwest::Error> {
+        Self::with(connector, &[b"http/1.1"], 1)
+    }
+
+    fn with(connector: &Connector, protocols: &[&[u8]], idle_connections: usize) -> Result<Self, reqwest::Error> {
         let mut tls = connector.tls.as_ref().clone();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let client = bounded(connector)
             .tls_backend_preconfigured(tls)
             .https_only(true)
-            .redirect(Policy::none())
-            .no_proxy()
-            .dns_resolver(Resolver(internal_hosts))
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .user_agent(concat!("Mailrail/", env!("CARGO_PKG_VERSION")))
+            .tls_info(idle_connections == 1)
+            .pool_max_idle_per_host(idle_connections)
             .build()?;
-        Ok(Self { client, internal_hosts })
+        Ok(Self { client, internal_hosts: connector.internal_hosts })
     }
 
     /// Sends a request and waits for the head of its reply, at most `wait`. Failures are told as of `stage`, unless
@@ -61,18 +71,50 @@ impl Http {
         if host.parse().is_ok_and(|ip| self.internal_hosts.refuses(ip)) {
             return Err(refused_address());
         }
-        match timeout(wait, self.client.execute(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(failure(stage, &error)),
-            Err(_) => Err(timed_out(stage)),
-        }
+        timely(self.client.execute(request), stage, wait).await
     }
 }
 
-/// The next piece of a body; `None` at its end.
-async fn piece(response: &mut Response, stage: Stage, wait: Duration) -> Result<Option<Bytes>, DeliveryError> {
-    match timeout(wait, response.chunk()).await {
-        Ok(Ok(piece)) => Ok(piece),
+/// What every client has.
+fn bounded(connector: &Connector) -> ClientBuilder {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .dns_resolver(Resolver { names: connector.names.clone(), internal_hosts: connector.internal_hosts })
+        .user_agent(concat!("Mailrail/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Where a server without TLS redirects to. It is told nothing but the path, and nothing of what it says is believed but
+/// the address of a server that has TLS (Autodiscover's redirection by HTTP).
+///
+/// # Errors
+///
+/// As [`Http::send`].
+pub async fn redirection(
+    connector: &Connector,
+    url: &str,
+    stage: Stage,
+    wait: Duration,
+) -> Result<Option<String>, DeliveryError> {
+    let client = bounded(connector).tls_backend_preconfigured(connector.tls.as_ref().clone()).build();
+    let client = client.map_err(|error| failure(stage, &error))?;
+    let response = timely(client.get(url).send(), stage, wait).await?;
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    Ok(location.filter(|_| response.status().is_redirection()).map(str::to_owned))
+}
+
+/// Waits for something of a request, at most `wait`.
+///
+/// # Errors
+///
+/// The failure with its cause.
+pub async fn timely<T>(
+    asked: impl Future<Output = Result<T, reqwest::Error>>,
+    stage: Stage,
+    wait: Duration,
+) -> Result<T, DeliveryError> {
+    match timeout(wait, asked).await {
+        Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(failure(stage, &error)),
         Err(_) => Err(timed_out(stage)),
     }
@@ -88,7 +130,7 @@ pub async fn body(
 ) -> Result<(BytesMut, bool), DeliveryError> {
     let mut read = BytesMut::new();
     while read.len() < bytes {
-        match piece(response, stage, wait).await? {
+        match timely(response.chunk(), stage, wait).await? {
             Some(piece) => read.extend_from_slice(&piece),
             None => return Ok((read, true)),
         }
@@ -110,14 +152,17 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
 
 /// Looks names up, and refuses what leads inside.
 #[derive(Debug)]
-struct Resolver(InternalHosts);
+struct Resolver {
+    names: Names,
+    internal_hosts: InternalHosts,
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let internal_hosts = self.0;
+        let (names, internal_hosts) = (self.names.clone(), self.internal_hosts);
         Box::pin(async move {
-            let found = lookup_host((name.as_str(), 0)).await.map_err(|error| Lookup::Failed(error.to_string()))?;
-            let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+            let found = names.addresses(name.as_str(), 0).await;
+            let found = found.map_err(|error| Lookup::Failed(error.to_string()))?;
             if found.iter().any(|address| internal_hosts.refuses(address.ip())) {
                 return Err(Lookup::Internal.into());
             }

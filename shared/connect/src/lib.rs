@@ -1,22 +1,23 @@
-//! From a server's name to a secured connection, each step with its own cause; and HTTP over it.
+//! From a server's name to a secured connection, each step with its own cause; HTTP over it; and the tokens of
+//! applications, which more than one of Microsoft's servers takes.
 
+pub mod application;
 mod http;
+mod names;
 
 use std::{io, net::IpAddr, sync::Arc};
 
-pub use http::{Http, body, retry_after};
+pub use http::{Http, body, redirection, retry_after, timely};
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
     profile::ServerLocation,
 };
 use mailrail_engine::ports::Access;
+pub use names::{Names, ServiceHost};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::ServerName;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Addresses of one name that are tried, one after another.
@@ -37,13 +38,26 @@ pub enum InternalHosts {
 pub struct Connector {
     tls: Arc<rustls::ClientConfig>,
     internal_hosts: InternalHosts,
+    names: Names,
 }
 
 impl Connector {
     /// A connector that trusts what `tls` trusts.
     #[must_use]
     pub const fn new(tls: Arc<rustls::ClientConfig>, internal_hosts: InternalHosts) -> Self {
-        Self { tls, internal_hosts }
+        Self { tls, internal_hosts, names: Names::System }
+    }
+
+    /// The same with names that are looked up elsewhere.
+    #[must_use]
+    pub fn with_names(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
+    /// The name service.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Looks the name up and connects.
@@ -51,9 +65,8 @@ impl Connector {
         let wait = access.timeout;
         access.progress.reach(Stage::Resolve);
         let fail = |cause, stage, words: &str| Err(DeliveryError::new(cause, Evidence::new(stage, words)));
-        let name = (location.host.as_str(), location.port);
-        let found = match timeout(wait, lookup_host(name)).await {
-            Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect::<Vec<_>>(),
+        let found = match timeout(wait, self.names.addresses(&location.host, location.port)).await {
+            Ok(Ok(found)) => found,
             Ok(Err(error)) => return fail(Cause::HostNotFound, Stage::Resolve, &error.to_string()),
             Err(_) => return fail(Cause::HostNotFound, Stage::Resolve, "no answer from the name service in time"),
         };

@@ -122,7 +122,7 @@ impl Allowance {
 pub const fn of_reads(endpoint: &Endpoint) -> Option<Budget> {
     match endpoint {
         Endpoint::Graph(_) => Some(GRAPH_READS),
-        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => None,
+        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Ews(_) => None,
     }
 }
 
@@ -131,7 +131,7 @@ pub const fn of_reads(endpoint: &Endpoint) -> Option<Budget> {
 pub const fn of_sends(endpoint: &Endpoint) -> Option<(Budget, Budget)> {
     match endpoint {
         Endpoint::Graph(_) => Some((GRAPH_MESSAGES, GRAPH_RECIPIENTS)),
-        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => None,
+        Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Ews(_) => None,
     }
 }
 

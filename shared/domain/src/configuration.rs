@@ -23,7 +23,7 @@ const NOT_FIPS_HOSTS: [&str; 5] = ["msn.com", "outlook.com", "hotmail.com", "liv
 pub type RefusedValue = (&'static str, &'static str, &'static str, &'static str);
 
 /// Values that other systems know for these fields, each refused with its reason rather than as unknown.
-pub const REFUSED_VALUES: [RefusedValue; 15] = [
+pub const REFUSED_VALUES: [RefusedValue; 14] = [
     ("incoming.security", "none", TLS_OFF, "Use tls or starttls"),
     ("outgoing.security", "none", TLS_OFF, "Use tls or starttls"),
     (
@@ -46,12 +46,11 @@ pub const REFUSED_VALUES: [RefusedValue; 15] = [
         "Use mailbox or profile",
     ),
     ("credentials", "anonymous", "an email server cannot be used without credentials", "Use mailbox or profile"),
-    ("authentication", "ntlm", "NTLM is a way to sign in to Exchange Server alone", "Use password or xoauth2"),
     (
         "authentication",
         "negotiate",
         "Negotiate needs an Active Directory that both sides belong to",
-        "Use password or xoauth2",
+        "Use password or xoauth2, or ntlm with Exchange Server",
     ),
     (
         "server_type",
@@ -95,10 +94,18 @@ pub fn refused_value(field: &str, value: &str) -> Option<Invalid> {
 /// validated cryptography alone.
 pub fn refuse_profile(profile: &EmailServerProfile, organization: &Organization, fips: bool) -> Result<(), Invalid> {
     refuse_old_exchange(profile)?;
+    if profile.move_undeliverable && profile.server_type != ServerType::ExchangeServer {
+        let problem = "messages that cannot be processed are moved to a folder on Exchange Server alone";
+        return Err(Invalid::new(
+            "move_undeliverable",
+            problem,
+            "Set it to false: they are in quarantine all the same",
+        ));
+    }
     match profile.server_type {
         ServerType::InternetMail => refuse_internet_mail(profile, fips),
         ServerType::ExchangeOnline => refuse_exchange_online(profile, organization),
-        ServerType::ExchangeServer => refuse_exchange_server(profile),
+        ServerType::ExchangeServer => refuse_exchange_server(profile, fips),
     }
 }
 
@@ -139,9 +146,16 @@ fn refuse_internet_mail(profile: &EmailServerProfile, fips: bool) -> Result<(), 
         let problem = "server-to-server authentication is for Exchange Online alone";
         return Err(Invalid::new("credentials", problem, "Use mailbox or profile"));
     }
-    if matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate) {
-        let problem = "only an application of Exchange Online signs in with a client secret or a certificate";
-        return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+    match profile.authentication {
+        Authentication::Password | Authentication::Xoauth2 => {}
+        Authentication::ClientSecret | Authentication::ClientCertificate => {
+            let problem = "only an application signs in with a client secret or a certificate, and only to Exchange";
+            return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+        }
+        Authentication::Ntlm => {
+            let problem = "NTLM is a way to sign in to Exchange Server alone";
+            return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+        }
     }
     if !profile.tracked_folders.is_empty() {
         let problem = "folders besides the inbox are read of Exchange alone";
@@ -218,12 +232,9 @@ fn refuse_exchange_online(profile: &EmailServerProfile, organization: &Organizat
     Ok(())
 }
 
-fn refuse_exchange_server(profile: &EmailServerProfile) -> Result<(), Invalid> {
+fn refuse_exchange_server(profile: &EmailServerProfile, fips: bool) -> Result<(), Invalid> {
     refuse_mixed(profile)?;
-    if profile.credentials == CredentialSource::ServerToServer {
-        let problem = "server-to-server authentication is for Exchange Online alone";
-        return Err(Invalid::new("credentials", problem, "Use mailbox or profile"));
-    }
+    refuse_sign_in_to_exchange_server(profile, fips)?;
     match (&profile.location, profile.autodiscover) {
         (Some(_), true) => {
             let problem = "a location is given and autodiscover is on";
@@ -238,13 +249,59 @@ fn refuse_exchange_server(profile: &EmailServerProfile) -> Result<(), Invalid> {
             let problem = format!("\"{}\" is not the location of Exchange web services", excerpt(location));
             Err(Invalid::new("location", problem, "Give an address such as https://mail.example.com/EWS/Exchange.asmx"))
         }
-        (Some(_), false) | (None, true) => match &profile.username {
-            Some(name) if !name.contains('@') => {
-                let problem = "the user name of an account of Exchange has the form of an address";
-                Err(Invalid::new("username", problem, "Give user@example.com rather than DOMAIN\\user"))
-            }
-            Some(_) | None => Ok(()),
-        },
+        (Some(_), false) | (None, true) => Ok(()),
+    }
+}
+
+/// Exchange Server is signed in to with a user name and a password, by Basic or by NTLM; or, where it trusts Entra ID
+/// (hybrid modern authentication), by an application, which acts for the user of each mailbox.
+fn refuse_sign_in_to_exchange_server(profile: &EmailServerProfile, fips: bool) -> Result<(), Invalid> {
+    let by_application =
+        matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate);
+    if by_application != (profile.credentials == CredentialSource::ServerToServer) {
+        let problem = "an application signs in server to server, and nobody else does";
+        let remedy = "Use client-certificate with server-to-server, or password or ntlm with mailbox or profile";
+        return Err(Invalid::new("credentials", problem, remedy));
+    }
+    match profile.authentication {
+        Authentication::Xoauth2 => {
+            let problem = "XOAUTH2 is a way to sign in of IMAP, POP3 and SMTP";
+            return Err(Invalid::new("authentication", problem, "Use password, ntlm or client-certificate"));
+        }
+        Authentication::Ntlm if fips => {
+            let problem = "NTLM is made of MD4 and MD5, which this deployment, that demands FIPS 140, cannot use";
+            return Err(Invalid::new("authentication", problem, "Use password or client-certificate"));
+        }
+        Authentication::Ntlm
+        | Authentication::Password
+        | Authentication::ClientSecret
+        | Authentication::ClientCertificate => {}
+    }
+    if by_application {
+        if !profile.use_impersonation {
+            let problem = "an application has no mailbox of its own, and acts for the user of each";
+            return Err(Invalid::new("use_impersonation", problem, "Set it to true"));
+        }
+        for (field, id) in [("tenant_id", &profile.tenant_id), ("client_id", &profile.client_id)] {
+            let Some(id) = id else {
+                let problem = "the application that signs in to Exchange Server is not named";
+                return Err(Invalid::new(field, problem, "Give the tenant's and the application's identifiers"));
+            };
+            validate_guid(field, id)?;
+        }
+        return Ok(());
+    }
+    match &profile.username {
+        // NTLM knows accounts by their domain too.
+        Some(name) if !name.contains('@') && profile.authentication != Authentication::Ntlm => {
+            let problem = "the user name of an account of Exchange has the form of an address";
+            Err(Invalid::new("username", problem, "Give user@example.com rather than DOMAIN\\user"))
+        }
+        Some(name) if !name.contains(['@', '\\']) => {
+            let problem = "the user name does not say of which domain it is";
+            Err(Invalid::new("username", problem, "Give user@example.com or DOMAIN\\user"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -334,6 +391,14 @@ mod tests {
         profile
     }
 
+    fn by_application(profile: &mut EmailServerProfile) {
+        profile.credentials = CredentialSource::ServerToServer;
+        profile.authentication = Authentication::ClientCertificate;
+        profile.use_impersonation = true;
+        profile.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
+        profile.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
+    }
+
     fn refusal(server_type: ServerType, fips: bool, change: impl FnOnce(&mut EmailServerProfile)) -> String {
         let organization =
             Organization { tenant_id: Some("11111111-2222-3333-4444-555555555555".into()), ..Organization::default() };
@@ -348,6 +413,26 @@ mod tests {
             let profile = of(server_type);
             assert_eq!(refuse_profile(&profile, &Organization::default(), true), Ok(()), "{server_type:?}");
             assert_eq!(profile.validate(), Ok(()), "{server_type:?}");
+        }
+    }
+
+    #[test]
+    fn each_way_to_sign_in_to_exchange_server_is_accepted() {
+        for change in [
+            |p: &mut EmailServerProfile| p.authentication = Authentication::Ntlm,
+            |p: &mut EmailServerProfile| {
+                p.authentication = Authentication::Ntlm;
+                (p.credentials, p.username) = (CredentialSource::Profile, Some("EXAMPLE\\service".into()));
+            },
+            |p: &mut EmailServerProfile| {
+                (p.credentials, p.username) = (CredentialSource::Profile, Some("service@example.org".into()));
+                (p.use_impersonation, p.move_undeliverable) = (true, true);
+            },
+            by_application,
+        ] {
+            let mut profile = of(ServerType::ExchangeServer);
+            change(&mut profile);
+            assert_eq!(refuse_profile(&profile, &Organization::default(), false), Ok(()), "{profile:?}");
         }
     }
 
@@ -398,6 +483,22 @@ mod tests {
             }),
             refusal(ExchangeServer, false, |p| p.username = Some("DOMAIN\\service".into())),
             refusal(ExchangeServer, false, |p| p.credentials = CredentialSource::ServerToServer),
+            refusal(ExchangeServer, false, |p| p.authentication = Authentication::ClientCertificate),
+            refusal(ExchangeServer, false, |p| p.authentication = Authentication::Xoauth2),
+            refusal(ExchangeServer, true, |p| p.authentication = Authentication::Ntlm),
+            refusal(ExchangeServer, false, |p| {
+                (p.authentication, p.username) = (Authentication::Ntlm, Some("service".into()));
+            }),
+            refusal(ExchangeServer, false, |p| {
+                by_application(p);
+                p.use_impersonation = false;
+            }),
+            refusal(ExchangeServer, false, |p| {
+                by_application(p);
+                p.client_id = None;
+            }),
+            refusal(InternetMail, false, |p| p.authentication = Authentication::Ntlm),
+            refusal(ExchangeOnline, false, |p| p.move_undeliverable = true),
         ];
         let values = REFUSED_VALUES.map(|(field, value, ..)| {
             let refusal = refused_value(field, &value.to_uppercase()).unwrap();

@@ -73,6 +73,25 @@ pub enum TestStatus {
     Failure,
 }
 
+/// What a run finds out on the server and keeps for the next.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Learned {
+    /// Where autodiscover found the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// The identifier of the folder to which messages are moved that cannot be processed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undeliverable_folder: Option<String>,
+}
+
+impl Learned {
+    /// Whether nothing was found out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Everything a delivery remembers between two runs, but for its position in the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeliveryState {
@@ -114,6 +133,9 @@ pub struct DeliveryState {
     /// Minutes between two probes, if it was disabled by a passing fault and is probed until it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_minutes: Option<u16>,
+    /// What was found out on the server and need not be looked up again.
+    #[serde(default, skip_serializing_if = "Learned::is_empty")]
+    pub learned: Learned,
     /// What was spent of the provider's budget of requests, or of messages that are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,

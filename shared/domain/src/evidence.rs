@@ -13,6 +13,8 @@ const OPAQUE_CHARS_MIN: usize = 24;
 pub enum Stage {
     /// Reading our own settings and credentials for the server.
     Prepare,
+    /// Finding the server by autodiscover.
+    Discover,
     /// Looking the server's name up.
     Resolve,
     /// Opening the connection.
@@ -25,6 +27,8 @@ pub enum Stage {
     SignIn,
     /// Using the permissions that an administrator has granted.
     Consent,
+    /// Acting for the mailbox's user.
+    Impersonate,
     /// Finding the mailbox's user.
     FindUser,
     /// Opening the folder or the maildrop.
@@ -47,12 +51,14 @@ impl Stage {
     pub const fn doing(self) -> &'static str {
         match self {
             Self::Prepare => "preparing the connection",
+            Self::Discover => "finding the email server by autodiscover",
             Self::Resolve => "looking up the server's name",
             Self::Connect => "connecting to the server",
             Self::Tls => "securing the connection",
             Self::Greeting => "being greeted by the server",
             Self::SignIn => "signing in",
             Self::Consent => "using the permissions that were granted",
+            Self::Impersonate => "acting for the mailbox's user",
             Self::FindUser => "finding the mailbox's user",
             Self::Open => "opening the mailbox",
             Self::List => "asking for new messages",

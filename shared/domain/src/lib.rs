@@ -20,6 +20,7 @@ pub mod configuration;
 pub mod delivery;
 pub mod email;
 pub mod evidence;
+pub mod folders;
 pub mod freshness;
 pub mod gate;
 pub mod id;

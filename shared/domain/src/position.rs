@@ -20,6 +20,8 @@ pub enum Position {
     Pop3(Pop3Position),
     /// Of folders of Exchange Online.
     Graph(GraphPosition),
+    /// Of folders of Exchange Server.
+    Ews(EwsPosition),
 }
 
 /// How far folders of Exchange Online have been read.
@@ -27,6 +29,13 @@ pub enum Position {
 pub struct GraphPosition {
     /// For each folder the link under which its next changes are, without scheme and host (Microsoft Graph, "delta query").
     pub links: BTreeMap<String, String>,
+}
+
+/// How far folders of Exchange Server have been read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EwsPosition {
+    /// For each folder its synchronization state (EWS, "SyncState").
+    pub states: BTreeMap<String, String>,
 }
 
 /// The account that a position belongs to: protocol, server and user name, as a short digest.
@@ -37,6 +46,8 @@ pub fn source(endpoint: &Endpoint, username: &str) -> String {
         Endpoint::Pop3(location) => format!("Pop3 {} {} {username}", location.host, location.port),
         Endpoint::Smtp(location) => format!("Smtp {} {} {username}", location.host, location.port),
         Endpoint::Graph(application) => format!("Graph {} {username}", application.tenant_id),
+        // Where it was found by autodiscover it may move, and the mailbox with all its identifiers stays the same.
+        Endpoint::Ews(services) => format!("Ews {} {username}", services.location.as_deref().unwrap_or_default()),
     };
     hex(&Sha256::digest(account.as_bytes())[..8])
 }

@@ -124,6 +124,21 @@ pub enum Endpoint {
     Smtp(ServerLocation),
     /// Exchange Online, by Microsoft Graph.
     Graph(Application),
+    /// Exchange Server, by Exchange Web Services.
+    Ews(WebServices),
+}
+
+/// The web services of an Exchange Server, and as whom they are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebServices {
+    /// Where they are; found by autodiscover where there is none.
+    pub location: Option<String>,
+    /// Whether one account impersonates the user of each mailbox.
+    pub use_impersonation: bool,
+    /// Whether the account that signs in is another than the mailbox's own.
+    pub is_shared_account: bool,
+    /// The application that signs in, where one does.
+    pub application: Option<Application>,
 }
 
 /// How to sign in.
@@ -139,6 +154,8 @@ pub enum Authentication {
     ClientSecret,
     /// The same with an assertion that the private key of a certificate has signed (RFC 7523).
     ClientCertificate,
+    /// User name and password by NTLMv2, of Exchange Server alone (MS-NLMP, MS-NTHT).
+    Ntlm,
 }
 
 /// What to do with an email of which nobody can say whether the server took it.
@@ -257,6 +274,9 @@ pub struct EmailServerProfile {
     pub maximum_concurrent_connections: u16,
     /// Whether messages are deleted from the server once they are stored.
     pub delete_after_processing: bool,
+    /// Whether a message that cannot be processed is moved to the folder "Undeliverable" of its mailbox.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub move_undeliverable: bool,
     /// Longest wait for a connection or a reply.
     pub connection_timeout_seconds: u16,
     /// What to do with an email whose fate is unknown.
@@ -326,7 +346,24 @@ impl EmailServerProfile {
                 }
                 Delivery::AppointmentsContactsTasks => None,
             },
-            ServerType::ExchangeServer => None,
+            ServerType::ExchangeServer => match delivery {
+                Delivery::IncomingEmail | Delivery::OutgoingEmail => {
+                    let by_application = self.credentials == CredentialSource::ServerToServer;
+                    let application = match (self.tenant_id.clone(), self.client_id.clone()) {
+                        (Some(tenant_id), Some(client_id)) if by_application => {
+                            Some(Application { tenant_id, client_id, cloud: self.cloud })
+                        }
+                        _ => None,
+                    };
+                    Some(Endpoint::Ews(WebServices {
+                        location: self.location.clone(),
+                        use_impersonation: self.use_impersonation,
+                        is_shared_account: self.credentials != CredentialSource::Mailbox,
+                        application,
+                    }))
+                }
+                Delivery::AppointmentsContactsTasks => None,
+            },
         }
     }
 
@@ -379,6 +416,11 @@ fn validate_range(field: &str, value: u16, least: u16, most: u16) -> Result<(), 
     Err(Invalid::new(field, format!("{value} is out of range"), format!("Give {least} to {most}")))
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde calls
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A profile and one of its mailboxes, for the tests of this crate.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -413,6 +455,7 @@ pub(crate) fn sample() -> (EmailServerProfile, crate::mailbox::Mailbox) {
         minimum_polling_interval_minutes: 0,
         maximum_concurrent_connections: CONNECTIONS_DEFAULT,
         delete_after_processing: false,
+        move_undeliverable: false,
         connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
         unknown_outcome: UnknownOutcome::Hold,
         outages: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, CredentialSource, DeliveryError},
+    delivery::Learned,
     evidence::{Evidence, Stage},
     mailbox::Mailbox,
     profile::Endpoint,
@@ -40,7 +41,7 @@ impl<P: Ports> Engine<P> {
         let profile = &stored.profile;
         let (owner, username, sealed) = match profile.credentials {
             CredentialSource::Mailbox => (mailbox_owner(&mailbox.id), Some(mailbox.sign_in_name()), credentials),
-            // The application acts for the mailbox that it names.
+            // The application acts for the mailbox that it names: it has no user name of its own.
             CredentialSource::ServerToServer => (
                 profile_owner(&profile.id),
                 mailbox.address.as_ref().map(EmailAddress::as_str),
@@ -59,10 +60,12 @@ impl<P: Ports> Engine<P> {
         Ok(Ok(Access {
             endpoint: endpoint.clone(),
             username: username.to_owned(),
+            address: mailbox.address.clone(),
             secret,
             authentication: profile.authentication,
             timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
             tracked_folders: profile.tracked_folders.clone(),
+            learned: Learned::default(),
             progress: Progress::default(),
         }))
     }

@@ -2,11 +2,11 @@
 
 use mailrail_domain::{
     approval,
-    cause::{Cause, DeliveryError},
+    cause::DeliveryError,
     evidence::{Evidence, Stage},
     mailbox::Mailbox,
     organization::Organization,
-    profile::{EmailServerProfile, ServerType},
+    profile::EmailServerProfile,
 };
 
 /// Why `mailbox` may not be synchronized; `None` if it may.
@@ -15,14 +15,6 @@ pub(crate) fn refusal(
     profile: &EmailServerProfile,
     organization: &Organization,
 ) -> Option<DeliveryError> {
-    let error = |cause, words| DeliveryError::new(cause, Evidence::new(Stage::Prepare, words));
-    if let Some(cause) = approval::lacking(mailbox, profile, organization) {
-        return Some(error(cause, "the approval is missing"));
-    }
-    match profile.server_type {
-        ServerType::InternetMail | ServerType::ExchangeOnline => None,
-        ServerType::ExchangeServer => {
-            Some(error(Cause::CapabilityMissing, "this version has no client for Exchange Server"))
-        }
-    }
+    let lacking = approval::lacking(mailbox, profile, organization);
+    lacking.map(|cause| DeliveryError::new(cause, Evidence::new(Stage::Prepare, "the approval is missing")))
 }

@@ -28,8 +28,18 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// A message that this run is done with.
 pub(crate) struct Taken {
     pub remote: RemoteId,
-    /// Whether a record has it. Anything else stays on the server, even where the profile says to delete.
-    pub is_stored: bool,
+    pub end: End,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A record has it. Anything else stays on the server, even where the profile says to delete.
+    Recorded,
+    /// It is in quarantine.
+    Quarantined,
+    /// It was received before the start date.
+    PassedOver,
 }
 
 impl<P: Ports> Engine<P> {
@@ -41,26 +51,30 @@ impl<P: Ports> Engine<P> {
         arrival: Arrival,
     ) -> Result<Taken, Outage> {
         let Arrival { remote, received_at, size, content } = arrival;
-        let mut is_stored = false;
-        match content {
-            Content::BeforeStart | Content::Pieces => {}
+        let end = match content {
+            Content::BeforeStart | Content::Pieces => End::PassedOver,
             Content::Missing(detail) => {
                 let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
                 self.quarantine(mailbox, &remote, size, unreadable, None).await?;
+                End::Quarantined
             }
             Content::Whole(raw, reserved) => {
-                match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
-                    Ok(message) if is_before_start(received_at, &message, start_date) => {}
+                let end = match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
+                    Ok(message) if is_before_start(received_at, &message, start_date) => End::PassedOver,
                     Ok(message) => {
                         self.store(mailbox, raw, message).await?;
-                        is_stored = true;
+                        End::Recorded
                     }
-                    Err(unreadable) => self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?,
-                }
+                    Err(unreadable) => {
+                        self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?;
+                        End::Quarantined
+                    }
+                };
                 drop(reserved);
+                end
             }
-        }
-        Ok(Taken { remote, is_stored })
+        };
+        Ok(Taken { remote, end })
     }
 
     /// Objects first, then the row that names them; of a message that is a record already, no objects at all.
@@ -83,7 +97,6 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Streams a message that is too large to hold: its raw bytes pass through, its record is made of the beginning.
-    /// The answer is whether a record has it.
     pub(crate) async fn take_pieces(
         &self,
         mailbox: &MailboxId,
@@ -92,7 +105,7 @@ impl<P: Ports> Engine<P> {
         received_at: Option<Timestamp>,
         size: u64,
         start_date: Option<Timestamp>,
-    ) -> Result<Result<bool, DeliveryError>, Outage> {
+    ) -> Result<Result<End, DeliveryError>, Outage> {
         let first = match session.read().await {
             Ok(piece) => piece.unwrap_or_default(),
             Err(error) => return Ok(Err(error)),
@@ -108,7 +121,7 @@ impl<P: Ports> Engine<P> {
             loop {
                 match session.read().await {
                     Ok(Some(_)) => {}
-                    Ok(None) => return Ok(Ok(false)),
+                    Ok(None) => return Ok(Ok(End::PassedOver)),
                     Err(error) => return Ok(Err(error)),
                 }
             }
@@ -130,11 +143,11 @@ impl<P: Ports> Engine<P> {
         match message {
             Ok(message) => {
                 self.ports.records().insert_received(&message.email, mailbox).await?;
-                Ok(Ok(true))
+                Ok(Ok(End::Recorded))
             }
             Err(unreadable) => {
                 self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await?;
-                Ok(Ok(false))
+                Ok(Ok(End::Quarantined))
             }
         }
     }

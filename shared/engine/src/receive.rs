@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
     Timestamp, budget,
     cause::{Cause, DeliveryError},
-    delivery::Delivery,
+    delivery::{Delivery, Learned},
     gate::{Gate, gate},
     mailbox::MailboxKind,
     outage::Turn,
@@ -20,14 +20,14 @@ use mailrail_domain::{
 use crate::{
     Deadline, Engine,
     admission::refusal,
-    arrival::{BYTES_TYPE, Taken},
+    arrival::{BYTES_TYPE, End, Taken},
     batch::{ProfileInUse, Profiles},
     limits::{DEADLINE_MARGIN, LEASE_MARGIN, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX, STORES_AT_ONCE},
     mime::Unreadable,
     outage::Outage,
     ports::{
-        Arrival, BodyStore, Claim, Content, DeliveryRow, IncomingServers, IncomingSession, Look, MailboxStore, Ports,
-        RemoteId, Wake,
+        Access, Arrival, BodyStore, Claim, Content, DeliveryRow, IncomingServers, IncomingSession, Look, MailboxStore,
+        Ports, RemoteId, Wake,
     },
     settle::Ended,
 };
@@ -40,6 +40,7 @@ struct Run<'a> {
     leased: bool,
     start_date: Option<Timestamp>,
     delete_after_processing: bool,
+    move_undeliverable: bool,
     pace: Pace,
     deadline: Deadline,
     /// How far we are; written at every page and at the end.
@@ -48,10 +49,12 @@ struct Run<'a> {
     messages_max: usize,
     /// Requests that were made of a server that counts them.
     requests: u32,
+    /// What is known of the server from earlier runs, and then from this one.
+    learned: Learned,
     /// Messages that are done in this run.
     done: usize,
-    /// Messages that it found to do.
-    found: usize,
+    /// Messages that were listed to do.
+    waiting: usize,
     /// When the last message that was handed out was received.
     done_until: Option<Timestamp>,
 }
@@ -109,6 +112,7 @@ impl<P: Ports> Engine<P> {
         let source = source(&endpoint, row.mailbox.sign_in_name());
         if row.state.source.as_ref().is_some_and(|known| *known != source) {
             row.position = None;
+            row.state.learned = Learned::default();
         }
         row.state.source = Some(source);
         let started = self.now();
@@ -119,13 +123,15 @@ impl<P: Ports> Engine<P> {
             start_date: row.mailbox.start_date(profile.profile()),
             delete_after_processing: profile.profile().delete_after_processing
                 && row.mailbox.kind == MailboxKind::Queue,
+            move_undeliverable: profile.profile().move_undeliverable,
             pace: Pace::after(row.state.transient_failure_count),
             deadline,
             position: None,
             messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
             requests: 0,
+            learned: row.state.learned.clone(),
             done: 0,
-            found: 0,
+            waiting: 0,
             done_until: None,
             row: &row,
         };
@@ -135,7 +141,7 @@ impl<P: Ports> Engine<P> {
             Ok(ReadEnd::More) => Ok(true),
             Err(error) => Err(error),
         };
-        let Run { claim, position, done, found, requests, done_until, .. } = run;
+        let Run { claim, position, done, waiting: listed, requests, learned, done_until, .. } = run;
         tracing::info!(mailbox = %wake.mailbox, messages = done, ok = result.is_ok(), "incoming email");
         if done > 0 {
             // Messages came through before the failure, so the row of failures was broken: this one is its first.
@@ -143,10 +149,11 @@ impl<P: Ports> Engine<P> {
             row.state.failing_since = None;
         }
         // A server that lists page by page does not say how many there are; where a run ended early there is one.
-        let waiting = found.saturating_sub(done).max(usize::from(result == Ok(true)));
+        let waiting = listed.saturating_sub(done).max(usize::from(result == Ok(true)));
         let backlog = u32::try_from(waiting).unwrap_or(u32::MAX);
         let now = self.now();
         let more = result == Ok(true);
+        row.state.learned = learned;
         let mut resume_at = None;
         if let Some(budget) = reads {
             row.state.spent = budget.spend(row.state.spent, requests, now);
@@ -185,12 +192,13 @@ impl<P: Ports> Engine<P> {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
+        let access = Access { learned: run.learned.clone(), ..access };
         let mut session = match self.ports.incoming().open(&access, &self.memory).await {
             Ok(session) => session,
             Err(error) => return Ok(Err(error)),
         };
         let end = self.read_session(run, &mut session).await?;
-        run.requests = session.requests();
+        (run.requests, run.learned) = (session.requests(), session.learned());
         match end {
             Ok(ReadEnd::Elsewhere) => Ok(Ok(ReadEnd::Elsewhere)),
             // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
@@ -218,7 +226,7 @@ impl<P: Ports> Engine<P> {
         }
         let seen = self.seen(stored).await?;
         match session.begin(stored, seen.clone(), run.start_date, run.pace).await {
-            Ok(found) => run.found = found,
+            Ok(waiting) => run.waiting = waiting,
             Err(error) => return Ok(Err(error)),
         }
         self.read_messages(run, session, seen).await
@@ -259,7 +267,7 @@ impl<P: Ports> Engine<P> {
                         page.push(stored?);
                     }
                     match self.take_pieces(mailbox, session, &remote, received_at, size, run.start_date).await? {
-                        Ok(is_stored) => page.push(Taken { remote, is_stored }),
+                        Ok(end) => page.push(Taken { remote, end }),
                         Err(error) => {
                             end = Err(error);
                             break;
@@ -280,10 +288,11 @@ impl<P: Ports> Engine<P> {
             }
             if page.len() >= PAGE_MESSAGES {
                 if run.delete_after_processing
-                    && let Err(error) = session.delete(&stored(&page)).await
+                    && let Err(error) = session.delete(&ended(&page, End::Recorded)).await
                 {
                     return Ok(Err(error));
                 }
+                put_aside(run, session, &page).await;
                 let Some(key) = self.turn_page(run, session, &page, &mut seen).await? else {
                     return Ok(Ok(ReadEnd::Elsewhere));
                 };
@@ -305,20 +314,21 @@ impl<P: Ports> Engine<P> {
             let detail = format!("the server ends the connection when it is read: {}", error.evidence.words);
             let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
             self.quarantine(mailbox, &remote, 0, unreadable, None).await?;
-            page.push(Taken { remote, is_stored: false });
+            page.push(Taken { remote, end: End::Quarantined });
         }
         run.done += page.len();
         if run.delete_after_processing {
             if end.is_ok()
-                && let Err(error) = session.delete(&stored(&page)).await
+                && let Err(error) = session.delete(&ended(&page, End::Recorded)).await
             {
                 end = Err(error);
             }
-            if end.is_err() && page.iter().any(|taken| taken.is_stored) {
+            if end.is_err() && page.iter().any(|taken| taken.end == End::Recorded) {
                 // What could not be deleted is read once more by the next run, which recognizes and deletes it.
                 return Ok(end);
             }
         }
+        put_aside(run, session, &page).await;
         remember(run, &mut seen, &page);
         if matches!(end, Ok(ReadEnd::AtEnd)) {
             session.prune(&mut seen);
@@ -380,16 +390,30 @@ impl<P: Ports> Engine<P> {
 /// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
 /// and must be read again, to be deleted, when it has not.
 fn remember(run: &Run<'_>, seen: &mut SeenUidls, page: &[Taken]) {
-    for taken in page.iter().filter(|taken| !(run.delete_after_processing && taken.is_stored)) {
+    for taken in page.iter().filter(|taken| !(run.delete_after_processing && taken.end == End::Recorded)) {
         match &taken.remote {
             RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
-            RemoteId::Imap { .. } | RemoteId::Graph { .. } => {}
+            RemoteId::Imap { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => {}
         }
     }
 }
 
-fn stored(page: &[Taken]) -> Vec<RemoteId> {
-    page.iter().filter(|taken| taken.is_stored).map(|taken| taken.remote.clone()).collect()
+/// The messages of a page that ended so.
+fn ended(page: &[Taken], end: End) -> Vec<RemoteId> {
+    page.iter().filter(|taken| taken.end == end).map(|taken| taken.remote.clone()).collect()
+}
+
+/// Has messages moved out of the way that cannot be processed, where the profile wants it. They are in quarantine, so
+/// that nothing is lost where the server does not move them.
+async fn put_aside(run: &Run<'_>, session: &mut impl IncomingSession, page: &[Taken]) {
+    let quarantined = ended(page, End::Quarantined);
+    if run.move_undeliverable
+        && !quarantined.is_empty()
+        && let Err(error) = session.move_undeliverable(&quarantined).await
+    {
+        let mailbox = &run.row.mailbox.id;
+        tracing::warn!(%mailbox, cause = ?error.cause, "messages that cannot be processed stay where they are");
+    }
 }
 
 /// Whether a failure is the server ending the connection, in words or without.

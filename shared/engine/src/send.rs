@@ -9,7 +9,7 @@ use mailrail_domain::{
     alert::{Alert, AlertKind},
     budget::{self, Allowance},
     cause::{Cause, DeliveryError},
-    delivery::Delivery,
+    delivery::{Delivery, Learned},
     email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
     evidence::{Evidence, Stage},
     gate::{Gate, gate},
@@ -30,7 +30,7 @@ use crate::{
     mime::dated,
     outage::Outage,
     ports::{
-        AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, Folder, IncomingServers, MailboxQueue, MailboxStore,
+        Access, AlertWrite, BodyStore, DeliveryRow, EnvelopeReply, Folder, IncomingServers, MailboxQueue, MailboxStore,
         OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, Settlement, StoredEmail, Wake,
     },
     settle::Ended,
@@ -92,6 +92,9 @@ impl<P: Ports> Engine<P> {
         let mut handed = Handed::default();
         let result = self.hand_over_all(&row, &profile, due, &mut handed, &mut allowance, deadline).await?;
         let mut row = row;
+        if let Some(learned) = handed.learned.take() {
+            row.state.learned = learned;
+        }
         let mut resume_at = None;
         if let Some((messages, recipients)) = sends {
             row.state.spent = messages.spend(row.state.spent, allowance.messages, now);
@@ -184,6 +187,7 @@ impl<P: Ports> Engine<P> {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
+        let access = Access { learned: row.state.learned.clone(), ..access };
         let mut session = match self.ports.outgoing().open(&access).await {
             Ok(session) => session,
             Err(error) => return Ok(Err(error)),
@@ -202,9 +206,13 @@ impl<P: Ports> Engine<P> {
                     handed.done += 1;
                     handed.deferred |= status == Some(EmailStatus::PendingSend);
                 }
-                Err(error) => return Ok(Err(error)),
+                Err(error) => {
+                    handed.learned = Some(session.learned());
+                    return Ok(Err(error));
+                }
             }
         }
+        handed.learned = Some(session.learned());
         session.close().await;
         Ok(Ok(()))
     }
@@ -346,6 +354,7 @@ impl<P: Ports> Engine<P> {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
+        let access = Access { learned: row.state.learned.clone(), ..access };
         for (folder, found) in [(Folder::Sent, Found::Sent), (Folder::Drafts, Found::Draft)] {
             match self.ports.incoming().has(&access, folder, message_id).await {
                 Ok(Some(true)) => return Ok(Ok(found)),
@@ -369,7 +378,7 @@ enum Found {
 }
 
 /// What a run over an outbox did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Handed {
     /// Emails that were handed over, whatever the server said to each.
     done: usize,
@@ -379,6 +388,8 @@ struct Handed {
     cut_short: bool,
     /// Some email waits for the budget.
     over_budget: bool,
+    /// What was found out on the server, if it was reached.
+    learned: Option<Learned>,
 }
 
 /// To how many an email is still to go.

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use mailrail_connect::{body, retry_after};
+use mailrail_connect::{
+    application::{SignIn, Tokens},
+    body, retry_after,
+};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -24,7 +27,6 @@ use serde_json::Value;
 use crate::{
     ExchangeOnline,
     cause::{is_one_of, of_graph},
-    token::{SignIn, Tokens},
 };
 
 /// The version of Graph that is spoken, as its paths begin.
@@ -150,8 +152,8 @@ impl Mailbox {
         let sign_in = SignIn {
             http: online.http.clone(),
             crypto: Arc::clone(&online.crypto),
-            login: online.hosts.login(application.cloud),
-            graph: online.hosts.graph(application.cloud),
+            login: online.hosts.login().origin(application.cloud),
+            resource: online.hosts.graph(application.cloud),
             application: application.clone(),
             authentication: access.authentication,
             secret: access.secret.clone(),
@@ -213,7 +215,7 @@ impl Mailbox {
 
     /// A request for a path, which may have a query.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = format!("{}{path}", self.0.sign_in.graph);
+        let url = format!("{}{path}", self.0.sign_in.resource);
         self.0.sign_in.http.client.request(method, url).header("Prefer", IMMUTABLE_IDS)
     }
 
@@ -224,7 +226,7 @@ impl Mailbox {
 
     /// Path and query of a link that the server gave. A link to anywhere else is refused: the token must not follow it.
     pub fn path_of(&self, link: &str, stage: Stage) -> Result<String, Failure> {
-        let ours = self.0.sign_in.graph.parse::<Url>().map(|url| url.origin());
+        let ours = self.0.sign_in.resource.parse::<Url>().map(|url| url.origin());
         match link.parse::<Url>() {
             Ok(url) if Ok(url.origin()) == ours => Ok(match url.query() {
                 Some(query) => format!("{}?{query}", url.path()),

@@ -2,8 +2,7 @@
 //! 403 is a missing permission, another a user without a mailbox, a third a quota.
 //!
 //! Sources: Microsoft Graph, "Microsoft Graph error responses and resource types" and "Resolve authorization errors";
-//! the Exchange codes behind it, `ResponseCodeType` of the EWS reference; "Microsoft Entra authentication and
-//! authorization error codes"; RFC 6749 section 5.2.
+//! the Exchange codes behind it, `ResponseCodeType` of the EWS reference.
 
 use mailrail_domain::cause::Cause;
 
@@ -106,39 +105,6 @@ pub(crate) fn of_graph(status: u16, code: Option<&str>) -> Cause {
     }
 }
 
-/// Numbers of Entra ID's errors, which stand in `error_codes`: number, fact.
-pub(crate) const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
-    (7_000_215, Cause::CredentialsRefused), // invalid client secret
-    (7_000_216, Cause::CredentialsRefused), // neither secret nor assertion
-    (7_000_222, Cause::CredentialsExpired), // the client secret has expired
-    (700_027, Cause::CredentialsRefused),   // the assertion's certificate is not registered
-    (700_024, Cause::SignInFailed),         // the assertion is not within its time: a clock is wrong
-    (700_016, Cause::ApplicationUnknown),   // no such application in the tenant
-    (7_000_112, Cause::ApplicationUnknown), // the application is disabled
-    (90_002, Cause::ApplicationUnknown),    // no such tenant
-    (900_023, Cause::ApplicationUnknown),   // no identifier of a tenant
-    (53_003, Cause::PermissionMissing),     // conditional access refuses it
-    (65_001, Cause::PermissionMissing),     // nobody has consented
-    (500_011, Cause::PermissionMissing),    // the tenant has no Microsoft Graph for it
-    (90_033, Cause::ServerUnavailable),     // a transient error
-    (90_006, Cause::ServerUnavailable),     // an external server's error that passes
-    (50_196, Cause::ServerBusy),            // a loop of requests was seen
-];
-
-/// What a refused sign-in is a fact about: by Entra ID's number, by the error of RFC 6749 section 5.2, by the status.
-pub(crate) fn of_sign_in(status: u16, error: Option<&str>, numbers: &[u64]) -> Cause {
-    let known = numbers.iter().find_map(|number| SIGN_IN_NUMBERS.iter().find(|(known, _)| known == number));
-    match (known, error, status) {
-        (Some((_, cause)), ..) => *cause,
-        (None, _, 429) => Cause::ServerBusy,
-        (None, Some("temporarily_unavailable" | "server_error"), _) | (None, _, 500..=599) => Cause::ServerUnavailable,
-        (None, Some("invalid_client"), _) => Cause::CredentialsRefused,
-        (None, Some("unauthorized_client"), _) => Cause::ApplicationUnknown,
-        (None, Some("access_denied" | "consent_required"), _) => Cause::PermissionMissing,
-        (None, ..) => Cause::SignInFailed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -157,10 +123,6 @@ mod tests {
         for (code, cause, page) in GRAPH_CODES {
             assert_eq!(of_graph(400, Some(&code.to_lowercase())), cause, "{code}");
             row(format!("{code} [{page}]"), cause);
-        }
-        for (number, cause) in SIGN_IN_NUMBERS {
-            assert_eq!(of_sign_in(401, Some("invalid_client"), &[number]), cause);
-            row(format!("AADSTS{number}"), cause);
         }
         insta::assert_snapshot!(table);
     }
@@ -185,9 +147,5 @@ mod tests {
         assert_eq!(of_graph(429, None), Cause::ServerBusy);
         assert_eq!(of_graph(503, Some("ErrorOfTomorrow")), Cause::ServerUnavailable);
         assert_eq!(of_graph(401, None), Cause::SignInFailed);
-        assert_eq!(of_sign_in(400, Some("invalid_client"), &[]), Cause::CredentialsRefused);
-        assert_eq!(of_sign_in(400, Some("unauthorized_client"), &[1]), Cause::ApplicationUnknown);
-        assert_eq!(of_sign_in(400, Some("error_of_tomorrow"), &[]), Cause::SignInFailed);
-        assert_eq!(of_sign_in(502, None, &[]), Cause::ServerUnavailable);
     }
 }

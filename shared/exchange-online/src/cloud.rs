@@ -1,5 +1,6 @@
 //! Where each of Microsoft's clouds is (Microsoft Graph, "National cloud deployments").
 
+use mailrail_connect::application::Login;
 use mailrail_domain::profile::Cloud;
 
 /// Where sign-in and Microsoft Graph are.
@@ -17,16 +18,12 @@ pub enum Hosts {
 }
 
 impl Hosts {
-    /// The origin of sign-in.
-    pub(crate) fn login(&self, cloud: Cloud) -> String {
+    /// Where applications sign in.
+    #[must_use]
+    pub fn login(&self) -> Login {
         match self {
-            Self::At { login, .. } => login.clone(),
-            Self::Microsoft => match cloud {
-                Cloud::Global => "https://login.microsoftonline.com",
-                Cloud::UsGovernment | Cloud::UsGovernmentDod => "https://login.microsoftonline.us",
-                Cloud::China => "https://login.chinacloudapi.cn",
-            }
-            .to_owned(),
+            Self::At { login, .. } => Login::At(login.clone()),
+            Self::Microsoft => Login::Microsoft,
         }
     }
 
@@ -52,16 +49,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cloud_has_a_graph_of_its_own_and_a_sign_in_over_https() {
+    fn each_cloud_has_a_graph_of_its_own() {
         let clouds = [Cloud::Global, Cloud::UsGovernment, Cloud::UsGovernmentDod, Cloud::China];
         let graphs: BTreeSet<String> = clouds.iter().map(|cloud| Hosts::Microsoft.graph(*cloud)).collect();
         assert_eq!(graphs.len(), clouds.len());
         for cloud in clouds {
-            for host in [Hosts::Microsoft.login(cloud), Hosts::Microsoft.graph(cloud)] {
-                assert!(host.starts_with("https://") && !host.ends_with('/'), "{host}");
-            }
+            let host = Hosts::Microsoft.graph(cloud);
+            assert!(host.starts_with("https://") && !host.ends_with('/'), "{host}");
         }
         let own = Hosts::At { login: "https://a".into(), graph: "https://b".into() };
-        assert_eq!((own.login(Cloud::China), own.graph(Cloud::China)), ("https://a".into(), "https://b".into()));
+        assert_eq!(
+            (own.login().origin(Cloud::China), own.graph(Cloud::China)),
+            ("https://a".into(), "https://b".into())
+        );
     }
 }

@@ -12,7 +12,7 @@ use mailrail_domain::{
     budget::GRAPH_READS_AT_ONCE,
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
-    position::{Position, SeenUidls},
+    position::{GraphPosition, Position, SeenUidls},
     retry::Pace,
 };
 use mailrail_engine::{
@@ -52,7 +52,7 @@ struct Rest {
 }
 
 /// A session may be looked at from elsewhere while it waits, so what it waits for is wrapped for that.
-type Fetch = SyncFuture<Pin<Box<dyn Future<Output = (Listed, Result<Fetched, Failure>)> + Send>>>;
+type Fetch = SyncFuture<Pin<Box<dyn Future<Output = (usize, Listed, Result<Fetched, Failure>)> + Send>>>;
 
 /// A session with one mailbox.
 pub struct Session {
@@ -99,7 +99,7 @@ impl Session {
             if self.fetching.is_empty() {
                 self.listing.read_on().await?;
             }
-            let Some(listed) = self.listing.next() else {
+            let Some((number, listed)) = self.listing.folders.take() else {
                 return Ok(());
             };
             let bytes = share(listed.size.unwrap_or(UNKNOWN_SIZE_BYTES)).min(WHOLE_MESSAGE_BYTES_MAX);
@@ -107,11 +107,11 @@ impl Session {
                 Some(reserved) => reserved,
                 None if self.fetching.is_empty() => self.memory.reserve(bytes).await,
                 None => {
-                    self.listing.put_back(listed);
+                    self.listing.folders.put_back((number, listed));
                     return Ok(());
                 }
             };
-            self.asked = Some(Self::remote(&listed)).filter(|_| self.at_once == 1);
+            self.asked = Some(Self::remote(number, &listed)).filter(|_| self.at_once == 1);
             let (mailbox, start) = (self.mailbox.clone(), self.start_date);
             let fetching: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
                 let is_before = start.is_some_and(|start| listed.received_at.is_some_and(|at| at < start));
@@ -119,15 +119,15 @@ impl Session {
                     true => Ok(Fetched::BeforeStart),
                     false => fetch(&mailbox, &listed, bytes, reserved).await,
                 };
-                (listed, fetched)
+                (number, listed, fetched)
             });
             self.fetching.push_back(SyncFuture::new(fetching));
         }
         Ok(())
     }
 
-    fn remote(listed: &Listed) -> RemoteId {
-        RemoteId::Graph { id: listed.id.clone(), number: listed.number }
+    fn remote(number: usize, listed: &Listed) -> RemoteId {
+        RemoteId::Graph { id: listed.id.clone(), number }
     }
 }
 
@@ -161,7 +161,7 @@ async fn fetch(mailbox: &Mailbox, listed: &Listed, bytes: u64, reserved: Reserve
 impl IncomingSession for Session {
     async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
         self.listing.open(&self.tracked_folders, position).await?;
-        if self.listing.is_quiet() {
+        if self.listing.folders.is_quiet() {
             return Ok(Look::Nothing(self.position(None, "")));
         }
         Ok(Look::Something)
@@ -177,14 +177,14 @@ impl IncomingSession for Session {
         self.start_date = start_date;
         self.at_once = if pace == Pace::Pages { GRAPH_READS_AT_ONCE } else { 1 };
         self.listing.read_on().await?;
-        Ok(self.listing.waiting())
+        Ok(self.listing.folders.waiting())
     }
 
     async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
         loop {
             self.rest = None;
             self.fetch_more().await?;
-            let Some((listed, fetched)) = self.fetching.next().await else {
+            let Some((number, listed, fetched)) = self.fetching.next().await else {
                 return Ok(None);
             };
             let size = listed.size.unwrap_or_default();
@@ -203,7 +203,7 @@ impl IncomingSession for Session {
                 }
             };
             self.asked = None;
-            let remote = Self::remote(&listed);
+            let remote = Self::remote(number, &listed);
             return Ok(Some(Arrival { remote, received_at: listed.received_at, size, content }));
         }
     }
@@ -235,9 +235,9 @@ impl IncomingSession for Session {
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
         let last = match last {
             Some(RemoteId::Graph { number, .. }) => Some(*number),
-            Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. }) | None => None,
+            Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. }) | None => None,
         };
-        Position::Graph(self.listing.position(last))
+        Position::Graph(GraphPosition { links: self.listing.folders.tokens(last) })
     }
 
     fn prune(&self, _: &mut SeenUidls) {}
@@ -246,7 +246,7 @@ impl IncomingSession for Session {
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         let path = |remote: &RemoteId| match remote {
             RemoteId::Graph { id, .. } => Some((Method::DELETE, self.mailbox.path(&["messages", id]))),
-            RemoteId::Imap { .. } | RemoteId::Pop3 { .. } => None,
+            RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. } => None,
         };
         let parts: Vec<Part> = messages.iter().filter_map(path).collect();
         if parts.is_empty() {

@@ -6,19 +6,16 @@
 mod batch;
 mod call;
 mod cause;
-mod certificate;
 mod cloud;
 mod incoming;
 mod listing;
 mod outgoing;
-mod token;
 
 use std::sync::Arc;
 
-pub use certificate::is_client_certificate;
 pub use cloud::Hosts;
 pub use incoming::Session as IncomingMailbox;
-use mailrail_connect::{Connector, Http};
+use mailrail_connect::{Connector, Http, application::Tokens};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -29,7 +26,7 @@ use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, Outg
 pub use outgoing::Session as OutgoingMailbox;
 use rustls::crypto::CryptoProvider;
 
-use crate::{call::Mailbox, token::Tokens};
+use crate::call::Mailbox;
 
 /// Exchange Online, with the tokens that its applications have.
 #[derive(Debug, Clone)]
@@ -55,7 +52,7 @@ impl ExchangeOnline {
     fn mailbox(&self, access: &Access) -> Result<Mailbox, DeliveryError> {
         match &access.endpoint {
             Endpoint::Graph(application) => Ok(Mailbox::new(self, application, access)),
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => {
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Ews(_) => {
                 // The profile's type rules it out.
                 let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of Exchange Online");
                 Err(DeliveryError::new(Cause::CapabilityMissing, evidence))

@@ -135,7 +135,7 @@ impl IncomingServers for InternetMail {
                 let session = pop3::Session::open(&self.connector, access, location, memory).await?;
                 Ok(Incoming::Pop3(Box::new(session)))
             }
-            Endpoint::Smtp(_) | Endpoint::Graph(_) => Err(not_ours()),
+            Endpoint::Smtp(_) | Endpoint::Graph(_) | Endpoint::Ews(_) => Err(not_ours()),
         }
     }
 
@@ -154,9 +154,8 @@ impl IncomingServers for InternetMail {
                 session.close().await?;
                 Ok(found)
             }
-            (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts) | (Endpoint::Smtp(_) | Endpoint::Graph(_), _) => {
-                Ok(None)
-            }
+            (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts)
+            | (Endpoint::Smtp(_) | Endpoint::Graph(_) | Endpoint::Ews(_), _) => Ok(None),
         }
     }
 }
@@ -167,7 +166,7 @@ impl OutgoingServers for InternetMail {
     async fn open(&self, access: &Access) -> Result<smtp::Session, DeliveryError> {
         match &access.endpoint {
             Endpoint::Smtp(location) => smtp::Session::open(&self.connector, access, location).await,
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Graph(_) => Err(not_ours()),
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Graph(_) | Endpoint::Ews(_) => Err(not_ours()),
         }
     }
 }

@@ -18,7 +18,10 @@ pub(crate) fn xoauth2(access: &Access) -> Secret {
 mod tests {
     use std::time::Duration;
 
-    use mailrail_domain::profile::{Authentication, Endpoint, Security, ServerLocation};
+    use mailrail_domain::{
+        delivery::Learned,
+        profile::{Authentication, Endpoint, Security, ServerLocation},
+    };
     use mailrail_engine::ports::Progress;
 
     use super::*;
@@ -32,6 +35,8 @@ mod tests {
             authentication: Authentication::Password,
             timeout: Duration::from_secs(1),
             tracked_folders: Vec::new(),
+            learned: Learned::default(),
+            address: None,
             progress: Progress::default(),
         };
         assert_eq!(plain(&access).expose(), "AHVzZXJAeABwdw==");

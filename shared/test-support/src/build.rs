@@ -79,6 +79,7 @@ pub fn profile(
         minimum_polling_interval_minutes: 0,
         maximum_concurrent_connections: 100,
         delete_after_processing: false,
+        move_undeliverable: false,
         connection_timeout_seconds: 10,
         unknown_outcome: UnknownOutcome::Hold,
         outages: None,

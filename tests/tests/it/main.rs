@@ -8,6 +8,7 @@ mod corpora;
 mod deployed;
 mod dovecot;
 mod exchange_online;
+mod exchange_server;
 mod failure;
 mod hostile;
 mod incoming;

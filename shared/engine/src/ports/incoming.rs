@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
+    address::EmailAddress,
     cause::DeliveryError,
+    delivery::Learned,
     evidence::Stage,
     position::{Position, SeenUidls},
     profile::{Authentication, Endpoint},
@@ -27,6 +29,8 @@ pub struct Access {
     pub endpoint: Endpoint,
     /// User name.
     pub username: String,
+    /// The mailbox's address, where the account that signs in may be another's.
+    pub address: Option<EmailAddress>,
     /// Password or token.
     pub secret: Secret,
     /// How to sign in.
@@ -35,6 +39,8 @@ pub struct Access {
     pub timeout: Duration,
     /// Folders below the inbox that are read besides it.
     pub tracked_folders: Vec<String>,
+    /// What earlier runs found out on the server.
+    pub learned: Learned,
     /// Who wants to know how far the connecting is; nobody, but for a test.
     pub progress: Progress,
 }
@@ -112,6 +118,13 @@ pub enum RemoteId {
         /// Its number in this session.
         number: usize,
     },
+    /// In Exchange Server.
+    Ews {
+        /// Its identifier, which holds until it is moved.
+        id: String,
+        /// Its number in this session.
+        number: usize,
+    },
 }
 
 impl std::fmt::Display for RemoteId {
@@ -120,6 +133,7 @@ impl std::fmt::Display for RemoteId {
             Self::Imap { uid_validity, uid } => write!(f, "imap-{uid_validity}-{uid}"),
             Self::Pop3 { uidl, .. } => write!(f, "pop3-{uidl}"),
             Self::Graph { id, .. } => write!(f, "graph-{id}"),
+            Self::Ews { id, .. } => write!(f, "ews-{id}"),
         }
     }
 }
@@ -194,9 +208,21 @@ pub trait IncomingSession: Send {
     /// Deletes messages from the server, because the profile says so.
     fn delete(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 
+    /// Moves messages that cannot be processed to a folder for them, where the server has folders and the profile wants
+    /// it.
+    fn move_undeliverable(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send {
+        let _ = messages;
+        async { Ok(()) }
+    }
+
     /// Requests that were made of a server that counts them.
     fn requests(&self) -> u32 {
         0
+    }
+
+    /// What the session found out on the server, for the next.
+    fn learned(&self) -> Learned {
+        Learned::default()
     }
 
     /// Ends the session politely, without waiting long for the answer. POP3 deletes only here.

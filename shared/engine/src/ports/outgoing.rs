@@ -3,6 +3,7 @@
 use mailrail_domain::{
     address::EmailAddress,
     cause::DeliveryError,
+    delivery::Learned,
     email::{ContentReply, RecipientReply},
     evidence::Evidence,
 };
@@ -41,6 +42,11 @@ pub trait OutgoingSession: Send {
 
     /// Forgets the envelope.
     fn reset(&mut self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// What the session found out on the server, for the next.
+    fn learned(&self) -> Learned {
+        Learned::default()
+    }
 
     /// Ends the session politely.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -74,7 +74,7 @@ impl Session {
         match position {
             Some(Position::Imap(position)) => Some(*position),
             // The profile was changed from something else: read again; the records are recognized.
-            Some(Position::Pop3(_) | Position::Graph(_)) | None => None,
+            Some(Position::Pop3(_) | Position::Graph(_) | Position::Ews(_)) | None => None,
         }
     }
 
@@ -374,7 +374,7 @@ impl Session {
                 let uid_done = waiting.map_or(*uid, |first| (*uid).min(first.saturating_sub(1)));
                 ImapPosition { uid_validity, uid_done, mod_seq: None }
             }
-            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => ImapPosition {
+            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. }) | None => ImapPosition {
                 uid_validity,
                 // A server without UIDNEXT has at least what it listed.
                 uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
@@ -388,7 +388,7 @@ impl Session {
     pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         self.deletions.extend(messages.iter().filter_map(|remote| match remote {
             RemoteId::Imap { uid, .. } => Some(*uid),
-            RemoteId::Pop3 { .. } | RemoteId::Graph { .. } => None,
+            RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => None,
         }));
         if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
     }

@@ -150,6 +150,7 @@ impl Session {
             // The others are not of SASL, and no profile of internet mail has them.
             Authentication::Password
             | Authentication::Xoauth2
+            | Authentication::Ntlm
             | Authentication::ClientSecret
             | Authentication::ClientCertificate => {
                 let offered: Vec<&str> = self.capabilities.iter().map(String::as_str).collect();

@@ -137,7 +137,10 @@ impl Session {
             }
             Authentication::Password => self.user_and_pass(access).await,
             // The others are not of SASL, and no profile of internet mail has them.
-            Authentication::Xoauth2 | Authentication::ClientSecret | Authentication::ClientCertificate => {
+            Authentication::Xoauth2
+            | Authentication::Ntlm
+            | Authentication::ClientSecret
+            | Authentication::ClientCertificate => {
                 let evidence = Evidence::new(Stage::SignIn, "the server does not offer XOAUTH2");
                 Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence))
             }
@@ -385,7 +388,7 @@ impl Session {
     pub(crate) fn delete(&mut self, messages: &[RemoteId]) {
         self.deletions.extend(messages.iter().filter_map(|remote| match remote {
             RemoteId::Pop3 { number, .. } => Some(*number),
-            RemoteId::Imap { .. } | RemoteId::Graph { .. } => None,
+            RemoteId::Imap { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => None,
         }));
     }
 

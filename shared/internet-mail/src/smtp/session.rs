@@ -91,6 +91,7 @@ impl Session {
             // The others are not of SASL, and no profile of internet mail has them.
             Authentication::Password
             | Authentication::Xoauth2
+            | Authentication::Ntlm
             | Authentication::ClientSecret
             | Authentication::ClientCertificate => {
                 let words = format!("the server offers {}", self.connection.server_info());

@@ -77,7 +77,7 @@ impl MemoryIncoming {
     fn done(position: Option<&Position>) -> u32 {
         match position {
             Some(Position::Imap(position)) => position.uid_done,
-            Some(Position::Pop3(_) | Position::Graph(_)) | None => 0,
+            Some(Position::Pop3(_) | Position::Graph(_) | Position::Ews(_)) | None => 0,
         }
     }
 
@@ -127,7 +127,7 @@ impl IncomingSession for MemoryIncoming {
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
         let uid_done = match last {
             Some(RemoteId::Imap { uid, .. }) => *uid,
-            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => self.last(),
+            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. }) | None => self.last(),
         };
         Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }

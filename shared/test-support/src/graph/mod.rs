@@ -8,20 +8,13 @@ mod routes;
 mod sign_in;
 mod state;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::{Router, serve::Listener};
 pub use state::{Fault, Mailbox, Message, Registration, Tenant};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio::net::TcpListener;
+use tokio_rustls::rustls::ServerConfig;
 
-use crate::fakes::lock;
-
-/// Connections that are being secured.
-const HANDSHAKES_MAX: usize = 64;
+use crate::{fakes::lock, https::serve};
 
 /// A running server; cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,60 +57,5 @@ impl GraphServer {
     #[must_use]
     pub fn origin(&self) -> String {
         self.tenant().behind.clone().unwrap_or_else(|| self.origin.clone())
-    }
-}
-
-/// Answers with `router` what comes to `listener`, over TLS if a configuration is given.
-pub fn serve(listener: TcpListener, router: Router, tls: Option<Arc<ServerConfig>>) {
-    tokio::spawn(async move {
-        match tls {
-            Some(config) => axum::serve(Secured::new(listener, config), router).await,
-            None => axum::serve(listener, router).await,
-        }
-    });
-}
-
-/// Connections over TLS. A handshake that fails or dawdles is nobody else's concern.
-struct Secured {
-    ready: tokio::sync::mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-}
-
-impl Secured {
-    fn new(listener: TcpListener, mut config: Arc<ServerConfig>) -> Self {
-        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(config);
-        let address = listener.local_addr().expect("an address");
-        let (sender, ready) = tokio::sync::mpsc::channel(HANDSHAKES_MAX);
-        tokio::spawn(async move {
-            while let Ok((stream, peer)) = listener.accept().await {
-                // Replies are small and each is waited for.
-                let _ = stream.set_nodelay(true);
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
-                tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = sender.send((stream, peer)).await;
-                    }
-                });
-            }
-        });
-        Self { ready, address }
-    }
-}
-
-impl Listener for Secured {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // The listener ended with its runtime.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
     }
 }

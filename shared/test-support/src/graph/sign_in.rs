@@ -48,7 +48,9 @@ pub(super) async fn token(
     let Some(application) = tenant.applications.get(&asked.client_id) else {
         return refuse(400, "unauthorized_client", 700_016, "Application was not found in the directory.");
     };
-    if asked.grant_type != "client_credentials" || asked.scope != format!("{origin}/.default") {
+    let is_resource = |resource: &String| asked.scope == format!("{resource}/.default");
+    let is_known = is_resource(&origin) || tenant.resources.iter().any(is_resource);
+    if asked.grant_type != "client_credentials" || !is_known {
         return refuse(400, "invalid_scope", 70_011, "The provided value for the input parameter scope is not valid.");
     }
     let by_secret = asked.client_secret.is_some() && asked.client_secret == application.secret;

@@ -1,7 +1,7 @@
 //! What a tenant of the test server holds: applications, mailboxes, folders, messages, and the log of changes that
 //! delta queries read.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 use serde_json::{Value, json};
@@ -240,6 +240,8 @@ pub struct Tenant {
     pub behind: Option<String>,
     /// Where attachments are uploaded to, if that is elsewhere than Graph, as it is with Microsoft.
     pub uploads_at: Option<String>,
+    /// Resources besides Microsoft Graph for which tokens are given out, as origins.
+    pub resources: BTreeSet<String>,
     /// Applications by identifier.
     pub applications: BTreeMap<String, Registration>,
     /// Mailboxes by address, in lower case.

@@ -23,7 +23,7 @@ use end_to_end::{
 };
 use mailrail_domain::email::EmailStatus;
 use mailrail_exchange_online::Hosts;
-use mailrail_test_support::graph::{GraphServer, serve};
+use mailrail_test_support::{graph::GraphServer, https::serve};
 use tokio::net::TcpListener;
 
 /// From starting the proxy until it listens.

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_domain::delivery::Delivery;
-use rcgen::{Certificate, CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use mailrail_test_support::graph::Registration;
+use rcgen::{Certificate, CertificateParams, KeyPair, PKCS_RSA_SHA256, PublicKeyData};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
 const INCOMING: Delivery = Delivery::IncomingEmail;
@@ -30,6 +31,16 @@ fn certified() -> &'static (Certificate, KeyPair) {
         let params = CertificateParams::new(vec!["mailrail.test".to_owned()]).expect("a name");
         (params.self_signed(&pair).expect("a certificate"), pair)
     })
+}
+
+/// A certificate with its RSA key: as PEM, and as the tenant registers it.
+pub(super) fn registered() -> (String, Registration) {
+    let (made, pair) = certified();
+    let public = pair.der_bytes().to_vec();
+    let roles = ["Mail.ReadWrite", "Mail.Send"].map(str::to_owned).to_vec();
+    let registration =
+        Registration { certificate: Some((made.der().to_vec(), public)), roles, ..Registration::default() };
+    (format!("{}{RSA_KEY}", certificate_pem()), registration)
 }
 
 /// The certificate as PEM.

@@ -13,34 +13,16 @@ use mailrail_domain::{
     id::MailboxId,
     profile::{Authentication, EmailServerProfile},
 };
-use mailrail_engine::{
-    Deadline,
-    ports::{Directory, TestStore},
-    test::Asked,
-};
-use mailrail_test_support::{
-    build,
-    graph::{Fault, Registration},
-};
-use rcgen::PublicKeyData;
+use mailrail_engine::ports::Directory;
+use mailrail_test_support::{build, graph::Fault};
 
-use super::{INCOMING, OUTGOING, RSA_KEY, certified};
+use super::{INCOMING, OUTGOING, registered};
 
 /// Requests of the sign-in.
 const TOKEN: &str = "/oauth2/v2.0/token";
 
 fn with_certificate() -> EmailServerProfile {
     EmailServerProfile { authentication: Authentication::ClientCertificate, ..profile() }
-}
-
-/// A self-signed certificate with its RSA key: as PEM, and as the tenant registers it.
-fn certificate() -> (String, Registration) {
-    let (made, pair) = certified();
-    let public = pair.der_bytes().to_vec();
-    let roles = ["Mail.ReadWrite", "Mail.Send"].map(str::to_owned).to_vec();
-    let registration =
-        Registration { certificate: Some((made.der().to_vec(), public)), roles, ..Registration::default() };
-    (format!("{}{RSA_KEY}", super::certificate_pem()), registration)
 }
 
 /// The only alert of a mailbox after one run.
@@ -53,7 +35,7 @@ async fn failed(online: &Online, mailbox: &MailboxId) -> mailrail_domain::alert:
 
 #[tokio::test]
 async fn a_certificate_signs_in_instead_of_a_secret() {
-    let (pem, registration) = certificate();
+    let (pem, registration) = registered();
     let online = Online::with(with_certificate(), &pem).await;
     online.server.tenant().applications.insert(CLIENT.to_owned(), registration);
     let mailbox = online.mailbox("ada").await;
@@ -63,7 +45,7 @@ async fn a_certificate_signs_in_instead_of_a_secret() {
 
 #[tokio::test]
 async fn a_certificate_that_is_not_registered_is_refused_and_one_that_cannot_be_used_is_not_sent() {
-    let (pem, mut registration) = certificate();
+    let (pem, mut registration) = registered();
     registration.certificate = registration.certificate.map(|(_, key)| (b"another".to_vec(), key));
     let online = Online::with(with_certificate(), &pem).await;
     online.server.tenant().applications.insert(CLIENT.to_owned(), registration);
@@ -179,19 +161,12 @@ async fn a_new_secret_signs_in_anew() {
 async fn a_test_shows_token_consent_user_mailbox_reading_and_sending_one_by_one() {
     let online = Online::new().await;
     let mailbox = online.untested("ada").await;
-    let tested = async |online: &Online, mailbox: &MailboxId| {
-        let engine = &online.world.engine;
-        let asked = Asked { by: "ann".to_owned(), items_with_this_organization_only: false };
-        assert!(engine.request_test(mailbox, &asked, &build::audit()).await.expect("no outage"));
-        engine.drain_tests(Deadline::after(std::time::Duration::from_secs(60))).await.expect("no outage");
-        engine.ports.state.test(mailbox).await.expect("a store that works").expect("a test")
-    };
     let stages = |test: &mailrail_domain::mailbox_test::MailboxTest, delivery| -> Vec<(Stage, TestStatus)> {
         let part = test.deliveries.iter().find(|part| part.delivery == delivery).expect("a part");
         part.stages.iter().map(|report| (report.stage, report.status)).collect()
     };
     use Stage::{Arrive, Consent, Data, Envelope, FindUser, List, Open, SignIn};
-    let test = tested(&online, &mailbox).await;
+    let test = online.world.tested(&mailbox).await;
     let passed = |stages: &[Stage]| stages.iter().map(|stage| (*stage, TestStatus::Success)).collect::<Vec<_>>();
     assert_eq!(stages(&test, INCOMING), passed(&[SignIn, Consent, FindUser, Open, List]), "{test:#?}");
     assert_eq!(
@@ -203,14 +178,14 @@ async fn a_test_shows_token_consent_user_mailbox_reading_and_sending_one_by_one(
 
     let missing = online.untested("eve").await;
     online.server.tenant().mailboxes.remove("eve@online.test");
-    let test = tested(&online, &missing).await;
+    let test = online.world.tested(&missing).await;
     let mut expected = passed(&[SignIn, Consent, FindUser]);
     expected[2].1 = TestStatus::Failure;
     assert_eq!(stages(&test, INCOMING), expected, "{test:#?}");
 
     let unlicensed = online.untested("uma").await;
     online.server.tenant().mailbox("uma@online.test").is_disabled = true;
-    let test = tested(&online, &unlicensed).await;
+    let test = online.world.tested(&unlicensed).await;
     let mut expected = passed(&[SignIn, Consent, FindUser, Open]);
     expected[3].1 = TestStatus::Failure;
     assert_eq!(stages(&test, INCOMING), expected, "{test:#?}");

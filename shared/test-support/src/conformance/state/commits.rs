@@ -5,7 +5,7 @@ use mailrail_domain::{
     alert::AlertKind,
     budget::Spent,
     cause::Cause,
-    delivery::{DeliveryState, SynchronizationMethod, TestStatus},
+    delivery::{DeliveryState, Learned, SynchronizationMethod, TestStatus},
     id::MailboxId,
     notice::NoticeStatus,
     position::{ImapPosition, Position},
@@ -46,6 +46,10 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         done_until: Some(seconds_after(now, -3600)),
         spent: Some(Spent { since: now, amount: 12 }),
         spent_recipients: Some(Spent { since: seconds_after(now, -60), amount: 40 }),
+        learned: Learned {
+            location: Some("https://mail.example.org/EWS/Exchange.asmx".to_owned()),
+            undeliverable_folder: Some("folder".to_owned()),
+        },
         times_disabled: 2,
     };
     let settlement = Settlement { state: state.clone(), position: Some(READ_TO_7), ..unchanged(&row) };

@@ -34,7 +34,7 @@ fn parse(pem: &str, crypto: &CryptoProvider) -> Option<(String, Box<dyn Signer>)
 }
 
 /// The assertion that `client_id` is who it says, for `audience` alone.
-pub(crate) fn assertion(
+pub(super) fn assertion(
     pem: &str,
     crypto: &CryptoProvider,
     client_id: &str,

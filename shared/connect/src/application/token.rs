@@ -4,7 +4,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mailrail_connect::{Http, body, retry_after};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -19,7 +18,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use crate::{cause::of_sign_in, certificate::assertion};
+use super::{cause::of_sign_in, certificate::assertion};
+use crate::{Http, body, retry_after};
 
 /// A token is got anew when it holds no longer than this, in seconds.
 const NEAR_EXPIRY_SECONDS: i64 = 300;
@@ -34,8 +34,9 @@ const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// What an application asks for: everything that it was granted.
 const SCOPE: &str = "/.default";
 
-/// Whose token it is: host of sign-in, application, and a digest of the credentials, so that new ones sign in anew.
-type Key = (String, Application, [u8; 32]);
+/// Whose token it is: host of sign-in, resource, application, and a digest of the credentials, so that new ones sign in
+/// anew.
+type Key = (String, String, Application, [u8; 32]);
 
 /// A token and until when it is used.
 #[derive(Debug, Clone)]
@@ -46,19 +47,28 @@ struct Held {
 
 /// The tokens of all applications. Of many mailboxes that need the same one at once, one signs in.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens(Mutex<HashMap<Key, Arc<Mutex<Option<Held>>>>>);
+pub struct Tokens(Mutex<HashMap<Key, Arc<Mutex<Option<Held>>>>>);
 
 /// Everything that a sign-in needs.
 #[derive(Debug)]
-pub(crate) struct SignIn {
+pub struct SignIn {
+    /// How Entra ID is reached.
     pub http: Http,
+    /// What signs an assertion.
     pub crypto: Arc<CryptoProvider>,
+    /// The origin of sign-in.
     pub login: String,
-    pub graph: String,
+    /// The resource that the token is for, as an origin.
+    pub resource: String,
+    /// Whose token it is.
     pub application: Application,
+    /// By secret or by certificate.
     pub authentication: Authentication,
+    /// The secret, or the certificate with its key as PEM.
     pub secret: Secret,
+    /// Longest wait for a reply.
     pub wait: Duration,
+    /// The clock.
     pub clock: fn() -> Timestamp,
 }
 
@@ -101,7 +111,7 @@ impl Tokens {
 
     async fn place(&self, sign_in: &SignIn) -> Arc<Mutex<Option<Held>>> {
         let digest = Sha256::digest(sign_in.secret.expose().as_bytes()).into();
-        let key = (sign_in.login.clone(), sign_in.application.clone(), digest);
+        let key = (sign_in.login.clone(), sign_in.resource.clone(), sign_in.application.clone(), digest);
         let mut places = self.0.lock().await;
         if places.len() >= TOKENS_MAX && !places.contains_key(&key) {
             places.clear();
@@ -114,7 +124,7 @@ impl SignIn {
     async fn sign_in(&self) -> Result<Held, DeliveryError> {
         let Application { tenant_id, client_id, .. } = &self.application;
         let endpoint = format!("{}/{tenant_id}/oauth2/v2.0/token", self.login);
-        let scope = format!("{}{SCOPE}", self.graph);
+        let scope = format!("{}{SCOPE}", self.resource);
         let mut form =
             vec![("grant_type", "client_credentials".to_owned()), ("client_id", client_id.clone()), ("scope", scope)];
         match self.authentication {
@@ -124,8 +134,11 @@ impl SignIn {
                 form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".into()));
                 form.push(("client_assertion", assertion));
             }
-            // A profile of Exchange Online has no third way; see `configuration.rs` of the domain.
-            Authentication::ClientSecret | Authentication::Password | Authentication::Xoauth2 => {
+            // A profile with an application has no third way; see `configuration.rs` of the domain.
+            Authentication::ClientSecret
+            | Authentication::Password
+            | Authentication::Ntlm
+            | Authentication::Xoauth2 => {
                 form.push(("client_secret", self.secret.expose().to_owned()));
             }
         }

@@ -1,0 +1,10 @@
+//! Applications of Microsoft Entra ID: their tokens, for whichever of Microsoft's servers they act on.
+
+mod cause;
+mod certificate;
+mod login;
+mod token;
+
+pub use certificate::is_client_certificate;
+pub use login::Login;
+pub use token::{SignIn, Tokens};

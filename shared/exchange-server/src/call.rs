@@ -1,0 +1,244 @@
+//! Requests for one mailbox: at its web services, for its user, and with what went wrong as a fact.
+
+use mailrail_domain::{
+    cause::{Cause, DeliveryError},
+    delivery::Learned,
+    evidence::{Evidence, Stage},
+    profile::WebServices,
+};
+use mailrail_engine::ports::Access;
+use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
+
+use crate::{
+    ExchangeServer,
+    autodiscover::{discover, may_have_moved},
+    carrier::{Carrier, Letter},
+    reply::{Failure, Refusal, broken, check_version, of_fault, of_message},
+    request::{FolderRef, envelope, find_folder, find_message, get_folder},
+    xml::{Document, Element, Token},
+};
+
+/// The folder of incoming email.
+pub(crate) const INBOX: &str = "inbox";
+/// The folder of what was sent.
+pub(crate) const SENT_ITEMS: &str = "sentitems";
+/// Times that a request is sent whose connection is lost: servers close one after a large request.
+const SENDS_MAX: usize = 2;
+
+/// Whether a request may be sent again when nobody knows what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, or the same once more.
+    Freely,
+    /// Never.
+    Never,
+}
+
+/// One mailbox of an Exchange Server.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    carrier: Carrier,
+    services: WebServices,
+    address: mailrail_domain::address::EmailAddress,
+    /// Where the web services are, once it is known.
+    location: Option<Url>,
+    /// Whether an earlier run found them there, so that they may have moved since.
+    is_remembered: bool,
+    /// What is known for the next run.
+    pub learned: Learned,
+}
+
+impl Mailbox {
+    pub fn new(server: &ExchangeServer, services: &WebServices, access: &Access) -> Result<Self, DeliveryError> {
+        let unusable = |words| DeliveryError::new(Cause::HostNotFound, Evidence::new(Stage::Prepare, words));
+        let address = access.address.clone().ok_or_else(|| unusable("the mailbox has no address"))?;
+        let remembered = access.learned.location.as_ref().filter(|_| services.location.is_none());
+        let location = match services.location.as_ref().or(remembered) {
+            Some(location) => {
+                Some(location.parse::<Url>().map_err(|_| unusable("the location of the web services is no address"))?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            carrier: Carrier::new(server, access, services.application.clone())?,
+            services: services.clone(),
+            address,
+            is_remembered: remembered.is_some(),
+            location,
+            learned: access.learned.clone(),
+        })
+    }
+
+    /// For a test that is followed: finds the server, secures a connection, signs in, and acts for the user, each as a
+    /// stage. Otherwise nothing: the first request shows all of it.
+    pub async fn open(&mut self, access: &Access) -> Result<(), DeliveryError> {
+        if !access.progress.is_noted() {
+            return Ok(());
+        }
+        if self.services.location.is_none() {
+            access.progress.reach(Stage::Discover);
+        }
+        let location = self.location().await?;
+        access.progress.reach(Stage::Tls);
+        self.carrier.knock(&location, Stage::Tls).await?;
+        access.progress.reach(Stage::SignIn);
+        let opened = self.ask(&get_folder(&self.known(INBOX)), Stage::Open).await;
+        let opened = opened.and_then(|answers| one(answers, Stage::Open)?.done().map_err(Failure::Refused));
+        // One reply tells of three stages; those before the one that failed went through.
+        let error = opened.err().map(|failure| failure.into_error(Stage::Open));
+        let last = error.as_ref().map_or(Stage::Open, |error| error.evidence.stage);
+        let acting = Some(Stage::Impersonate).filter(|_| self.services.use_impersonation);
+        for reached in acting.into_iter().chain([Stage::Open]).filter(|stage| *stage <= last) {
+            access.progress.reach(reached);
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Requests that were made so far.
+    pub fn requests(&self) -> u32 {
+        self.carrier.requests()
+    }
+
+    /// A folder that every mailbox has. An account that acts for nobody has to say whose it is.
+    pub fn known(&self, name: &'static str) -> FolderRef {
+        let is_anothers = self.services.is_shared_account && !self.services.use_impersonation;
+        FolderRef::Known(name, is_anothers.then(|| self.address.as_str().to_owned()))
+    }
+
+    /// Where the web services are: as the profile says, as was found before, or by autodiscover.
+    async fn location(&mut self) -> Result<Url, DeliveryError> {
+        if let Some(location) = &self.location {
+            return Ok(location.clone());
+        }
+        let found = discover(&self.carrier, &self.address).await?;
+        self.learned.location = Some(found.to_string());
+        self.location = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Sends an operation and gives its reply, of which the header is read.
+    pub async fn post(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Document, Failure> {
+        let impersonated = self.services.use_impersonation.then(|| self.address.as_str());
+        let body = envelope(impersonated, operation);
+        let mut sends = 0;
+        loop {
+            let url = self.location().await.map_err(Failure::Broken)?;
+            sends += 1;
+            let failure = match self.post_once(&url, &body, stage).await {
+                Ok(document) => {
+                    self.is_remembered = false;
+                    return Ok(document);
+                }
+                Err(failure) => failure,
+            };
+            if self.is_remembered && may_have_moved(&failure) {
+                // It stopped answering where an earlier run found it: it is looked for once more.
+                self.is_remembered = false;
+                self.location = None;
+                let found = self.location().await.map_err(Failure::Broken)?;
+                if found == url {
+                    return Err(failure);
+                }
+                tracing::info!("the web services have moved");
+                continue;
+            }
+            let is_lost = matches!(&failure, Failure::Broken(error) if error.cause == Cause::ConnectionLost);
+            if !is_lost || repeat == Repeat::Never || sends >= SENDS_MAX {
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn post_once(&self, url: &Url, body: &str, stage: Stage) -> Result<Document, Failure> {
+        // The server of the mailbox's own site answers soonest, and keeps its throttling for this mailbox ("How to:
+        // Maintain affinity between a group of subscriptions and the Mailbox server").
+        let headers = [("X-AnchorMailbox", self.address.as_str())];
+        let response = self.carrier.post(Letter { url, headers: &headers, body, stage }).await?;
+        let status = response.status();
+        let is_xml = is_xml(&response);
+        if status == StatusCode::INTERNAL_SERVER_ERROR && is_xml {
+            let refusal = self.carrier.refusal(&response);
+            let fault = Document::of(response, stage, self.carrier.wait()).whole().await.map_err(Failure::Broken)?;
+            let fault = fault.find("Fault").map(|fault| of_fault(fault, status.as_u16()));
+            return Err(Failure::Refused(fault.unwrap_or(refusal)));
+        }
+        if !status.is_success() {
+            return Err(Failure::Refused(self.carrier.refusal(&response)));
+        }
+        if !is_xml {
+            return Err(broken(stage, "the server answers with something other than a reply of web services"));
+        }
+        self.opened(Document::of(response, stage, self.carrier.wait()), stage).await
+    }
+
+    /// A reply up to what its body holds.
+    async fn opened(&self, mut document: Document, stage: Stage) -> Result<Document, Failure> {
+        let no_reply = || broken(stage, "the server answers with XML that is no reply of web services");
+        loop {
+            match document.next().await.map_err(Failure::Broken)? {
+                Token::Start(element) if element.name == "Envelope" => {}
+                Token::Start(element) if element.name == "Header" => {
+                    let header = document.rest_of(element).await.map_err(Failure::Broken)?;
+                    check_version(&header, stage)?;
+                }
+                Token::Start(element) if element.name == "Body" => return Ok(document),
+                Token::Text(text) if text.trim().is_empty() => {}
+                Token::Start(_) | Token::Text(_) | Token::End | Token::Over => return Err(no_reply()),
+            }
+        }
+    }
+
+    /// Sends an operation that may be repeated, and gives its response messages, one for each thing that was asked for.
+    pub async fn ask(&mut self, operation: &str, stage: Stage) -> Result<Vec<Answer>, Failure> {
+        self.ask_with(operation, stage, Repeat::Freely).await
+    }
+
+    /// The same of an operation that may not be repeated.
+    pub async fn ask_with(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Vec<Answer>, Failure> {
+        let mut document = self.post(operation, stage, repeat).await?;
+        let reply = document.whole().await.map_err(Failure::Broken)?;
+        if reply.name == "Fault" {
+            return Err(Failure::Refused(of_fault(&reply, 200)));
+        }
+        let messages = reply.children.into_iter().find(|child| child.name == "ResponseMessages");
+        let messages = messages.ok_or_else(|| broken(stage, "the reply has no response messages"))?;
+        Ok(messages.children.into_iter().map(Answer).collect())
+    }
+
+    /// The identifier of the message of a folder with this Message-ID.
+    pub async fn find(&mut self, folder: &'static str, message_id: &str) -> Result<Option<String>, DeliveryError> {
+        let asked = find_message(&self.known(folder), message_id);
+        let found = self.ask(&asked, Stage::Open).await.and_then(|answers| one(answers, Stage::Open));
+        let found = found.and_then(|answer| answer.done().map_err(Failure::Refused));
+        let found = found.map_err(|failure| failure.into_error(Stage::Open))?;
+        Ok(found.find("ItemId").and_then(|id| id.attribute("Id")).map(str::to_owned))
+    }
+
+    /// The identifier of the folder of this name in another.
+    pub async fn child_folder(&mut self, parent: &FolderRef, name: &str) -> Result<Option<String>, Failure> {
+        let answer = one(self.ask(&find_folder(parent, name), Stage::Open).await?, Stage::Open)?;
+        let found = answer.done().map_err(Failure::Refused)?;
+        Ok(found.find("FolderId").and_then(|id| id.attribute("Id")).map(str::to_owned))
+    }
+}
+
+/// A response message.
+#[derive(Debug)]
+pub(crate) struct Answer(Element);
+
+impl Answer {
+    /// What it holds, if it is a success.
+    pub fn done(self) -> Result<Element, Refusal> {
+        of_message(&self.0).map(|()| self.0)
+    }
+}
+
+/// The one response message of a request for one thing.
+pub(crate) fn one(answers: Vec<Answer>, stage: Stage) -> Result<Answer, Failure> {
+    answers.into_iter().next().ok_or_else(|| broken(stage, "the reply has no response message"))
+}
+
+fn is_xml(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.to_ascii_lowercase().contains("xml")
+}

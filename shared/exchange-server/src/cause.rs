@@ -1,0 +1,172 @@
+//! What replies of Exchange Web Services are facts about, in the order of evidence: the HTTP status where it alone can
+//! say it, then the code of the SOAP fault or of the response message.
+//!
+//! Sources: EWS reference, "ResponseCode"; "Handling EWS-related errors in Exchange"; "EWS throttling in Exchange";
+//! Exchange troubleshooting, "HTTP server returned Forbidden exception"; RFC 9110 section 15.
+
+use mailrail_domain::cause::Cause;
+
+/// Page: EWS reference, "ResponseCode".
+const CODES: &str = "exchange/client-developer/web-service-reference/responsecode";
+/// Page: "EWS throttling in Exchange".
+const THROTTLING: &str = "exchange/client-developer/exchange-web-services/ews-throttling-in-exchange";
+/// Page: "Impersonation and EWS in Exchange".
+const IMPERSONATION: &str = "exchange/client-developer/exchange-web-services/impersonation-and-ews-in-exchange";
+/// Page: "EWS schema versions in Exchange".
+const VERSIONS: &str = "exchange/client-developer/exchange-web-services/ews-schema-versions-in-exchange";
+
+/// Response codes: code, fact, page.
+pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 48] = [
+    ("ErrorServerBusy", Cause::ServerBusy, THROTTLING),
+    ("ErrorExceededConnectionCount", Cause::ServerBusy, THROTTLING),
+    ("ErrorExceededSubscriptionCount", Cause::ServerBusy, THROTTLING),
+    ("ErrorExceededFindCountLimit", Cause::ServerBusy, THROTTLING),
+    ("ErrorTooManyObjectsOpened", Cause::ServerBusy, CODES),
+    ("ErrorInsufficientResources", Cause::ServerBusy, CODES),
+    ("ErrorImpersonateUserDenied", Cause::AccessDenied, IMPERSONATION),
+    ("ErrorImpersonationDenied", Cause::AccessDenied, IMPERSONATION),
+    ("ErrorImpersonationFailed", Cause::AccessDenied, IMPERSONATION),
+    ("ErrorAccessDenied", Cause::AccessDenied, CODES),
+    ("ErrorCreateItemAccessDenied", Cause::AccessDenied, CODES),
+    ("ErrorDelegateNoUser", Cause::AccessDenied, CODES),
+    ("ErrorTokenSerializationDenied", Cause::AccessDenied, CODES),
+    ("ErrorUserNotAllowedByPolicy", Cause::AccessDenied, CODES),
+    ("ErrorClientDisconnected", Cause::ConnectionLost, CODES),
+    ("ErrorNonExistentMailbox", Cause::MailboxNotFound, CODES),
+    ("ErrorNonPrimarySmtpAddress", Cause::MailboxNotFound, CODES),
+    ("ErrorMissingEmailAddress", Cause::MailboxNotFound, CODES),
+    ("ErrorInvalidMailbox", Cause::MailboxNotFound, CODES),
+    ("ErrorInvalidSmtpAddress", Cause::MailboxNotFound, CODES),
+    ("ErrorFolderNotFound", Cause::MailboxNotFound, CODES),
+    ("ErrorNameResolutionNoMailbox", Cause::MailboxNotFound, CODES),
+    ("ErrorNameResolutionNoResults", Cause::MailboxNotFound, CODES),
+    ("ErrorAccountDisabled", Cause::MailboxNotEnabled, CODES),
+    ("ErrorInvalidLicense", Cause::MailboxNotEnabled, CODES),
+    ("ErrorMailboxConfiguration", Cause::MailboxNotEnabled, CODES),
+    ("ErrorPasswordExpired", Cause::CredentialsExpired, CODES),
+    ("ErrorPasswordChangeRequired", Cause::CredentialsExpired, CODES),
+    ("ErrorQuotaExceeded", Cause::OverQuota, CODES),
+    ("ErrorSendAsDenied", Cause::SenderRefused, CODES),
+    ("ErrorDelegateMissingConfiguration", Cause::SenderRefused, CODES),
+    ("ErrorSubmissionQuotaExceeded", Cause::SenderDeferred, CODES),
+    ("ErrorInvalidServerVersion", Cause::CapabilityMissing, VERSIONS),
+    ("ErrorIncorrectSchemaVersion", Cause::CapabilityMissing, VERSIONS),
+    ("ErrorMailboxStoreUnavailable", Cause::ServerUnavailable, CODES),
+    ("ErrorMailboxMoveInProgress", Cause::ServerUnavailable, CODES),
+    ("ErrorMailboxFailover", Cause::ServerUnavailable, CODES),
+    ("ErrorADUnavailable", Cause::ServerUnavailable, CODES),
+    ("ErrorADOperation", Cause::ServerUnavailable, CODES),
+    ("ErrorConnectionFailed", Cause::ServerUnavailable, CODES),
+    ("ErrorInternalServerError", Cause::ServerUnavailable, CODES),
+    ("ErrorInternalServerTransientError", Cause::ServerUnavailable, CODES),
+    ("ErrorTimeoutExpired", Cause::ServerUnavailable, CODES),
+    ("ErrorNotEnoughMemory", Cause::ServerUnavailable, CODES),
+    ("ErrorProxyRequestProcessingFailed", Cause::ServerUnavailable, CODES),
+    ("ErrorProxyCallFailed", Cause::ServerUnavailable, CODES),
+    ("ErrorCrossSiteRequest", Cause::ServerUnavailable, CODES),
+    ("ErrorNoRespondingCASInDestinationSite", Cause::ServerUnavailable, CODES),
+];
+
+/// Codes of a service account that may not act for the user.
+pub(crate) const IMPERSONATION_CODES: [&str; 4] = [
+    "ErrorImpersonateUserDenied",
+    "ErrorImpersonationDenied",
+    "ErrorImpersonationFailed",
+    "ErrorNonPrimarySmtpAddress",
+];
+
+/// Codes with which the server refuses one message that is handed over, and has nothing against the mailbox.
+pub(crate) const MESSAGE_CODES: [&str; 10] = [
+    "ErrorInvalidRecipients",
+    "ErrorMissingRecipients",
+    "ErrorMessageSizeExceeded",
+    "ErrorMimeContentInvalid",
+    "ErrorMimeContentInvalidBase64String",
+    "ErrorMimeContentConversionFailed",
+    "ErrorAttachmentSizeLimitExceeded",
+    "ErrorDataSizeLimitExceeded",
+    "ErrorItemSave",
+    "ErrorSchemaValidation",
+];
+
+/// Codes after which nobody knows whether a message was sent.
+pub(crate) const UNSETTLED_CODES: [&str; 4] =
+    ["ErrorInternalServerError", "ErrorInternalServerTransientError", "ErrorTimeoutExpired", "ErrorClientDisconnected"];
+
+/// Codes that say that a synchronization state is not known any more: read again.
+pub(crate) const STALE_STATE_CODES: [&str; 2] = ["ErrorInvalidSyncStateData", "ErrorSyncFolderNotFound"];
+
+/// Codes that say that a message is not there any more: moved or deleted since it was listed.
+pub(crate) const GONE_CODES: [&str; 3] = ["ErrorItemNotFound", "ErrorInvalidIdMalformed", "ErrorInvalidIdEmpty"];
+
+/// Codes that say that a folder is not there any more. Of the inbox they mean that there is no mailbox.
+pub(crate) const FOLDER_GONE_CODES: [&str; 2] = ["ErrorFolderNotFound", "ErrorSyncFolderNotFound"];
+
+/// Whether `code` is one of these.
+pub(crate) fn is_one_of(code: Option<&str>, codes: &[&str]) -> bool {
+    code.is_some_and(|code| codes.contains(&code))
+}
+
+/// What a response code is a fact about, if it is one of the server's or the mailbox's.
+pub(crate) fn of_code(code: &str) -> Option<Cause> {
+    let found = RESPONSE_CODES.iter().find(|(known, ..)| *known == code);
+    found.map(|(_, cause, _)| *cause)
+}
+
+/// What a refused request is a fact about.
+pub(crate) fn of_refusal(status: u16, code: Option<&str>) -> Cause {
+    match (status, code.and_then(of_code)) {
+        // Said before anything read the request.
+        (401, _) => Cause::CredentialsRefused,
+        // Web services are off for the mailbox or the organization, or this program is not among those that may.
+        (403, None) => Cause::AccessDenied,
+        (_, Some(cause)) => cause,
+        (429, None) => Cause::ServerBusy,
+        // Web services are not at this address, or not now: what is there is a browser's.
+        (300..=399 | 404 | 405 | 410, None) if code.is_none() => Cause::ProtocolViolation,
+        (500..=599, None) if code.is_none() => Cause::ServerUnavailable,
+        (_, None) => Cause::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use mailrail_domain::{cause::CredentialSource, classification::classify};
+
+    use super::*;
+
+    #[test]
+    fn the_whole_table() {
+        let mut table = String::new();
+        let mut row = |name: &str, cause| {
+            let verdict = classify(cause, CredentialSource::Profile);
+            table.push_str(&format!("{name}: {cause:?}, {:?}, {:?}\n", verdict.permanence, verdict.scope));
+        };
+        for (code, cause, page) in RESPONSE_CODES {
+            assert_eq!(of_refusal(500, Some(code)), cause, "{code}");
+            row(&format!("{code} [{page}]"), cause);
+        }
+        for status in [302, 400, 401, 403, 404, 405, 410, 413, 429, 440, 451, 500, 502, 503, 504] {
+            row(&format!("HTTP {status}"), of_refusal(status, None));
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn no_code_stands_for_two_facts() {
+        let codes: Vec<&str> = RESPONSE_CODES.iter().map(|(code, ..)| *code).collect();
+        let facts: Vec<&str> = codes.iter().copied().chain(MESSAGE_CODES).chain(GONE_CODES).collect();
+        assert_eq!(facts.iter().collect::<BTreeSet<_>>().len(), facts.len());
+    }
+
+    #[test]
+    fn an_unknown_code_stays_unknown_and_a_status_speaks_where_it_alone_can() {
+        assert_eq!(of_refusal(500, Some("ErrorOfTomorrow")), Cause::Unknown);
+        assert_eq!(of_refusal(200, Some("ErrorOfTomorrow")), Cause::Unknown);
+        assert_eq!(of_refusal(401, Some("ErrorServerBusy")), Cause::CredentialsRefused);
+        assert_eq!(of_refusal(403, Some("ErrorQuotaExceeded")), Cause::OverQuota);
+        assert_eq!(of_refusal(503, None), Cause::ServerUnavailable);
+    }
+}

@@ -1,0 +1,433 @@
+//! Incoming email: the messages that are listed as new, several with each request, as MIME that is decoded while it
+//! arrives.
+//!
+//! Source: EWS reference, "GetItem operation".
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use mailrail_domain::{
+    Timestamp,
+    cause::{Cause, DeliveryError},
+    delivery::Learned,
+    evidence::{Evidence, Stage},
+    position::{Position, SeenUidls},
+    retry::Pace,
+};
+use mailrail_engine::{
+    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
+    ports::{Access, Arrival, Content, IncomingSession, Look, MemoryBudget, RemoteId, Reserved},
+};
+
+use crate::{
+    call::{Mailbox, Repeat},
+    cause::{GONE_CODES, of_code},
+    listing::{Listed, Listing},
+    reply::{Failure, Refusal, broken, of_fault, of_message},
+    request::{FolderRef, create_folder, delete_items, get_items, move_items},
+    xml::{Document, Element, Token},
+};
+
+/// Messages that are asked for at once. A server counts what it takes against its throttling, and what is not read of a
+/// reply that is cut off is read again.
+const BATCH_MESSAGES: usize = 32;
+/// Size of messages, as listed, that are asked for at once; one message may have more.
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// What a message is taken to have, where nothing says its size.
+const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
+/// Messages that are moved or deleted with one request.
+const CHANGES_AT_ONCE: usize = 100;
+/// The folder for messages that cannot be processed (source system: "Undeliverable").
+const UNDELIVERABLE: &str = "Undeliverable";
+/// The folder above the inbox.
+const TOP: &str = "msgfolderroot";
+
+/// A message whose turn it is, with its number.
+type Numbered = (usize, Listed);
+
+/// The reply to a request for messages, and which of them it is still to hand out.
+#[derive(Debug)]
+struct Batch {
+    document: Document,
+    asked: VecDeque<Numbered>,
+    /// Whether the content of a message has begun and not ended.
+    is_inside: bool,
+}
+
+/// What a reply says of a message.
+enum Said {
+    /// Its content begins.
+    Content,
+    Refused(Refusal),
+    /// Neither content nor refusal.
+    Nothing,
+    /// The reply has ended.
+    Over,
+}
+
+/// A message that is handed out piece by piece.
+#[derive(Debug)]
+struct Rest {
+    read: BytesMut,
+    carry: Vec<u8>,
+    is_ended: bool,
+    handed: u64,
+    /// The share of the memory budget that the beginning has.
+    reserved: Option<Reserved>,
+}
+
+/// A session with one mailbox.
+#[derive(Debug)]
+pub struct Session {
+    mailbox: Mailbox,
+    memory: MemoryBudget,
+    tracked_folders: Vec<String>,
+    listing: Listing,
+    batch: Option<Batch>,
+    rest: Option<Rest>,
+    /// The message that was asked for last, where one is read at a time.
+    asked: Option<RemoteId>,
+    start_date: Option<Timestamp>,
+    is_one_by_one: bool,
+}
+
+impl Session {
+    pub(crate) fn new(mailbox: Mailbox, access: &Access, memory: &MemoryBudget) -> Self {
+        Self {
+            mailbox,
+            memory: memory.clone(),
+            tracked_folders: access.tracked_folders.clone(),
+            listing: Listing::default(),
+            batch: None,
+            rest: None,
+            asked: None,
+            start_date: None,
+            is_one_by_one: false,
+        }
+    }
+
+    /// Asks for the messages that are listed next, up to one that was received before the start date.
+    async fn ask_for_more(&mut self) -> Result<(), DeliveryError> {
+        let most = if self.is_one_by_one { 1 } else { BATCH_MESSAGES };
+        let mut asked: VecDeque<Numbered> = VecDeque::new();
+        let mut bytes = 0;
+        while asked.len() < most
+            && let Some(next) = self.listing.folders.take()
+        {
+            bytes += next.1.size.unwrap_or(UNKNOWN_SIZE_BYTES);
+            if self.is_before_start(&next.1) || (bytes > BATCH_BYTES && !asked.is_empty()) {
+                self.listing.folders.put_back(next);
+                break;
+            }
+            asked.push_back(next);
+        }
+        self.asked = asked.front().map(remote).filter(|_| self.is_one_by_one);
+        let operation = get_items(asked.iter().map(|(_, listed)| listed.id.as_str()));
+        let document = self.mailbox.post(&operation, Stage::Fetch, Repeat::Freely).await;
+        let document = document.map_err(|failure| failure.into_error(Stage::Fetch))?;
+        self.batch = Some(Batch { document, asked, is_inside: false });
+        Ok(())
+    }
+
+    fn is_before_start(&self, listed: &Listed) -> bool {
+        self.start_date.is_some_and(|start| listed.received_at.is_some_and(|at| at < start))
+    }
+
+    /// The next message of the reply that is being read; none at its end.
+    async fn next_of_batch(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        loop {
+            let Some(batch) = &mut self.batch else {
+                return Ok(None);
+            };
+            let Some(message) = batch.asked.front().cloned() else {
+                self.batch = None;
+                return Ok(None);
+            };
+            let said = batch.said().await?;
+            let arrival = |content, size| {
+                let (remote, received_at) = (remote(&message), message.1.received_at);
+                Arrival { remote, received_at, size, content }
+            };
+            let listed_size = message.1.size.unwrap_or_default();
+            batch.asked.pop_front();
+            let content = match said {
+                Said::Content => {
+                    let (content, size) = self.content(message.1.size).await?;
+                    return Ok(Some(arrival(content, size)));
+                }
+                Said::Refused(refusal) => match refused(refusal)? {
+                    None => continue,
+                    Some(words) => words,
+                },
+                Said::Nothing => "the server gives the message without its content".to_owned(),
+                Said::Over => {
+                    let words = "the reply has fewer messages than were asked for";
+                    return Err(broken(Stage::Fetch, words).into_error(Stage::Fetch));
+                }
+            };
+            return Ok(Some(arrival(Content::Missing(content), listed_size)));
+        }
+    }
+
+    /// The content of a message that has just begun: whole, if it has no more than is reserved for it.
+    async fn content(&mut self, size: Option<u64>) -> Result<(Content, u64), DeliveryError> {
+        let bytes = share(size.unwrap_or(UNKNOWN_SIZE_BYTES)).min(WHOLE_MESSAGE_BYTES_MAX);
+        let reserved = self.memory.reserve(bytes).await;
+        let Some(batch) = &mut self.batch else {
+            return Err(broken(Stage::Fetch, "no reply is being read").into_error(Stage::Fetch));
+        };
+        // One byte more than is expected shows that there is more.
+        let most = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(1);
+        let mut carry = Vec::new();
+        let (read, is_ended) = batch.document.base64(most, &mut carry).await?;
+        let length = read.len() as u64;
+        if is_ended && length <= bytes {
+            batch.is_inside = false;
+            return Ok((Content::Whole(read.freeze(), reserved), length));
+        }
+        self.rest = Some(Rest { read, carry, is_ended, handed: 0, reserved: Some(reserved) });
+        Ok((Content::Pieces, size.unwrap_or_default().max(length)))
+    }
+
+    /// The folder for messages that cannot be processed: the one that is known, one of its name, or a new one.
+    async fn undeliverable_folder(&mut self) -> Result<FolderRef, Failure> {
+        if let Some(id) = &self.mailbox.learned.undeliverable_folder {
+            return Ok(FolderRef::Id(id.clone()));
+        }
+        let top = self.mailbox.known(TOP);
+        let mut id = self.mailbox.child_folder(&top, UNDELIVERABLE).await?;
+        if id.is_none() {
+            let answers =
+                self.mailbox.ask_with(&create_folder(&top, UNDELIVERABLE), Stage::Open, Repeat::Never).await?;
+            let created = crate::call::one(answers, Stage::Open)?.done().map_err(Failure::Refused)?;
+            id = created.find("FolderId").and_then(|id| id.attribute("Id")).map(str::to_owned);
+        }
+        let id = id.ok_or_else(|| broken(Stage::Open, "a folder that was made has no identifier"))?;
+        self.mailbox.learned.undeliverable_folder = Some(id.clone());
+        Ok(FolderRef::Id(id))
+    }
+
+    async fn move_to(&mut self, folder: &FolderRef, ids: &[&str]) -> Result<(), Failure> {
+        for chunk in ids.chunks(CHANGES_AT_ONCE) {
+            changed(self.mailbox.ask(&move_items(chunk.iter().copied(), folder), Stage::Fetch).await?)?;
+        }
+        Ok(())
+    }
+}
+
+fn remote((number, listed): &Numbered) -> RemoteId {
+    RemoteId::Ews { id: listed.id.clone(), number: *number }
+}
+
+fn ids(messages: &[RemoteId]) -> Vec<&str> {
+    let ids = messages.iter().filter_map(|remote| match remote {
+        RemoteId::Ews { id, .. } => Some(id.as_str()),
+        RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. } => None,
+    });
+    ids.collect()
+}
+
+/// Whether each of several messages was moved or deleted. One that is gone already is as good as that.
+fn changed(answers: Vec<crate::call::Answer>) -> Result<(), Failure> {
+    for answer in answers {
+        match answer.done().map_err(Failure::Refused) {
+            Ok(_) => {}
+            Err(failure) if failure.is(&GONE_CODES) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// What a message takes in memory as MIME, at most, given its size in the store: attachments are base64 there, in lines,
+/// and texts are encoded.
+fn share(size: u64) -> u64 {
+    size.saturating_mul(2).saturating_add(UNCOUNTED_BYTES)
+}
+
+/// What a refusal of one message means: none if it is gone, why it is missing, or that the server fails. A code that is
+/// not known to be the mailbox's or the server's is the message's: it must not stop those behind it.
+fn refused(refusal: Refusal) -> Result<Option<String>, DeliveryError> {
+    let code = refusal.code.clone().unwrap_or_default();
+    let failure = Failure::Refused(refusal);
+    if failure.is(&GONE_CODES) {
+        return Ok(None);
+    }
+    if of_code(&code).is_some() {
+        return Err(failure.into_error(Stage::Fetch));
+    }
+    Ok(Some(format!("{code}: {}", failure.evidence(Stage::Fetch).words)))
+}
+
+impl Batch {
+    /// Reads on to the content of the next message, or to what is said instead.
+    async fn said(&mut self) -> Result<Said, DeliveryError> {
+        let mut carry = Vec::new();
+        while self.is_inside {
+            // Nobody wanted the rest of it.
+            let (_, is_ended) = self.document.base64(CHUNK_BYTES, &mut carry).await?;
+            self.is_inside = !is_ended;
+        }
+        loop {
+            match self.document.next().await? {
+                Token::Start(element) => match element.name.as_str() {
+                    "Fault" => {
+                        let fault = self.document.rest_of(element).await?;
+                        return Ok(Said::Refused(of_fault(&fault, 200)));
+                    }
+                    "GetItemResponseMessage" => return self.message(element).await,
+                    _ => {}
+                },
+                Token::Over => return Ok(Said::Over),
+                Token::End | Token::Text(_) => {}
+            }
+        }
+    }
+
+    /// Reads a response message up to the content of its item, or to its end.
+    async fn message(&mut self, message: Element) -> Result<Said, DeliveryError> {
+        let mut open = vec![message];
+        loop {
+            match self.document.next().await? {
+                Token::Start(element) if element.name == "MimeContent" => {
+                    self.is_inside = true;
+                    return Ok(Said::Content);
+                }
+                Token::Start(element) => open.push(element),
+                Token::Text(text) => {
+                    if let Some(element) = open.last_mut() {
+                        element.text.push_str(&text);
+                    }
+                }
+                Token::End => match (open.pop(), open.last_mut()) {
+                    (Some(element), Some(parent)) => parent.children.push(element),
+                    (Some(message), None) => {
+                        return Ok(of_message(&message).map_or_else(Said::Refused, |()| Said::Nothing));
+                    }
+                    (None, _) => return Ok(Said::Over),
+                },
+                Token::Over => return Ok(Said::Over),
+            }
+        }
+    }
+}
+
+impl IncomingSession for Session {
+    async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
+        self.listing.open(&mut self.mailbox, &self.tracked_folders, position).await?;
+        if self.listing.folders.is_quiet() {
+            return Ok(Look::Nothing(self.position(None, "")));
+        }
+        Ok(Look::Something)
+    }
+
+    async fn begin(
+        &mut self,
+        _: Option<&Position>,
+        _: SeenUidls,
+        start_date: Option<Timestamp>,
+        pace: Pace,
+    ) -> Result<usize, DeliveryError> {
+        self.start_date = start_date;
+        self.is_one_by_one = pace != Pace::Pages;
+        self.listing.read_on(&mut self.mailbox).await?;
+        Ok(self.listing.folders.waiting())
+    }
+
+    async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        loop {
+            if let Some(Rest { is_ended: true, .. }) = self.rest.take()
+                && let Some(batch) = &mut self.batch
+            {
+                batch.is_inside = false;
+            }
+            if let Some(arrival) = self.next_of_batch().await? {
+                self.asked = None;
+                return Ok(Some(arrival));
+            }
+            self.listing.read_on(&mut self.mailbox).await?;
+            let Some(next) = self.listing.folders.take() else {
+                return Ok(None);
+            };
+            if self.is_before_start(&next.1) {
+                let (remote, received_at) = (remote(&next), next.1.received_at);
+                let size = next.1.size.unwrap_or_default();
+                return Ok(Some(Arrival { remote, received_at, size, content: Content::BeforeStart }));
+            }
+            self.listing.folders.put_back(next);
+            self.ask_for_more().await?;
+        }
+    }
+
+    fn pass_over(&mut self) -> Option<RemoteId> {
+        self.asked.take()
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
+        let (Some(Rest { read, carry, is_ended, handed, reserved }), Some(batch)) = (&mut self.rest, &mut self.batch)
+        else {
+            return Ok(None);
+        };
+        if !*is_ended && read.len() < CHUNK_BYTES {
+            let (more, ended) = batch.document.base64(CHUNK_BYTES - read.len(), carry).await?;
+            read.extend_from_slice(&more);
+            *is_ended = ended;
+        }
+        let piece = std::mem::take(read).freeze();
+        *reserved = None;
+        *handed += piece.len() as u64;
+        if *handed > 2 * MESSAGE_BYTES_MAX {
+            let words = format!("the message does not end after {handed} bytes");
+            return Err(DeliveryError::new(Cause::ConnectionLost, Evidence::new(Stage::Fetch, &words)));
+        }
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+    }
+
+    fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
+        let last = match last {
+            Some(RemoteId::Ews { number, .. }) => Some(*number),
+            Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => None,
+        };
+        Position::Ews(self.listing.position(last))
+    }
+
+    fn prune(&self, _: &mut SeenUidls) {}
+
+    async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        for chunk in ids(messages).chunks(CHANGES_AT_ONCE) {
+            let answers = self.mailbox.ask(&delete_items(chunk.iter().copied()), Stage::Fetch).await;
+            answers.and_then(changed).map_err(|failure| failure.into_error(Stage::Fetch))?;
+        }
+        Ok(())
+    }
+
+    async fn move_undeliverable(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        let ids = ids(messages);
+        for is_again in [false, true] {
+            let moved = match self.undeliverable_folder().await {
+                Ok(folder) => self.move_to(&folder, &ids).await,
+                Err(failure) => Err(failure),
+            };
+            match moved {
+                // Somebody deleted the folder that is known: a new one is made.
+                Err(failure) if !is_again && failure.is(&["ErrorToFolderNotFound", "ErrorFolderNotFound"]) => {
+                    self.mailbox.learned.undeliverable_folder = None;
+                }
+                moved => return moved.map_err(|failure| failure.into_error(Stage::Fetch)),
+            }
+        }
+        Ok(())
+    }
+
+    fn requests(&self) -> u32 {
+        self.mailbox.requests()
+    }
+
+    fn learned(&self) -> Learned {
+        self.mailbox.learned.clone()
+    }
+
+    async fn close(self) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Exchange Server on an organization's own premises, through Exchange Web Services: incoming and outgoing email.
+//!
+//! This crate reports what it saw, as a [`mailrail_domain::cause::Cause`] with its evidence. It never decides whether to
+//! try again. `cause.rs` is the table of the server's response codes.
+
+mod autodiscover;
+mod call;
+mod carrier;
+mod cause;
+mod incoming;
+mod listing;
+mod ntlm;
+mod outgoing;
+mod reply;
+mod request;
+mod xml;
+
+use std::sync::Arc;
+
+pub use incoming::Session as IncomingMailbox;
+use mailrail_connect::{
+    Connector, Http,
+    application::{Login, Tokens},
+};
+use mailrail_domain::{
+    Timestamp,
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+    profile::Endpoint,
+};
+use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
+pub use outgoing::Session as OutgoingMailbox;
+
+use crate::call::{INBOX, Mailbox, SENT_ITEMS};
+
+/// Servers of Exchange, with the tokens that applications have for them.
+#[derive(Debug, Clone)]
+pub struct ExchangeServer {
+    connector: Connector,
+    http: Http,
+    login: Login,
+    tokens: Arc<Tokens>,
+    clock: fn() -> Timestamp,
+}
+
+impl ExchangeServer {
+    /// Servers that are reached through `connector`, with applications that sign in at `login`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the TLS configuration.
+    pub fn new(connector: &Connector, login: Login, clock: fn() -> Timestamp) -> Result<Self, reqwest::Error> {
+        let http = Http::new(connector)?;
+        Ok(Self { connector: connector.clone(), http, login, tokens: Arc::default(), clock })
+    }
+
+    fn mailbox(&self, access: &Access) -> Result<Mailbox, DeliveryError> {
+        match &access.endpoint {
+            Endpoint::Ews(services) => Mailbox::new(self, services, access),
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Graph(_) => {
+                // The profile's type rules it out.
+                let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of an Exchange Server");
+                Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
+            }
+        }
+    }
+}
+
+impl IncomingServers for ExchangeServer {
+    type Session = IncomingMailbox;
+
+    async fn open(&self, access: &Access, memory: &MemoryBudget) -> Result<IncomingMailbox, DeliveryError> {
+        let mut mailbox = self.mailbox(access)?;
+        mailbox.open(access).await?;
+        Ok(IncomingMailbox::new(mailbox, access, memory))
+    }
+
+    async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
+        let name = match folder {
+            Folder::Inbox => INBOX,
+            Folder::Sent => SENT_ITEMS,
+            // A message is sent as it is made, and never a draft.
+            Folder::Drafts => return Ok(None),
+        };
+        Ok(Some(self.mailbox(access)?.find(name, message_id).await?.is_some()))
+    }
+}
+
+impl OutgoingServers for ExchangeServer {
+    type Session = OutgoingMailbox;
+
+    async fn open(&self, access: &Access) -> Result<OutgoingMailbox, DeliveryError> {
+        let mut mailbox = self.mailbox(access)?;
+        mailbox.open(access).await?;
+        Ok(OutgoingMailbox::new(mailbox))
+    }
+}

@@ -1,0 +1,95 @@
+//! Outgoing email: one request that sends a message and keeps its copy in Sent Items, where a run that was cut off finds
+//! it again.
+//!
+//! Source: EWS reference, "CreateItem operation", with the disposition `SendAndSaveCopy`.
+
+use mailrail_domain::{
+    address::EmailAddress,
+    cause::{Cause, DeliveryError},
+    delivery::Learned,
+    email::ContentReply,
+    evidence::{Evidence, Stage},
+};
+use mailrail_engine::{
+    mime::with_blind_copies,
+    ports::{EnvelopeReply, OutgoingSession},
+};
+
+use crate::{
+    call::{Mailbox, Repeat, SENT_ITEMS, one},
+    cause::{MESSAGE_CODES, UNSETTLED_CODES},
+    reply::Failure,
+    request::send_item,
+};
+
+/// A session that sends for one mailbox.
+#[derive(Debug)]
+pub struct Session {
+    mailbox: Mailbox,
+    recipients: Vec<EmailAddress>,
+}
+
+impl Session {
+    pub(crate) const fn new(mailbox: Mailbox) -> Self {
+        Self { mailbox, recipients: Vec::new() }
+    }
+
+    async fn send(&mut self, mime: &[u8]) -> Result<(), Failure> {
+        let operation = send_item(mime, &self.mailbox.known(SENT_ITEMS));
+        let answers = self.mailbox.ask_with(&operation, Stage::Data, Repeat::Never).await?;
+        one(answers, Stage::Data)?.done().map_err(Failure::Refused).map(|_| ())
+    }
+}
+
+/// What a failure means for the message: its own, the mailbox's, or that nobody knows whether it was sent.
+fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
+    let evidence = failure.evidence(Stage::Data);
+    if failure.is(&MESSAGE_CODES) || failure.has_status(413) {
+        return Ok(ContentReply::Refused(evidence));
+    }
+    // Nothing leaves before the connection is there and the account has signed in.
+    let is_sent = matches!(&failure, Failure::Broken(error) if error.evidence.stage >= Stage::Open);
+    if is_sent || failure.is_servers() || failure.is(&UNSETTLED_CODES) {
+        return Ok(ContentReply::Unknown(evidence));
+    }
+    let error = failure.into_error(Stage::Data);
+    match error.cause {
+        // Nobody can say that it is not the message, so that it must not stop those behind it.
+        Cause::Unknown => Ok(ContentReply::Deferred(error.evidence)),
+        _ => Err(error),
+    }
+}
+
+impl OutgoingSession for Session {
+    /// Recipients are checked with the message; see [`OutgoingSession::content`].
+    async fn envelope(
+        &mut self,
+        _: &EmailAddress,
+        recipients: &[EmailAddress],
+    ) -> Result<EnvelopeReply, DeliveryError> {
+        self.recipients = recipients.to_vec();
+        Ok(EnvelopeReply::accepted(recipients))
+    }
+
+    async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
+        let Some(mime) = with_blind_copies(message, &self.recipients) else {
+            let evidence = Evidence::new(Stage::Data, "the message's own recipients are not those that it is for");
+            return Ok(ContentReply::Refused(evidence));
+        };
+        match self.send(&mime).await {
+            Ok(()) => Ok(ContentReply::Accepted),
+            Err(failure) => of_failure(failure),
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), DeliveryError> {
+        self.recipients.clear();
+        Ok(())
+    }
+
+    fn learned(&self) -> Learned {
+        self.mailbox.learned.clone()
+    }
+
+    async fn close(self) {}
+}

@@ -1,0 +1,216 @@
+//! What a reply says: a success, or a refusal with the server's code and words.
+
+use mailrail_domain::{
+    cause::{Cause, DeliveryError},
+    evidence::{Evidence, Stage},
+};
+
+use crate::{
+    cause::{IMPERSONATION_CODES, is_one_of, of_refusal},
+    xml::Element,
+};
+
+/// Least version of Exchange Server that is supported: 2013 with Service Pack 1 ("Exchange Server build numbers").
+const VERSION_MIN: (u32, u32, u32) = (15, 0, 847);
+
+/// Why a request did not go through.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server refused it.
+    Refused(Refusal),
+    /// There was no answer, or none that can be read.
+    Broken(DeliveryError),
+}
+
+/// A refusal in the server's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code of the fault or of the response message.
+    pub code: Option<String>,
+    pub words: String,
+    pub retry_after_seconds: Option<u32>,
+}
+
+impl Failure {
+    fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => refusal.code.as_deref(),
+            Self::Broken(_) => None,
+        }
+    }
+
+    /// Whether the server refused it with one of these codes.
+    pub fn is(&self, codes: &[&str]) -> bool {
+        is_one_of(self.code(), codes)
+    }
+
+    /// Whether the server refused it with this status and no code.
+    pub fn has_status(&self, status: u16) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == status && refusal.code.is_none())
+    }
+
+    /// Whether a server or a gateway failed at it, so that nobody knows how far it came. At 503 none began.
+    pub fn is_servers(&self) -> bool {
+        matches!(self, Self::Refused(refusal)
+            if refusal.code.is_none() && refusal.status >= 500 && refusal.status != 503)
+    }
+
+    /// What was seen at `stage`.
+    pub fn evidence(&self, stage: Stage) -> Evidence {
+        match self {
+            Self::Refused(refusal) => Evidence::new(stage, &refusal.words)
+                .with_code(refusal.status.to_string())
+                .with_detail(refusal.code.as_deref()),
+            Self::Broken(error) => error.evidence.clone(),
+        }
+    }
+
+    /// The failure of the mailbox or the server that it is, told as of the stage that it belongs to.
+    pub fn into_error(self, stage: Stage) -> DeliveryError {
+        let refusal = match &self {
+            Self::Broken(error) => return error.clone(),
+            Self::Refused(refusal) => refusal,
+        };
+        let cause = of_refusal(refusal.status, refusal.code.as_deref());
+        let stage = match cause {
+            Cause::CredentialsRefused => Stage::SignIn,
+            _ if self.is(&IMPERSONATION_CODES) => Stage::Impersonate,
+            Cause::MailboxNotFound | Cause::AccessDenied if stage < Stage::Open => Stage::Open,
+            _ => stage,
+        };
+        let error = DeliveryError::new(cause, self.evidence(stage));
+        DeliveryError { retry_after_seconds: refusal.retry_after_seconds, ..error }
+    }
+}
+
+/// A reply that is not what web services send.
+pub(crate) fn broken(stage: Stage, words: &str) -> Failure {
+    Failure::Broken(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words)))
+}
+
+/// What a SOAP fault refuses with (EWS, "Handling EWS-related errors in Exchange").
+pub(crate) fn of_fault(fault: &Element, status: u16) -> Refusal {
+    let detail = fault.child("detail").or_else(|| fault.child("Detail"));
+    let code = detail.and_then(|detail| detail.text_at(&["ResponseCode"]));
+    // A fault of the layer below has its code as a qualified name alone.
+    let code = code.or_else(|| fault.text_at(&["faultcode"]).and_then(|code| code.rsplit(':').next()));
+    let words = fault.text_at(&["faultstring"]).or_else(|| detail.and_then(|detail| detail.text_at(&["Message"])));
+    Refusal {
+        status,
+        code: code.filter(|code| code.starts_with("Error")).map(str::to_owned),
+        words: words.unwrap_or("the server's fault says no reason").to_owned(),
+        retry_after_seconds: detail.and_then(back_off_seconds),
+    }
+}
+
+/// What a response message says of its part of the request. A warning is a success.
+pub(crate) fn of_message(message: &Element) -> Result<(), Refusal> {
+    if message.attribute("ResponseClass") != Some("Error") {
+        return Ok(());
+    }
+    Err(Refusal {
+        status: 200,
+        code: message.text_at(&["ResponseCode"]).map(str::to_owned),
+        words: message.text_at(&["MessageText"]).unwrap_or("the reply says no reason").to_owned(),
+        retry_after_seconds: back_off_seconds(message),
+    })
+}
+
+/// How long the server asks us to stay away (EWS, "EWS throttling in Exchange").
+fn back_off_seconds(within: &Element) -> Option<u32> {
+    let values = within.find("MessageXml")?;
+    let back_off = values.all("Value").find(|value| value.attribute("Name") == Some("BackOffMilliseconds"))?;
+    let milliseconds: u64 = back_off.text.trim().parse().ok()?;
+    u32::try_from(milliseconds.div_ceil(1_000)).ok()
+}
+
+/// Refuses a server that is too old, if the reply's header says how old it is.
+pub(crate) fn check_version(header: &Element, stage: Stage) -> Result<(), Failure> {
+    let Some(info) = header.child("ServerVersionInfo") else {
+        return Ok(());
+    };
+    let number = |name| info.attribute(name).and_then(|number| number.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (number("MajorVersion"), number("MinorVersion")) else {
+        return Ok(());
+    };
+    let version = (major, minor, number("MajorBuildNumber").unwrap_or(u32::MAX));
+    if version >= VERSION_MIN {
+        return Ok(());
+    }
+    let name = match (major, minor) {
+        (..=6, _) => "Exchange Server 2003",
+        (7 | 8, _) => "Exchange Server 2007",
+        (14, _) => "Exchange Server 2010",
+        _ => "Exchange Server 2013 without Service Pack 1",
+    };
+    let words = format!(
+        "the server is {name} ({major}.{minor}.{}), which is not supported: Exchange Server 2013 SP1 or later is needed",
+        version.2
+    );
+    Err(Failure::Broken(DeliveryError::new(Cause::CapabilityMissing, Evidence::new(stage, &words))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(name: &str, text: &str, attributes: &[(&str, &str)], children: Vec<Element>) -> Element {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Element { name: name.to_owned(), text: text.to_owned(), attributes, children }
+    }
+
+    fn back_off(milliseconds: &str) -> Element {
+        let value = element("Value", milliseconds, &[("Name", "BackOffMilliseconds")], vec![]);
+        element("MessageXml", "", &[], vec![value])
+    }
+
+    #[test]
+    fn a_fault_tells_its_code_and_how_long_to_wait() {
+        let code = element("ResponseCode", "ErrorServerBusy", &[], vec![]);
+        let detail = element("detail", "", &[], vec![code, back_off("297749")]);
+        let words = element("faultstring", "The server cannot service this request right now.", &[], vec![]);
+        let refusal = of_fault(&element("Fault", "", &[], vec![words, detail]), 500);
+        assert_eq!((refusal.code.as_deref(), refusal.retry_after_seconds), (Some("ErrorServerBusy"), Some(298)));
+        let error = Failure::Refused(refusal).into_error(Stage::List);
+        assert_eq!((error.cause, error.retry_after_seconds), (Cause::ServerBusy, Some(298)));
+        let code = element("faultcode", "a:ErrorSchemaValidation", &[], vec![]);
+        assert_eq!(
+            of_fault(&element("Fault", "", &[], vec![code]), 500).code.as_deref(),
+            Some("ErrorSchemaValidation")
+        );
+        let code = element("faultcode", "s:Client", &[], vec![]);
+        assert_eq!(of_fault(&element("Fault", "", &[], vec![code]), 500).code, None);
+    }
+
+    #[test]
+    fn a_wait_that_is_none_is_passed_over() {
+        for (text, seconds) in [("1", Some(1)), ("0", Some(0)), ("-5", None), ("soon", None), ("", None)] {
+            assert_eq!(back_off_seconds(&element("x", "", &[], vec![back_off(text)])), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn servers_that_are_too_old_are_refused_with_their_names() {
+        let header = |major: &str, minor: &str, build: &str| {
+            let attributes = [("MajorVersion", major), ("MinorVersion", minor), ("MajorBuildNumber", build)];
+            element("Header", "", &[], vec![element("ServerVersionInfo", "", &attributes, vec![])])
+        };
+        for (major, minor, build, name) in [
+            ("6", "5", "7638", "2003"),
+            ("8", "3", "83", "2007"),
+            ("14", "3", "123", "2010"),
+            ("15", "0", "516", "2013"),
+        ] {
+            let failure = check_version(&header(major, minor, build), Stage::List).unwrap_err();
+            let error = failure.into_error(Stage::List);
+            assert_eq!(error.cause, Cause::CapabilityMissing);
+            assert!(error.evidence.words.contains(name), "{}", error.evidence.words);
+        }
+        for (major, minor, build) in [("15", "0", "847"), ("15", "1", "225"), ("15", "2", "2562"), ("x", "0", "0")] {
+            assert!(check_version(&header(major, minor, build), Stage::List).is_ok());
+        }
+        assert!(check_version(&element("Header", "", &[], vec![]), Stage::List).is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! Mailboxes of an Exchange Server, against the test server of one.
+
+mod discovery;
+mod errors;
+mod incoming;
+mod outgoing;
+mod sign_in;
+
+use mailrail_domain::delivery::Delivery;
+
+const INCOMING: Delivery = Delivery::IncomingEmail;
+const OUTGOING: Delivery = Delivery::OutgoingEmail;

@@ -1,0 +1,270 @@
+//! Outgoing email in one request, with its copy in Sent Items.
+
+use end_to_end::{
+    on_premises::{OnPremises, PASSWORD, SERVICE, address, impersonating, profile},
+    world::{Outbound, pass},
+};
+use mailrail_domain::{
+    cause::{Cause, CredentialSource},
+    email::{EmailStatus, RecipientStatus},
+    id::{EmailId, MailboxId},
+    profile::EmailServerProfile,
+    retry::GAP_SECONDS,
+};
+use mailrail_engine::limits::SENDS_PER_RUN;
+use mailrail_test_support::{
+    build,
+    ews::{Answer, Fault},
+    proxy::{Mischief, Proxy},
+};
+
+use super::OUTGOING;
+
+/// A profile whose service account has full access to mailboxes, and does not impersonate.
+pub(super) fn delegated() -> EmailServerProfile {
+    EmailServerProfile {
+        credentials: CredentialSource::Profile,
+        username: Some(SERVICE.to_owned()),
+        use_impersonation: false,
+        ..profile()
+    }
+}
+
+/// A mailbox that sends, and others that are in the organization as well.
+async fn sender(there: &OnPremises) -> MailboxId {
+    for other in ["bob", "cid", "dan"] {
+        there.server.exchange().mailbox(&address(other));
+    }
+    let mailbox = there.mailbox("ada").await;
+    there.server.exchange().mailbox(&address("ada")).full_access.insert(SERVICE.to_owned());
+    mailbox
+}
+
+fn in_folder(there: &OnPremises, name: &str, folder: &str) -> Vec<String> {
+    let mut exchange = there.server.exchange();
+    let messages = exchange.mailbox(&address(name)).of_folder(folder);
+    messages.into_iter().map(|message| String::from_utf8_lossy(&message.mime).into_owned()).collect()
+}
+
+async fn pend(there: &OnPremises, mailbox: &MailboxId, subject: &str) -> EmailId {
+    let bob = address("bob");
+    there.world.pend(mailbox, &Outbound { to: &[&bob], cc: &[], bcc: &[], subject }).await
+}
+
+async fn status(there: &OnPremises, id: &EmailId) -> EmailStatus {
+    there.world.email(id).await.status
+}
+
+#[tokio::test]
+async fn an_email_goes_to_all_of_its_recipients_with_its_message_id_and_into_sent_items() {
+    for profile in [profile(), impersonating(), delegated()] {
+        let there = OnPremises::with(profile).await;
+        let mailbox = sender(&there).await;
+        let (bob, cid, dan) = (address("bob"), address("cid"), address("dan"));
+        let outbound = Outbound { to: &[&bob], cc: &[&cid], bcc: &[&dan], subject: "Hello" };
+        let id = there.world.pend(&mailbox, &outbound).await;
+        let before = there.requests();
+        there.world.send(&mailbox).await;
+        assert_eq!(there.requests() - before, 1, "one request sends it");
+        let email = there.world.email(&id).await;
+        assert_eq!(email.status, EmailStatus::Sent);
+        let outgoing = email.outgoing.expect("an outgoing email");
+        assert!(outgoing.recipients.iter().all(|recipient| recipient.status == RecipientStatus::Sent));
+        let message_id = email.message_id.expect("a Message-ID");
+        for name in ["bob", "cid", "dan"] {
+            let arrived = in_folder(&there, name, "inbox");
+            assert_eq!(arrived.len(), 1, "{name}");
+            assert!(arrived[0].contains(&format!("Message-ID: <{message_id}>")), "{}", arrived[0]);
+            assert!(!arrived[0].contains("dan@"), "a blind copy stays one: {}", arrived[0]);
+        }
+        assert_eq!(in_folder(&there, "ada", "sentitems").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_settled_in_sent_items_and_nothing_is_sent_twice() {
+    for answer in [
+        Answer::Http(504, "text/html", "<html>Gateway Timeout</html>".to_owned(), vec![]),
+        Answer::Http(200, "text/xml", "<s:Envelope".to_owned(), vec![]),
+        Answer::Fault("ErrorInternalServerError", None),
+        Answer::Fault("ErrorTimeoutExpired", None),
+    ] {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
+        let id = pend(&there, &mailbox, "Once").await;
+        there.fault(Fault { takes_effect: true, ..Fault::of("CreateItem", answer.clone()) });
+        there.world.run(&mailbox, OUTGOING).await;
+        assert_eq!(status(&there, &id).await, EmailStatus::Sending, "{answer:?}");
+        pass(GAP_SECONDS.into());
+        there.world.send(&mailbox).await;
+        assert_eq!(status(&there, &id).await, EmailStatus::Sent, "{answer:?}");
+        assert_eq!(there.server.exchange().sent.len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_email_that_is_not_in_sent_items_is_left_to_a_person() {
+    let there = OnPremises::new().await;
+    let mailbox = sender(&there).await;
+    let id = pend(&there, &mailbox, "Perhaps").await;
+    there.fault(Fault::of("CreateItem", Answer::Http(502, "text/html", String::new(), vec![])));
+    there.world.run(&mailbox, OUTGOING).await;
+    pass(GAP_SECONDS.into());
+    there.world.send(&mailbox).await;
+    assert_eq!(status(&there, &id).await, EmailStatus::Failed, "the profile holds what nobody knows of");
+    assert_eq!(there.server.exchange().sent.len(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_did_not_take_the_request_gets_it_again() {
+    for (answer, cause) in [
+        (Answer::Fault("ErrorServerBusy", Some(400_000)), Cause::ServerBusy),
+        (Answer::Fault("ErrorMailboxStoreUnavailable", None), Cause::ServerUnavailable),
+        (Answer::Part(0, "ErrorQuotaExceeded", None), Cause::OverQuota),
+        (
+            Answer::Http(503, "text/html", String::new(), vec![("retry-after", "350".to_owned())]),
+            Cause::ServerUnavailable,
+        ),
+    ] {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
+        let id = pend(&there, &mailbox, "Later").await;
+        if matches!(answer, Answer::Part(..)) {
+            // A code of a part is said in place of the sending.
+            there.fault(Fault::of("CreateItem", Answer::Fault("ErrorQuotaExceeded", None)));
+        } else {
+            there.fault(Fault::of("CreateItem", answer.clone()));
+        }
+        there.world.run(&mailbox, OUTGOING).await;
+        assert_eq!(status(&there, &id).await, EmailStatus::PendingSend, "{answer:?}");
+        assert_eq!(
+            there.open_alerts(&mailbox).await.iter().filter_map(|alert| alert.cause).collect::<Vec<_>>(),
+            [cause]
+        );
+        pass(700);
+        there.world.send(&mailbox).await;
+        assert_eq!(status(&there, &id).await, EmailStatus::Sent, "{answer:?}");
+        assert_eq!(there.server.exchange().sent.len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_has_against_a_message_fails_that_email_alone() {
+    for code in ["ErrorInvalidRecipients", "ErrorMessageSizeExceeded", "ErrorMimeContentInvalid"] {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
+        let first = pend(&there, &mailbox, "First").await;
+        let second = pend(&there, &mailbox, "Second").await;
+        there.fault(Fault::of("CreateItem", Answer::Fault(code, None)));
+        there.world.send(&mailbox).await;
+        let mut statuses = [status(&there, &first).await, status(&there, &second).await];
+        statuses.sort_by_key(|status| *status == EmailStatus::Failed);
+        assert_eq!(statuses, [EmailStatus::Sent, EmailStatus::Failed], "{code}");
+        assert_eq!(there.open_alerts(&mailbox).await, [], "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_knows_defers_that_email_and_not_those_behind_it() {
+    let there = OnPremises::new().await;
+    let mailbox = sender(&there).await;
+    let first = pend(&there, &mailbox, "First").await;
+    let second = pend(&there, &mailbox, "Second").await;
+    there.fault(Fault::of("CreateItem", Answer::Fault("ErrorOfTomorrow", None)));
+    there.world.send(&mailbox).await;
+    pass(GAP_SECONDS.into());
+    there.world.send(&mailbox).await;
+    assert_eq!((status(&there, &first).await, status(&there, &second).await), (EmailStatus::Sent, EmailStatus::Sent));
+    assert_eq!(there.server.exchange().sent.len(), 2);
+}
+
+#[tokio::test]
+async fn sending_as_somebody_else_takes_the_right_and_its_lack_is_told_apart() {
+    for (is_allowed, kind) in [(true, None), (false, Some(Cause::SenderRefused))] {
+        let there = OnPremises::with(delegated()).await;
+        let mailbox = sender(&there).await;
+        let raw = format!(
+            "From: team@exchange.test\r\nSender: {}\r\nTo: {}\r\nSubject: For the team\r\nMessage-ID: <team@exchange.test>\r\n\r\nHi\r\n",
+            address("ada"),
+            address("bob")
+        );
+        if is_allowed {
+            let mut exchange = there.server.exchange();
+            exchange.mailbox(&address("ada")).may_send_as.insert("team@exchange.test".to_owned());
+        }
+        let to = vec![build::address(&address("bob"))];
+        let id = there.world.pend_raw(&mailbox, "team@exchange.test", "For the team", to, raw.into_bytes()).await;
+        there.world.run(&mailbox, OUTGOING).await;
+        let alerts = there.open_alerts(&mailbox).await;
+        assert_eq!(alerts.first().and_then(|alert| alert.cause), kind);
+        assert_eq!(status(&there, &id).await == EmailStatus::Sent, is_allowed);
+        assert_eq!(there.world.state(&mailbox, OUTGOING).await.enabled, is_allowed);
+        if let Some(alert) = alerts.first() {
+            assert_eq!(alert.evidence.as_ref().and_then(|seen| seen.detail.as_deref()), Some("ErrorSendAsDenied"));
+        }
+    }
+    // A lack of access to the mailbox is another thing.
+    let there = OnPremises::with(delegated()).await;
+    let mailbox = there.mailbox("eve").await;
+    pend(&there, &mailbox, "No access").await;
+    there.world.run(&mailbox, OUTGOING).await;
+    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::AccessDenied));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_after_a_large_request_is_made_anew() {
+    let there = OnPremises::new().await;
+    there.server.exchange().closes_after_bytes = 64 * 1024;
+    let mailbox = sender(&there).await;
+    let line = "what this line has, again and again, makes the message large.\r\n";
+    let to = vec![build::address(&address("bob"))];
+    for n in 0..3 {
+        let message_id = format!("large-{n}@exchange.test");
+        let raw = format!(
+            "From: {}\r\nTo: {}\r\nSubject: Large {n}\r\nMessage-ID: <{message_id}>\r\n\r\n{}",
+            address("ada"),
+            address("bob"),
+            line.repeat(20_000)
+        );
+        there.world.pend_raw(&mailbox, &message_id, "Large", to.clone(), raw.into_bytes()).await;
+    }
+    there.world.send(&mailbox).await;
+    assert_eq!(there.server.exchange().sent.len(), 3);
+    assert!(in_folder(&there, "bob", "inbox").iter().all(|message| message.len() > 1_000_000));
+}
+
+#[tokio::test]
+async fn a_run_sends_so_many_and_the_next_goes_on() {
+    let there = OnPremises::new().await;
+    let mailbox = sender(&there).await;
+    for n in 0..SENDS_PER_RUN + 3 {
+        pend(&there, &mailbox, &format!("{n}")).await;
+    }
+    there.world.send(&mailbox).await;
+    assert_eq!(there.server.exchange().sent.len(), SENDS_PER_RUN);
+    there.world.send(&mailbox).await;
+    assert_eq!(there.server.exchange().sent.len(), SENDS_PER_RUN + 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_anywhere_around_the_sending_sends_once() {
+    for turn in 1..=6 {
+        let there = OnPremises::new().await;
+        let proxy = Proxy::start(there.server.port(), Mischief::LoseReply(turn)).await;
+        let there = there.moved_to(proxy.port()).await;
+        let mailbox = sender(&there).await;
+        there.put_profile(PASSWORD).await;
+        let id = pend(&there, &mailbox, "Once").await;
+        for _ in 0..3 {
+            there.world.run(&mailbox, OUTGOING).await;
+            pass(GAP_SECONDS.into());
+        }
+        proxy.turn_to(Mischief::Delay(std::time::Duration::ZERO));
+        for _ in 0..3 {
+            there.world.run(&mailbox, OUTGOING).await;
+            pass(GAP_SECONDS.into());
+        }
+        assert_eq!(status(&there, &id).await, EmailStatus::Sent, "turn {turn}");
+        assert_eq!(there.server.exchange().sent.len(), 1, "turn {turn}");
+    }
+}
