@@ -109,3 +109,14 @@ pub fn with_lf(raw: &[u8]) -> Vec<u8> {
     }
     lines
 }
+
+/// Bytes that nobody wrote: `count` messages of growing length, the same each time.
+#[must_use]
+pub fn noise(count: usize) -> Vec<Vec<u8>> {
+    let mut random = 7_u32;
+    let mut byte = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 24) as u8
+    };
+    (0..count).map(|n| (0..n * 13).map(|_| byte()).collect()).collect()
+}

@@ -23,13 +23,13 @@ use mailrail_test_support::{
     graph::GraphServer,
 };
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::{ServerConfig, crypto::ring::default_provider};
+use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::{
     letter::Letter,
     online,
-    scripted::{Named, authorities, server_config},
+    scripted::{Named, authorities, secured, server_config},
     world::{World, trusting},
 };
 
@@ -104,10 +104,13 @@ fn certified() -> &'static CertifiedKey<KeyPair> {
 #[must_use]
 pub fn tls() -> Arc<ServerConfig> {
     let key = PrivatePkcs8KeyDer::from(certified().signing_key.serialize_der()).into();
-    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-    let versions = builder.with_safe_default_protocol_versions().expect("versions that the provider has");
-    let chain = vec![certified().cert.der().clone()];
-    Arc::new(versions.with_no_client_auth().with_single_cert(chain, key).expect("a certificate with its key"))
+    Arc::new(secured(vec![certified().cert.der().clone()], key))
+}
+
+/// Certificate and key of the server as PEM, for a server in another process.
+#[must_use]
+pub fn pem() -> (String, String) {
+    (certified().cert.pem(), certified().signing_key.serialize_pem())
 }
 
 /// The authorities that are trusted.

@@ -12,7 +12,7 @@ use mailrail_domain::profile::{Security, ServerLocation};
 use mailrail_test_support::build::location;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring::default_provider};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
     net::{TcpListener, TcpStream},
@@ -177,10 +177,32 @@ fn acceptor(named: Named) -> TlsAcceptor {
 pub fn server_config(named: Named) -> ServerConfig {
     let certified = certified(named);
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
+    secured(vec![certified.cert.der().clone()], key)
+}
+
+/// TLS of a server with this certificate.
+#[must_use]
+pub fn secured(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> ServerConfig {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let versions = builder.with_safe_default_protocol_versions().expect("versions that the provider has");
-    let chain = vec![certified.cert.der().clone()];
     versions.with_no_client_auth().with_single_cert(chain, key).expect("a certificate with its key")
+}
+
+/// Port and TLS of a test server that is a process of its own: `PORT CERTIFICATE.pem KEY.pem`.
+///
+/// # Panics
+///
+/// If they cannot be used.
+#[must_use]
+pub fn arguments() -> (u16, Arc<ServerConfig>) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [port, certificate, key] = &arguments[..] else {
+        panic!("give PORT CERTIFICATE.pem KEY.pem");
+    };
+    let chain = CertificateDer::pem_file_iter(certificate).expect("a certificate");
+    let chain = chain.collect::<Result<_, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+    (port.parse().expect("a port"), Arc::new(secured(chain, key)))
 }
 
 async fn serve(client: TcpStream, acceptor: Option<TlsAcceptor>, script: &Script) -> Option<String> {

@@ -47,15 +47,19 @@ pub struct Stack {
     /// GNU imap4d.
     pub old_imap: OldImap,
     /// The test server of a tenant of Exchange Online.
-    pub exchange_online: ExchangeOnline,
+    pub exchange_online: TestServer,
+    /// The test server of an organization's Exchange Server.
+    pub exchange_server: TestServer,
+    /// The interpreter that has other people's clients and servers.
+    pub python: PathBuf,
     /// The proxy that checks against a contract, and the contracts; absent where the reference shelf is.
     pub contracts: Option<Contracts>,
 }
 
-/// The test server of a tenant of Exchange Online.
+/// A test server of ours in a process of its own.
 #[derive(Debug, Deserialize)]
 #[allow(missing_docs)] // the names of infra/README.md
-pub struct ExchangeOnline {
+pub struct TestServer {
     pub url: String,
 }
 

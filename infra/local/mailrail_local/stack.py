@@ -4,13 +4,14 @@ import fcntl
 import hashlib
 import json
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accounts, exchange_online, mail_servers, ministack, packages, ports
+from . import accounts, exchange, mail_servers, ministack, packages, ports
 from .deploy import STACK, deploy
 from .functions import Archive
 from .mail_servers import MailServers
@@ -29,7 +30,7 @@ class Wish:
     archives: list[Archive]
     keep: bool = False
     with_old_imap: bool = False
-    with_exchange_online: bool = False
+    with_exchange: bool = False
     # Addresses, by function, that take the function's invocations instead of its deployed code.
     proxies: dict[str, str] | None = None
     retry_gap_seconds: int = 2
@@ -42,8 +43,8 @@ class Stack:
     aws: MiniStack
     outputs: dict[str, str]
     mail: MailServers
-    # Where the test server of Exchange Online is.
-    exchange_online: str | None
+    # Where the test servers of Exchange are, by name.
+    exchange: dict[str, str]
     console_url: str
     console_token: str
     description: Path
@@ -56,21 +57,21 @@ def up(wish: Wish) -> Iterator[tuple[Stack, Processes]]:
     packages.need_root_for_postfix()
     folder = run_folder(wish.name)
     with _only_run(folder, wish.name), mail_servers_home(folder, wish) as mail_folder, Processes() as processes:
-        chosen = ports.choose(["aws", "exchange-online", *mail_servers.PORT_NAMES], folder / "ports.json")
+        chosen = ports.choose(["aws", *exchange.EXAMPLES, *mail_servers.PORT_NAMES], folder / "ports.json")
         token = _token(folder)
         with step("mail servers: Dovecot and Postfix" + (" and GNU imap4d" if wish.with_old_imap else "")):
             mail = mail_servers.start(processes, mail_folder, chosen, wish.with_old_imap)
-        online = None
-        if wish.with_exchange_online:
-            exchange_online.build()
-            with step("test server of Exchange Online"):
-                online = exchange_online.start(processes, folder, chosen["exchange-online"], mail.certificates)
+        servers: dict[str, str] = {}
+        if wish.with_exchange:
+            exchange.build()
+            with step("test servers of Exchange"):
+                servers = exchange.start(processes, folder, chosen, mail.certificates)
         with step("AWS: MiniStack with infra/template.yaml"):
             aws = ministack.start(processes, folder / "ministack", chosen["aws"], wish.keep, wish.proxies)
-            outputs = deploy(aws, wish.archives, _parameters(wish, mail, token, online))
+            outputs = deploy(aws, wish.archives, _parameters(wish, mail, token, servers.get("exchange-online")))
         # In a path, since nothing but AWS resolves the host name that the API has there.
         console_url = f"{aws.url}/_aws/execute-api/{outputs['ConsoleApiId']}"
-        stack = Stack(folder, aws, outputs, mail, online, console_url, token, folder / "stack.json")
+        stack = Stack(folder, aws, outputs, mail, servers, console_url, token, folder / "stack.json")
         stack.description.write_text(json.dumps(_described(stack), indent=2) + "\n")
         stack.description.chmod(0o600)
         yield stack, processes
@@ -161,7 +162,9 @@ def _described(stack: Stack) -> dict[str, Any]:
         "old_imap": None
         if old is None
         else {"imap": old.ports["old-imap"], "imaps": old.ports["old-imaps"], "store": str(old.mail)},
-        "exchange_online": None if stack.exchange_online is None else {"url": stack.exchange_online},
-        "contracts": None if stack.exchange_online is None else exchange_online.contracts(),
+        **{name.replace("-", "_"): {"url": url} for name, url in stack.exchange.items()},
+        "contracts": exchange.contracts() if stack.exchange else None,
+        # The interpreter that has the packages of requirements.txt.
+        "python": sys.executable,
         "logs": {"aws": str(stack.aws.log), "smtp": str(mail.postfix.folder / "mail.log")},
     }

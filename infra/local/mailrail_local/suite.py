@@ -59,5 +59,5 @@ def run(environment: Mapping[str, str], only: str | None) -> Result:
                 result.passed += int(counted[1])
                 result.failed += int(counted[2])
     if not CONTRACTS.is_dir():
-        say(f"NOT RUN: the contract test of Microsoft Graph, whose contract would be in {CONTRACTS.parent.parent.name}/ beside the checkout")
+        say(f"NOT RUN: the contract tests of Exchange, whose contracts would be in {CONTRACTS.parent.parent.name}/ beside the checkout")
     return result

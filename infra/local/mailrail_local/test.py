@@ -50,7 +50,7 @@ def test(options: argparse.Namespace) -> int:
 
 def bring_up() -> None:
     functions.build()
-    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange_online=True)) as (running, servers):
+    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange=True)) as (running, servers):
         say()
         say(f"export {suite.STACK_VARIABLE}={running.description}")
         say("Ctrl-C stops everything.")
@@ -59,7 +59,7 @@ def bring_up() -> None:
 
 def build_and_run(only: str | None) -> suite.Result:
     functions.build()
-    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange_online=True)) as (running, _):
+    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange=True)) as (running, _):
         result = suite.run({**os.environ, suite.STACK_VARIABLE: str(running.description)}, only)
     if result.cargo_failed and result.failed == 0:
         say("cargo test failed outside of any test; its messages above say why")

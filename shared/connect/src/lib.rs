@@ -4,6 +4,7 @@
 pub mod application;
 mod http;
 mod names;
+mod refusal;
 
 use std::{io, net::IpAddr, sync::Arc};
 
@@ -15,6 +16,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::Access;
 pub use names::{Names, ServiceHost};
+pub use refusal::{Failure, Refusal, broken};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};

@@ -1,6 +1,6 @@
 //! Many small requests in one (Microsoft Graph, "JSON batching"), each part with an outcome of its own.
 
-use mailrail_connect::retry_after;
+use mailrail_connect::{Failure, broken, retry_after};
 use mailrail_domain::{Timestamp, evidence::Stage};
 use reqwest::{
     Method,
@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::call::{Failure, Mailbox, Refusal, VERSION, broken};
+use crate::call::{Mailbox, VERSION, refused};
 
 /// Parts of one batch (Microsoft Graph: 20).
 const PARTS_MAX: usize = 20;
@@ -56,7 +56,7 @@ fn of_part(outcome: &Value, stage: Stage, now: Timestamp) -> Result<Value, Failu
             let asked = outcome["headers"]["Retry-After"].as_str().and_then(|text| HeaderValue::from_str(text).ok());
             let headers = HeaderMap::from_iter(asked.map(|value| (RETRY_AFTER, value)));
             let wait = retry_after(&headers, now);
-            Err(Failure::Refused(Refusal::new(u16::try_from(status).unwrap_or_default(), &outcome["body"], wait)))
+            Err(Failure::Refused(refused(u16::try_from(status).unwrap_or_default(), &outcome["body"], wait)))
         }
         None => Err(broken(stage, "a part of a batch has no status")),
     }

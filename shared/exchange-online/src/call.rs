@@ -9,13 +9,14 @@ use std::{
 };
 
 use mailrail_connect::{
+    Failure, Refusal,
     application::{SignIn, Tokens},
-    body, retry_after,
+    body, broken, retry_after,
 };
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
+    evidence::Stage,
     profile::Application,
 };
 use mailrail_engine::ports::Access;
@@ -24,10 +25,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{
-    ExchangeOnline,
-    cause::{is_one_of, of_graph},
-};
+use crate::{ExchangeOnline, cause::of_graph};
 
 /// The version of Graph that is spoken, as its paths begin.
 pub(crate) const VERSION: &str = "/v1.0";
@@ -55,24 +53,6 @@ struct Inner {
     requests: AtomicU32,
 }
 
-/// Why a request did not go through.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The server refused it.
-    Refused(Refusal),
-    /// There was no answer, or none that can be read.
-    Broken(DeliveryError),
-}
-
-/// A refusal in the server's words.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    status: u16,
-    code: Option<String>,
-    words: String,
-    retry_after_seconds: Option<u32>,
-}
-
 /// The form of Graph's errors.
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]
@@ -87,64 +67,20 @@ struct ErrorBody {
     message: Option<String>,
 }
 
-impl Refusal {
-    /// A refusal from its parts, as a reply or a part of a batch has them.
-    pub fn new(status: u16, reply: &Value, retry_after_seconds: Option<u32>) -> Self {
-        let ErrorReply { error } = ErrorReply::deserialize(reply).unwrap_or_default();
-        let words = error.message.unwrap_or_else(|| "the reply says no reason".to_owned());
-        Self { status, code: error.code, words, retry_after_seconds }
-    }
-}
-
-impl Failure {
-    /// Whether the server refused it with one of these codes.
-    pub fn is(&self, codes: &[&str]) -> bool {
-        matches!(self, Self::Refused(refusal) if is_one_of(refusal.code.as_deref(), codes))
-    }
-
-    /// Whether the server refused it with this status.
-    pub fn has_status(&self, status: u16) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == status)
-    }
-
-    /// Whether the server failed at it, so that nobody knows how far it came.
-    pub fn is_servers(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status >= 500)
-    }
-
-    /// What was seen at `stage`.
-    pub fn evidence(&self, stage: Stage) -> Evidence {
-        match self {
-            Self::Refused(refusal) => Evidence::new(stage, &refusal.words)
-                .with_code(refusal.status.to_string())
-                .with_detail(refusal.code.as_deref()),
-            Self::Broken(error) => error.evidence.clone(),
-        }
-    }
-
-    /// The failure of the mailbox or the server that it is. A refusal that names what it lacks is told as of the stage
-    /// that it lacks it for.
-    pub fn into_error(self, stage: Stage) -> DeliveryError {
-        let refusal = match &self {
-            Self::Broken(error) => return error.clone(),
-            Self::Refused(refusal) => refusal,
-        };
-        let cause = of_graph(refusal.status, refusal.code.as_deref());
-        let stage = match cause {
-            Cause::SignInFailed => Stage::SignIn,
-            Cause::PermissionMissing => Stage::Consent,
-            Cause::MailboxNotFound => Stage::FindUser,
-            Cause::MailboxNotEnabled => Stage::Open,
-            _ => stage,
-        };
-        let error = DeliveryError::new(cause, self.evidence(stage));
-        DeliveryError { retry_after_seconds: refusal.retry_after_seconds, ..error }
-    }
-}
-
-/// A reply that is not what Graph sends.
-pub(crate) fn broken(stage: Stage, words: &str) -> Failure {
-    Failure::Broken(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words)))
+/// A refusal from its parts, as a reply or a part of a batch has them. One that names what it lacks is told as of the
+/// stage that it lacks it for.
+pub(crate) fn refused(status: u16, reply: &Value, retry_after_seconds: Option<u32>) -> Refusal {
+    let ErrorReply { error } = ErrorReply::deserialize(reply).unwrap_or_default();
+    let words = error.message.unwrap_or_else(|| "the reply says no reason".to_owned());
+    let cause = of_graph(status, error.code.as_deref());
+    let stage = match cause {
+        Cause::SignInFailed => Some(Stage::SignIn),
+        Cause::PermissionMissing => Some(Stage::Consent),
+        Cause::MailboxNotFound => Some(Stage::FindUser),
+        Cause::MailboxNotEnabled => Some(Stage::Open),
+        _ => None,
+    };
+    Refusal { cause, stage, status, code: error.code, words, retry_after_seconds }
 }
 
 impl Mailbox {
@@ -268,7 +204,7 @@ impl Mailbox {
         // An error that cannot be read to its end is told by its status.
         let read = body(response, ERROR_BYTES_MAX, stage, self.wait()).await;
         let reply = read.ok().and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
-        Refusal::new(status, &reply.unwrap_or_default(), wait)
+        refused(status, &reply.unwrap_or_default(), wait)
     }
 
     /// Sends a request and reads its reply as JSON.

@@ -87,11 +87,6 @@ pub(crate) const GONE_CODES: [&str; 2] = ["ErrorItemNotFound", "itemNotFound"];
 /// Codes that say that a folder is not there any more. Of the inbox it means that there is no mailbox.
 pub(crate) const FOLDER_GONE_CODES: [&str; 1] = ["ErrorFolderNotFound"];
 
-/// Whether `code` is one of these.
-pub(crate) fn is_one_of(code: Option<&str>, codes: &[&str]) -> bool {
-    code.is_some_and(|code| codes.iter().any(|known| known.eq_ignore_ascii_case(code)))
-}
-
 /// What a refused request of Graph is a fact about.
 pub(crate) fn of_graph(status: u16, code: Option<&str>) -> Cause {
     let known = |code: &str| GRAPH_CODES.iter().find(|(known, ..)| known.eq_ignore_ascii_case(code));

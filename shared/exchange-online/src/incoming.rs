@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use mailrail_connect::body;
+use mailrail_connect::{Failure, body};
 use mailrail_domain::{
     Timestamp,
     budget::GRAPH_READS_AT_ONCE,
@@ -24,7 +24,7 @@ use sync_wrapper::SyncFuture;
 
 use crate::{
     batch::Part,
-    call::{Failure, IMMUTABLE_IDS, Mailbox},
+    call::{IMMUTABLE_IDS, Mailbox},
     cause::GONE_CODES,
     listing::{Listed, Listing},
 };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
+use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     batch::Part,
-    call::{Failure, IMMUTABLE_IDS, Mailbox, broken},
+    call::{IMMUTABLE_IDS, Mailbox},
     cause::{FOLDER_GONE_CODES, GONE_CODES, STALE_TOKEN_CODES},
 };
 

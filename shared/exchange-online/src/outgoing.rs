@@ -5,6 +5,7 @@
 //! Source: Microsoft Graph, "Create message" in MIME format, "message: send", "attachment: createUploadSession".
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
@@ -19,7 +20,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    call::{Failure, Mailbox, broken},
+    call::Mailbox,
     cause::{GONE_CODES, MESSAGE_CODES},
 };
 
@@ -137,7 +138,7 @@ impl Session {
             Err(failure) if failure.is(&GONE_CODES) => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(Failure::Broken(error)) => Ok(ContentReply::Unknown(error.evidence)),
             // A gateway that gave up waiting does not know either.
-            Err(failure) if failure.is_servers() => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
+            Err(failure) if is_servers(&failure) => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(refused) => match not_sent(refused) {
                 NotSent::Message(reply) => {
                     if matches!(reply, ContentReply::Refused(_)) {
@@ -181,6 +182,11 @@ fn announced(attached: &Attached) -> Value {
         "contentId": attached.content_id,
         "size": attached.content.len(),
     } })
+}
+
+/// Whether the server failed at it, so that nobody knows how far it came.
+fn is_servers(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused(refusal) if refusal.status >= 500)
 }
 
 fn id_of(created: &Value) -> Result<String, Failure> {

@@ -7,7 +7,7 @@
 //! its name. Where a redirection or a record of the name service names it, over which anybody on the way can have a hand,
 //! it is one of the mailbox's own domain, or it is not asked.
 
-use mailrail_connect::redirection;
+use mailrail_connect::{Failure, Refusal, redirection};
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
@@ -17,7 +17,6 @@ use reqwest::{Response, StatusCode, Url, header::LOCATION};
 
 use crate::{
     carrier::{Carrier, Letter},
-    reply::Failure,
     xml::{Document, Element, escaped},
 };
 
@@ -332,10 +331,10 @@ pub(crate) fn may_have_moved(failure: &Failure) -> bool {
                 Cause::HostNotFound | Cause::ConnectionRefused | Cause::CertificateRefused | Cause::HandshakeFailed
             ) || (error.cause == Cause::TimedOut && error.evidence.stage == Stage::Connect)
         }
-        Failure::Refused(_) => {
-            [301, 302, 307, 308, 404, 405, 410, 421].into_iter().any(|status| failure.has_status(status))
-                || failure.is(&["ErrorNonExistentMailbox"])
+        Failure::Refused(Refusal { code: None, status, .. }) => {
+            [301, 302, 307, 308, 404, 405, 410, 421].contains(status)
         }
+        Failure::Refused(_) => failure.is(&["ErrorNonExistentMailbox"]),
     }
 }
 

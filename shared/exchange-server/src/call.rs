@@ -1,5 +1,6 @@
 //! Requests for one mailbox: at its web services, for its user, and with what went wrong as a fact.
 
+use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     delivery::Learned,
@@ -13,7 +14,7 @@ use crate::{
     ExchangeServer,
     autodiscover::{discover, may_have_moved},
     carrier::{Carrier, Letter},
-    reply::{Failure, Refusal, broken, check_version, of_fault, of_message},
+    reply::{check_version, of_fault, of_message},
     request::{FolderRef, envelope, find_folder, find_message, get_folder},
     xml::{Document, Element, Token},
 };

@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_connect::{
-    Http,
+    Failure, Http, Refusal,
     application::{SignIn, Tokens},
     body, retry_after,
 };
@@ -32,7 +32,7 @@ use reqwest::{
 use crate::{
     ExchangeServer,
     ntlm::{Account, Binding, authenticate, negotiate},
-    reply::{Failure, Refusal},
+    reply::refusal,
 };
 
 /// What is sent.
@@ -165,12 +165,8 @@ impl Carrier {
     /// The refusal that a reply with an error status is, without a document.
     pub fn refusal(&self, response: &Response) -> Refusal {
         let status = response.status();
-        Refusal {
-            status: status.as_u16(),
-            code: None,
-            words: format!("the server answers {status}"),
-            retry_after_seconds: retry_after(response.headers(), (self.server.clock)()),
-        }
+        let wait = retry_after(response.headers(), (self.server.clock)());
+        refusal(status.as_u16(), None, &format!("the server answers {status}"), wait)
     }
 
     async fn post_token(&self, letter: Letter<'_>, application: &Application) -> Result<Response, DeliveryError> {

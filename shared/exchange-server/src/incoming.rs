@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -23,7 +24,7 @@ use crate::{
     call::{Mailbox, Repeat},
     cause::{GONE_CODES, of_code},
     listing::{Listed, Listing},
-    reply::{Failure, Refusal, broken, of_fault, of_message},
+    reply::{of_fault, of_message},
     request::{FolderRef, create_folder, delete_items, get_items, move_items},
     xml::{Document, Element, Token},
 };

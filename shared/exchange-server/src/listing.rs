@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
+use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
@@ -17,7 +18,6 @@ use mailrail_domain::{
 use crate::{
     call::{INBOX, Mailbox, one},
     cause::{FOLDER_GONE_CODES, STALE_STATE_CODES},
-    reply::{Failure, broken},
     request::{FolderRef, sync_folder_items},
     xml::Element,
 };

@@ -3,6 +3,7 @@
 //!
 //! Source: EWS reference, "CreateItem operation", with the disposition `SendAndSaveCopy`.
 
+use mailrail_connect::{Failure, Refusal};
 use mailrail_domain::{
     address::EmailAddress,
     cause::{Cause, DeliveryError},
@@ -18,7 +19,6 @@ use mailrail_engine::{
 use crate::{
     call::{Mailbox, Repeat, SENT_ITEMS, one},
     cause::{MESSAGE_CODES, UNSETTLED_CODES},
-    reply::Failure,
     request::send_item,
 };
 
@@ -49,7 +49,10 @@ fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
     }
     // Nothing leaves before the connection is there and the account has signed in.
     let is_sent = matches!(&failure, Failure::Broken(error) if error.evidence.stage >= Stage::Open);
-    if is_sent || failure.is_servers() || failure.is(&UNSETTLED_CODES) {
+    // A server or a gateway that failed at it does not know either; at 503 none began.
+    let is_servers =
+        matches!(&failure, Failure::Refused(Refusal { code: None, status: 500..=599, .. })) && !failure.has_status(503);
+    if is_sent || is_servers || failure.is(&UNSETTLED_CODES) {
         return Ok(ContentReply::Unknown(evidence));
     }
     let error = failure.into_error(Stage::Data);

@@ -1,93 +1,30 @@
 //! What a reply says: a success, or a refusal with the server's code and words.
 
+use mailrail_connect::{Failure, Refusal};
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };
 
 use crate::{
-    cause::{IMPERSONATION_CODES, is_one_of, of_refusal},
+    cause::{IMPERSONATION_CODES, of_refusal},
     xml::Element,
 };
 
 /// Least version of Exchange Server that is supported: 2013 with Service Pack 1 ("Exchange Server build numbers").
 const VERSION_MIN: (u32, u32, u32) = (15, 0, 847);
 
-/// Why a request did not go through.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The server refused it.
-    Refused(Refusal),
-    /// There was no answer, or none that can be read.
-    Broken(DeliveryError),
-}
-
-/// A refusal in the server's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// The HTTP status.
-    pub status: u16,
-    /// The code of the fault or of the response message.
-    pub code: Option<String>,
-    pub words: String,
-    pub retry_after_seconds: Option<u32>,
-}
-
-impl Failure {
-    fn code(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => refusal.code.as_deref(),
-            Self::Broken(_) => None,
-        }
+/// A refusal from its parts. One that says that the account may not act for the user is told as of that stage.
+pub(crate) fn refusal(status: u16, code: Option<&str>, words: &str, retry_after_seconds: Option<u32>) -> Refusal {
+    let acts = code.is_some_and(|code| IMPERSONATION_CODES.contains(&code));
+    Refusal {
+        cause: of_refusal(status, code),
+        stage: acts.then_some(Stage::Impersonate),
+        status,
+        code: code.map(str::to_owned),
+        words: words.to_owned(),
+        retry_after_seconds,
     }
-
-    /// Whether the server refused it with one of these codes.
-    pub fn is(&self, codes: &[&str]) -> bool {
-        is_one_of(self.code(), codes)
-    }
-
-    /// Whether the server refused it with this status and no code.
-    pub fn has_status(&self, status: u16) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == status && refusal.code.is_none())
-    }
-
-    /// Whether a server or a gateway failed at it, so that nobody knows how far it came. At 503 none began.
-    pub fn is_servers(&self) -> bool {
-        matches!(self, Self::Refused(refusal)
-            if refusal.code.is_none() && refusal.status >= 500 && refusal.status != 503)
-    }
-
-    /// What was seen at `stage`.
-    pub fn evidence(&self, stage: Stage) -> Evidence {
-        match self {
-            Self::Refused(refusal) => Evidence::new(stage, &refusal.words)
-                .with_code(refusal.status.to_string())
-                .with_detail(refusal.code.as_deref()),
-            Self::Broken(error) => error.evidence.clone(),
-        }
-    }
-
-    /// The failure of the mailbox or the server that it is, told as of the stage that it belongs to.
-    pub fn into_error(self, stage: Stage) -> DeliveryError {
-        let refusal = match &self {
-            Self::Broken(error) => return error.clone(),
-            Self::Refused(refusal) => refusal,
-        };
-        let cause = of_refusal(refusal.status, refusal.code.as_deref());
-        let stage = match cause {
-            Cause::CredentialsRefused => Stage::SignIn,
-            _ if self.is(&IMPERSONATION_CODES) => Stage::Impersonate,
-            Cause::MailboxNotFound | Cause::AccessDenied if stage < Stage::Open => Stage::Open,
-            _ => stage,
-        };
-        let error = DeliveryError::new(cause, self.evidence(stage));
-        DeliveryError { retry_after_seconds: refusal.retry_after_seconds, ..error }
-    }
-}
-
-/// A reply that is not what web services send.
-pub(crate) fn broken(stage: Stage, words: &str) -> Failure {
-    Failure::Broken(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words)))
 }
 
 /// What a SOAP fault refuses with (EWS, "Handling EWS-related errors in Exchange").
@@ -97,12 +34,8 @@ pub(crate) fn of_fault(fault: &Element, status: u16) -> Refusal {
     // A fault of the layer below has its code as a qualified name alone.
     let code = code.or_else(|| fault.text_at(&["faultcode"]).and_then(|code| code.rsplit(':').next()));
     let words = fault.text_at(&["faultstring"]).or_else(|| detail.and_then(|detail| detail.text_at(&["Message"])));
-    Refusal {
-        status,
-        code: code.filter(|code| code.starts_with("Error")).map(str::to_owned),
-        words: words.unwrap_or("the server's fault says no reason").to_owned(),
-        retry_after_seconds: detail.and_then(back_off_seconds),
-    }
+    let words = words.unwrap_or("the server's fault says no reason");
+    refusal(status, code.filter(|code| code.starts_with("Error")), words, detail.and_then(back_off_seconds))
 }
 
 /// What a response message says of its part of the request. A warning is a success.
@@ -110,12 +43,8 @@ pub(crate) fn of_message(message: &Element) -> Result<(), Refusal> {
     if message.attribute("ResponseClass") != Some("Error") {
         return Ok(());
     }
-    Err(Refusal {
-        status: 200,
-        code: message.text_at(&["ResponseCode"]).map(str::to_owned),
-        words: message.text_at(&["MessageText"]).unwrap_or("the reply says no reason").to_owned(),
-        retry_after_seconds: back_off_seconds(message),
-    })
+    let words = message.text_at(&["MessageText"]).unwrap_or("the reply says no reason");
+    Err(refusal(200, message.text_at(&["ResponseCode"]), words, back_off_seconds(message)))
 }
 
 /// How long the server asks us to stay away (EWS, "EWS throttling in Exchange").

@@ -1,7 +1,7 @@
 //! What Graph may say or do wrong: each code with what follows from it, and replies that are none.
 
 use end_to_end::{
-    letter::Letter,
+    letter::{Letter, noise},
     online::{Online, address},
     world::pass,
 };
@@ -160,14 +160,7 @@ async fn foreign_bytes_become_records_or_go_to_quarantine() {
     {
         let mut tenant = online.server.tenant();
         let there = tenant.mailbox(&address("ada"));
-        let mut random = 7_u32;
-        for n in 0..40_usize {
-            let bytes: Vec<u8> = (0..n * 13)
-                .map(|_| {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (random >> 24) as u8
-                })
-                .collect();
+        for bytes in noise(40) {
             there.deliver("inbox", &bytes, None);
         }
         there.deliver("inbox", b"Subject: no sender, no date, no id\r\n\r\ntext\r\n", None);

@@ -1,7 +1,7 @@
 //! What web services may say or do wrong: each code with what follows from it, and replies that are none.
 
 use end_to_end::{
-    letter::Letter,
+    letter::{Letter, noise},
     on_premises::{MISNAMED, OnPremises, address, impersonating, profile, web_services},
     world::pass,
 };
@@ -221,14 +221,7 @@ async fn foreign_bytes_become_records_or_go_to_quarantine() {
     {
         let mut exchange = there.server.exchange();
         let inside = exchange.mailbox(&address("ada"));
-        let mut random = 7_u32;
-        for n in 0..40_usize {
-            let bytes: Vec<u8> = (0..n * 13)
-                .map(|_| {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (random >> 24) as u8
-                })
-                .collect();
+        for bytes in noise(40) {
             inside.deliver("inbox", &bytes, Letter::new("x").at);
         }
     }

@@ -1,8 +1,10 @@
 //! Mailboxes of an Exchange Server, against the test server of one.
 
+mod contract;
 mod discovery;
 mod errors;
 mod incoming;
+mod independent;
 mod outgoing;
 mod sign_in;
 

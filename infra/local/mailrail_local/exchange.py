@@ -1,4 +1,4 @@
-"""The test server of a tenant of Exchange Online, and the proxy that checks it against Microsoft's contract."""
+"""The test servers of Exchange, Online and on premises, and what checks them against Microsoft's contracts."""
 
 import os
 import shutil
@@ -17,34 +17,44 @@ START_SECONDS_MAX = 30.0
 NODE_PACKAGES = ["nodejs", "npm"]
 MANIFEST = Path(__file__).resolve().parents[1] / "node"
 LOCK = "package-lock.json"
-EXAMPLE = "graph-server"
+# The test servers, each an example of the end-to-end tests, by the names of their ports.
+EXAMPLES = {"exchange-online": "graph-server", "exchange-server": "ews-server"}
+# What validates XML against a schema.
+VALIDATOR = ["libxml2-utils"]
 
 
 def build() -> None:
-    """Builds the test server, from the sources that the tests themselves use."""
-    command = ["cargo", "build", "--locked", "--package", "end-to-end", "--example", EXAMPLE]
-    with step("test server of Exchange Online"):
+    """Builds the test servers, from the sources that the tests themselves use."""
+    examples = [word for example in EXAMPLES.values() for word in ("--example", example)]
+    command = ["cargo", "build", "--locked", "--package", "end-to-end", *examples]
+    with step("test servers of Exchange"):
         if run(command, os.environ, folder=ROOT) != 0:
             raise Failed(f"{' '.join(command)} failed; its messages above say why")
 
 
-def start(processes: Processes, folder: Path, port: int, certificates: Certificates) -> str:
-    """Starts it, and answers where it is."""
-    program = cargo_target() / "debug" / "examples" / EXAMPLE
-    log = folder / f"{EXAMPLE}.log"
+def start(processes: Processes, folder: Path, chosen: dict[str, int], certificates: Certificates) -> dict[str, str]:
+    """Starts them, and answers where each is."""
+    return {
+        name: _start(processes, folder, example, chosen[name], certificates) for name, example in EXAMPLES.items()
+    }
+
+
+def _start(processes: Processes, folder: Path, example: str, port: int, certificates: Certificates) -> str:
+    program = cargo_target() / "debug" / "examples" / example
+    log = folder / f"{example}.log"
     command = [str(program), str(port), str(certificates.certificate), str(certificates.key)]
-    service = processes.start(EXAMPLE, command, log)
+    service = processes.start(example, command, log)
 
     def is_up() -> bool:
         service.fail_if_dead()
         return ports.answers(port)
 
-    wait_for("the test server of Exchange Online to listen", is_up, START_SECONDS_MAX, f"read {log}")
+    wait_for(f"{example} to listen", is_up, START_SECONDS_MAX, f"read {log}")
     return f"https://localhost:{port}"
 
 
 def contracts() -> dict[str, str] | None:
-    """The proxy and the contracts, installed where the reference shelf is; without it their tests say so."""
+    """The contracts and what checks them, installed where the reference shelf is; without it their tests say so."""
     if not CONTRACTS.is_dir():
         return None
     prism = LOCAL / "node" / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
@@ -53,6 +63,7 @@ def contracts() -> dict[str, str] | None:
             packages.ensure(NODE_PACKAGES)
         with step("npm packages of the contract test"):
             _install(prism)
+    packages.ensure(VALIDATOR)
     return {"prism": str(prism), "folder": str(CONTRACTS)}
 
 
