@@ -9,7 +9,7 @@ use crate::{
     invalid::{Invalid, excerpt},
     mailbox::{Mailbox, MailboxKind},
     organization::Organization,
-    profile::{Authentication, EmailServerProfile, ExchangeVersion, ServerType},
+    profile::{Authentication, EmailServerProfile, ExchangeVersion, Security, ServerLocation, ServerType},
 };
 
 /// Longest location of Exchange web services, in bytes (source system: 2084).
@@ -306,8 +306,11 @@ fn refuse_sign_in_to_exchange_server(profile: &EmailServerProfile, fips: bool) -
 }
 
 fn is_ews(location: &str) -> bool {
-    let host = location.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    location.len() <= LOCATION_BYTES_MAX && host.contains('.') && !location.contains(char::is_whitespace)
+    let server = location.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, "443"));
+    let server = port.parse().map(|port| ServerLocation { host: host.to_owned(), port, security: Security::Tls });
+    let is_server = server.is_ok_and(|server| server.validate().is_ok());
+    location.len() <= LOCATION_BYTES_MAX && is_server && !location.contains(char::is_whitespace)
 }
 
 /// Refuses a mailbox that its profile does not support.
@@ -373,7 +376,6 @@ fn is_of(host: &str, domains: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::ServerLocation;
 
     fn of(server_type: ServerType) -> EmailServerProfile {
         let (mut profile, _) = crate::profile::sample();
@@ -413,6 +415,28 @@ mod tests {
             let profile = of(server_type);
             assert_eq!(refuse_profile(&profile, &Organization::default(), true), Ok(()), "{server_type:?}");
             assert_eq!(profile.validate(), Ok(()), "{server_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_of_web_services_is_an_address_over_https() {
+        for location in [
+            "https://mail.example.com/EWS/Exchange.asmx",
+            "https://exchange01:8443/ews/exchange.asmx",
+            "https://192.0.2.1/EWS/Exchange.asmx",
+        ] {
+            assert!(is_ews(location), "{location}");
+        }
+        for location in [
+            "http://mail.example.com/EWS/Exchange.asmx",
+            "https:///EWS/Exchange.asmx",
+            "https://user:pw@mail.example.com/EWS",
+            "https://mail.example.com:99999/EWS",
+            "https://mail.example.com/E WS",
+            "mail.example.com",
+            "",
+        ] {
+            assert!(!is_ews(location), "{location}");
         }
     }
 

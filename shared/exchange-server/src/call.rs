@@ -153,8 +153,10 @@ impl Mailbox {
     async fn post_once(&self, url: &Url, body: &str, stage: Stage) -> Result<Document, Failure> {
         // The server of the mailbox's own site answers soonest, and keeps its throttling for this mailbox ("How to:
         // Maintain affinity between a group of subscriptions and the Mailbox server").
-        let headers = [("X-AnchorMailbox", self.address.as_str())];
-        let response = self.carrier.post(Letter { url, headers: &headers, body, stage }).await?;
+        let anchor = [("X-AnchorMailbox", self.address.as_str())];
+        // A header has no room for an address of more than ASCII (RFC 6531).
+        let headers = if self.address.as_str().is_ascii() { &anchor[..] } else { &[] };
+        let response = self.carrier.post(Letter { url, headers, body, stage }).await?;
         let status = response.status();
         let is_xml = is_xml(&response);
         if status == StatusCode::INTERNAL_SERVER_ERROR && is_xml {

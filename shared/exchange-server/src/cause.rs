@@ -15,6 +15,13 @@ const IMPERSONATION: &str = "exchange/client-developer/exchange-web-services/imp
 /// Page: "EWS schema versions in Exchange".
 const VERSIONS: &str = "exchange/client-developer/exchange-web-services/ews-schema-versions-in-exchange";
 
+/// Page: "Authentication and EWS in Exchange".
+const SIGN_IN: &str = "exchange/client-developer/exchange-web-services/authentication-and-ews-in-exchange";
+/// Page: "Control access to EWS in Exchange".
+const POLICY: &str = "exchange/client-developer/exchange-web-services/how-to-control-access-to-ews-in-exchange";
+/// Page: RFC 9110 section 15.
+const HTTP: &str = "rfc9110#section-15";
+
 /// Response codes: code, fact, page.
 pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 48] = [
     ("ErrorServerBusy", Cause::ServerBusy, THROTTLING),
@@ -108,19 +115,34 @@ pub(crate) fn of_code(code: &str) -> Option<Cause> {
     found.map(|(_, cause, _)| *cause)
 }
 
-/// What a refused request is a fact about.
+/// HTTP statuses that decide where there is no code that is known: status, fact, page.
+const STATUSES: [(u16, Cause, &str); 12] = [
+    (301, Cause::ProtocolViolation, HTTP),
+    (302, Cause::ProtocolViolation, HTTP),
+    (307, Cause::ProtocolViolation, HTTP),
+    (308, Cause::ProtocolViolation, HTTP),
+    (401, Cause::CredentialsRefused, SIGN_IN),
+    // Web services are off for the mailbox or the organization, or this program is not among those that may.
+    (403, Cause::AccessDenied, POLICY),
+    // What is there, or is there now, is for browsers.
+    (404, Cause::ProtocolViolation, HTTP),
+    (405, Cause::ProtocolViolation, HTTP),
+    (410, Cause::ProtocolViolation, HTTP),
+    (429, Cause::ServerBusy, HTTP),
+    (503, Cause::ServerUnavailable, HTTP),
+    (504, Cause::ServerUnavailable, HTTP),
+];
+
+/// What a refused request is a fact about: by its status where it was refused before anything read it, then by the code,
+/// then by the status.
 pub(crate) fn of_refusal(status: u16, code: Option<&str>) -> Cause {
-    match (status, code.and_then(of_code)) {
-        // Said before anything read the request.
+    let by_status = || STATUSES.iter().find(|(known, ..)| *known == status).map(|(_, cause, _)| *cause);
+    let by_code = code.and_then(of_code);
+    match (status, code) {
         (401, _) => Cause::CredentialsRefused,
-        // Web services are off for the mailbox or the organization, or this program is not among those that may.
-        (403, None) => Cause::AccessDenied,
-        (_, Some(cause)) => cause,
-        (429, None) => Cause::ServerBusy,
-        // Web services are not at this address, or not now: what is there is a browser's.
-        (300..=399 | 404 | 405 | 410, None) if code.is_none() => Cause::ProtocolViolation,
-        (500..=599, None) if code.is_none() => Cause::ServerUnavailable,
-        (_, None) => Cause::Unknown,
+        (_, Some(_)) => by_code.or_else(|| by_status().filter(|_| status != 500)).unwrap_or(Cause::Unknown),
+        (500..=599, None) => Cause::ServerUnavailable,
+        (_, None) => by_status().unwrap_or(Cause::Unknown),
     }
 }
 
@@ -143,7 +165,11 @@ mod tests {
             assert_eq!(of_refusal(500, Some(code)), cause, "{code}");
             row(&format!("{code} [{page}]"), cause);
         }
-        for status in [302, 400, 401, 403, 404, 405, 410, 413, 429, 440, 451, 500, 502, 503, 504] {
+        for (status, cause, page) in STATUSES {
+            assert_eq!(of_refusal(status, None), cause, "{status}");
+            row(&format!("HTTP {status} [{page}]"), cause);
+        }
+        for status in [400, 413, 440, 500, 502] {
             row(&format!("HTTP {status}"), of_refusal(status, None));
         }
         insta::assert_snapshot!(table);

@@ -5,8 +5,8 @@
 //! commands from its standard input, answers each with a line of JSON, and ends with that input.
 
 mod counter;
+mod exchange;
 mod letters;
-mod online;
 mod proxy;
 mod work;
 
@@ -70,8 +70,8 @@ fn part(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             let counted = Arc::clone(&calls);
             stay(move |listener| counter::serve(listener, target, counted), || calls.take())
         }
-        ["online", messages] => {
-            println!("{}", online::measure(messages.parse()?)?);
+        ["exchange", messages] => {
+            println!("{}", exchange::measure(messages.parse()?)?);
             Ok(())
         }
         ["work", stores, protocol, port, accounts @ ..] => {

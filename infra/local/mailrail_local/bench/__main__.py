@@ -11,12 +11,12 @@ from .. import functions, packages, stack
 from ..accounts import Account, account
 from ..command import carry_out
 from ..progress import say, step
-from . import compression, emulator, large, online, peers, quiet, table
+from . import compression, emulator, exchange, large, peers, quiet, table
 from .clients import AWS, MBSYNC, MBSYNC_PLAIN, MBSYNC_TOGETHER, MEMORY, MPOP, Bench, Client
 from .parts import Part, build, once
 from .rows import Rows, Sample
 
-PARTS = ["imap", "pop3", "large", "online"]
+PARTS = ["imap", "pop3", "large", "exchange"]
 MAILBOXES = 20
 MESSAGES = 500
 MAILDROP_MESSAGES = 10_000
@@ -67,8 +67,8 @@ def bench(options: argparse.Namespace) -> None:
             run.pop3()
         if "large" in parts:
             large.measure(run.bench, run.rows)
-        if "online" in parts:
-            online.measure(program)
+        if "exchange" in parts:
+            exchange.measure(program)
         table.show(run.rows)
         table.targets(run.rows)
         raw = running.folder / "bench.json"

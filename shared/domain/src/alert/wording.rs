@@ -191,7 +191,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         AlertKind::MailboxNotFound => vec!["Check the user name, and that the mailbox exists and has an inbox.".to_owned()],
         AlertKind::OverQuota => vec!["Free space in the mailbox, or raise its quota.".to_owned()],
         AlertKind::SenderRefused => {
-            vec!["Give the account the right to send as the mailbox's address, or use the account that owns it.".to_owned()]
+            vec!["Give the account the right to send as the mailbox's address (of Exchange: Send As, or Send on Behalf), or use the account that owns it.".to_owned()]
         }
         AlertKind::TestMessageNotArrived => vec![
             "Look for the test message in the mailbox, and in its folder for spam: the server took it.".to_owned(),

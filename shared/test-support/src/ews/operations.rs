@@ -467,7 +467,12 @@ impl Server<'_> {
             list.filter_map(|one| one.address().map(str::to_ascii_lowercase)).collect()
         };
         let from = addresses(parsed.from()).into_iter().next().unwrap_or_else(|| mailbox.to_owned());
-        if from != mailbox && !self.exchange.mailbox(mailbox).may_send_as.contains(&from) {
+        let there = self.exchange.mailbox(mailbox);
+        let is_own = from == mailbox || there.may_send_as.contains(&from);
+        // Full access to a mailbox is no right to send as it.
+        let is_user = self.acting.as_deref() == Some(mailbox) || there.send_as.contains(&self.account);
+        let on_behalf = !is_user && there.send_on_behalf.contains(&self.account);
+        if !is_own || !(is_user || on_behalf) {
             return Err("ErrorSendAsDenied");
         }
         let lists = [parsed.to(), parsed.cc(), parsed.bcc()];
@@ -475,7 +480,10 @@ impl Server<'_> {
         if recipients.is_empty() {
             return Err("ErrorInvalidRecipients");
         }
-        let visible = without_blind_copies(mime);
+        let mut visible = without_blind_copies(mime);
+        if on_behalf {
+            visible.splice(0..0, format!("Sender: {}\r\n", self.account).into_bytes());
+        }
         for recipient in &recipients {
             if self.exchange.mailboxes.contains_key(recipient) {
                 self.exchange.mailbox(recipient).deliver("inbox", &visible, clock());

@@ -160,8 +160,12 @@ pub struct Mailbox {
     pub generation: u32,
     /// Accounts that have full access.
     pub full_access: BTreeSet<String>,
-    /// Addresses that its sender may send as, besides its own.
+    /// Addresses that its own user may send as, besides its own.
     pub may_send_as: BTreeSet<String>,
+    /// Accounts that may send as it.
+    pub send_as: BTreeSet<String>,
+    /// Accounts that may send on its behalf, which recipients see.
+    pub send_on_behalf: BTreeSet<String>,
     next: usize,
 }
 

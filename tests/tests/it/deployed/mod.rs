@@ -3,7 +3,9 @@
 mod api;
 mod approval;
 mod configurations;
+mod exchange;
 mod exchange_online;
+mod exchange_server;
 mod imports;
 mod mail;
 mod quarantine;

@@ -77,6 +77,7 @@ async fn every_request_validates_against_microsofts_schemas() {
             let mut exchange = there.server.exchange();
             let inside = exchange.mailbox(&address("ada"));
             inside.full_access.insert(SERVICE.to_owned());
+            inside.send_as.insert(SERVICE.to_owned());
             let projects = inside.add_folder("Projects", "inbox");
             inside.add_folder("<A & B>", &projects);
         }

@@ -54,7 +54,12 @@ async fn an_independent_client_lists_reads_sends_moves_and_deletes_with_the_test
         for name in ["ada", "bob"] {
             there.account(name);
         }
-        there.server.exchange().mailbox(&address("ada")).full_access.insert(SERVICE.to_owned());
+        {
+            let mut exchange = there.server.exchange();
+            let inside = exchange.mailbox(&address("ada"));
+            inside.full_access.insert(SERVICE.to_owned());
+            inside.send_as.insert(SERVICE.to_owned());
+        }
         let letters: Vec<Letter> = (0..150).map(|n| Letter::new(&format!("letter {n:03}"))).collect();
         for letter in &letters {
             there.deliver("ada", letter);

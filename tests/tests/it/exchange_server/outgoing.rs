@@ -36,7 +36,10 @@ async fn sender(there: &OnPremises) -> MailboxId {
         there.server.exchange().mailbox(&address(other));
     }
     let mailbox = there.mailbox("ada").await;
-    there.server.exchange().mailbox(&address("ada")).full_access.insert(SERVICE.to_owned());
+    let mut exchange = there.server.exchange();
+    let inside = exchange.mailbox(&address("ada"));
+    inside.full_access.insert(SERVICE.to_owned());
+    inside.send_as.insert(SERVICE.to_owned());
     mailbox
 }
 
@@ -179,13 +182,48 @@ async fn a_code_that_nobody_knows_defers_that_email_and_not_those_behind_it() {
 }
 
 #[tokio::test]
-async fn sending_as_somebody_else_takes_the_right_and_its_lack_is_told_apart() {
-    for (is_allowed, kind) in [(true, None), (false, Some(Cause::SenderRefused))] {
+async fn a_shared_account_sends_as_the_mailbox_or_on_its_behalf_and_a_lack_of_the_right_is_told_apart() {
+    for (right, cause) in [("send as", None), ("on behalf", None), ("none", Some(Cause::SenderRefused))] {
         let there = OnPremises::with(delegated()).await;
         let mailbox = sender(&there).await;
+        {
+            let mut exchange = there.server.exchange();
+            let inside = exchange.mailbox(&address("ada"));
+            if right != "send as" {
+                inside.send_as.clear();
+            }
+            if right == "on behalf" {
+                inside.send_on_behalf.insert(SERVICE.to_owned());
+            }
+        }
+        let id = pend(&there, &mailbox, "Hello").await;
+        there.world.run(&mailbox, OUTGOING).await;
+        let alerts = there.open_alerts(&mailbox).await;
+        assert_eq!(alerts.first().and_then(|alert| alert.cause), cause, "{right}");
+        assert_eq!(status(&there, &id).await == EmailStatus::Sent, cause.is_none(), "{right}");
+        assert_eq!(there.world.state(&mailbox, OUTGOING).await.enabled, cause.is_none(), "{right}");
+        if let Some(alert) = alerts.first() {
+            assert_eq!(alert.evidence.as_ref().and_then(|seen| seen.detail.as_deref()), Some("ErrorSendAsDenied"));
+        }
+        let arrived = in_folder(&there, "bob", "inbox");
+        let is_seen = arrived.iter().any(|message| message.contains(&format!("Sender: {SERVICE}")));
+        assert_eq!(is_seen, right == "on behalf");
+    }
+    // A lack of access to the mailbox is another thing.
+    let there = OnPremises::with(delegated()).await;
+    let mailbox = there.mailbox("eve").await;
+    pend(&there, &mailbox, "No access").await;
+    there.world.run(&mailbox, OUTGOING).await;
+    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::AccessDenied));
+}
+
+#[tokio::test]
+async fn sending_as_another_address_takes_the_right_too() {
+    for is_allowed in [true, false] {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
         let raw = format!(
-            "From: team@exchange.test\r\nSender: {}\r\nTo: {}\r\nSubject: For the team\r\nMessage-ID: <team@exchange.test>\r\n\r\nHi\r\n",
-            address("ada"),
+            "From: team@exchange.test\r\nTo: {}\r\nSubject: For the team\r\nMessage-ID: <team@exchange.test>\r\n\r\nHi\r\n",
             address("bob")
         );
         if is_allowed {
@@ -195,20 +233,8 @@ async fn sending_as_somebody_else_takes_the_right_and_its_lack_is_told_apart() {
         let to = vec![build::address(&address("bob"))];
         let id = there.world.pend_raw(&mailbox, "team@exchange.test", "For the team", to, raw.into_bytes()).await;
         there.world.run(&mailbox, OUTGOING).await;
-        let alerts = there.open_alerts(&mailbox).await;
-        assert_eq!(alerts.first().and_then(|alert| alert.cause), kind);
         assert_eq!(status(&there, &id).await == EmailStatus::Sent, is_allowed);
-        assert_eq!(there.world.state(&mailbox, OUTGOING).await.enabled, is_allowed);
-        if let Some(alert) = alerts.first() {
-            assert_eq!(alert.evidence.as_ref().and_then(|seen| seen.detail.as_deref()), Some("ErrorSendAsDenied"));
-        }
     }
-    // A lack of access to the mailbox is another thing.
-    let there = OnPremises::with(delegated()).await;
-    let mailbox = there.mailbox("eve").await;
-    pend(&there, &mailbox, "No access").await;
-    there.world.run(&mailbox, OUTGOING).await;
-    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::AccessDenied));
 }
 
 #[tokio::test]
