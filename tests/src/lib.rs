@@ -7,5 +7,6 @@ pub mod letter;
 pub mod on_premises;
 pub mod online;
 pub mod scripted;
+pub mod site;
 pub mod stack;
 pub mod world;

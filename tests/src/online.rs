@@ -123,7 +123,7 @@ impl Online {
 
     fn of_name(&self, name: &str) -> Mailbox {
         let mut mailbox = build::mailbox(name, &address(name), &self.profile);
-        mailbox.approval.tenant = Some(Decision { by: "tess".to_owned(), at: now() });
+        mailbox.approval.tenant = Some(approved());
         mailbox
     }
 
@@ -169,6 +169,12 @@ impl Online {
         alerts.retain(|alert| alert.status == AlertStatus::Open);
         alerts
     }
+}
+
+/// An approval by the tenant's administrator.
+#[must_use]
+pub fn approved() -> Decision {
+    Decision { by: "tess".to_owned(), at: now() }
 }
 
 /// The address of a mailbox of this name.

@@ -3,9 +3,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use end_to_end::{
-    letter::{Letter, with_crlf},
-    stack::{Account, Server},
-    world::{World, incoming, incoming_at},
+    letter::{Letter, noise},
+    site::{Kind, Site},
+    stack::Server,
+    world::{World, incoming_at},
 };
 use mailrail_domain::{
     Timestamp,
@@ -20,31 +21,37 @@ use mailrail_domain::{
     seconds_after,
 };
 use mailrail_engine::ports::RecordStore;
-use mailrail_test_support::{
-    build,
-    proxy::{Mischief, Proxy},
-};
+use mailrail_test_support::proxy::{Mischief, Proxy};
+
 /// Makes each scenario a test over each server.
 macro_rules! over {
-    ($($server:ident as $module:ident),*; $scenarios:tt) => {
-        $(over!(@ $server, $module, $scenarios);)*
+    ($($kind:expr => $module:ident),* $(,)?; $scenarios:tt) => {
+        $(over!(@ $kind, $module, $scenarios);)*
     };
-    (@ $server:ident, $module:ident, { $($scenario:ident),* $(,)? }) => {
+    (@ $kind:expr, $module:ident, { $($scenario:ident),* $(,)? }) => {
         mod $module {
+            #[allow(unused_imports)]
+            use end_to_end::{site::Kind, stack::Server};
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(end_to_end::stack::Server::$server).await;
+                super::$scenario($kind).await;
             })*
         }
     };
 }
 
 over! {
-    Imaps as imaps, ImapStarttls as imap_starttls, OldImaps as old_imaps, OldImapStarttls as old_imap_starttls,
-    Pop3s as pop3s, Pop3Stls as pop3_stls;
+    Kind::Internet(Server::Imaps) => imaps,
+    Kind::Internet(Server::ImapStarttls) => imap_starttls,
+    Kind::Internet(Server::OldImaps) => old_imaps,
+    Kind::Internet(Server::OldImapStarttls) => old_imap_starttls,
+    Kind::Internet(Server::Pop3s) => pop3s,
+    Kind::Internet(Server::Pop3Stls) => pop3_stls,
+    Kind::ExchangeOnline => exchange_online,
+    Kind::ExchangeServer => exchange_server,
+    Kind::Impersonated => exchange_server_impersonated;
     {
         a_message_becomes_a_record_with_text_html_attachments_and_its_raw_bytes,
-        a_second_run_stores_nothing_and_a_third_fetches_the_new_message_alone,
         the_later_of_the_two_start_dates_counts,
         mail_stays_on_the_server_unless_the_profile_says_otherwise,
         what_was_stored_is_deleted_where_the_profile_says_so_and_nothing_else,
@@ -53,16 +60,42 @@ over! {
         a_message_delivered_twice_or_moved_out_and_back_is_one_record,
         messages_without_message_id_are_told_apart_by_their_content,
         what_is_no_message_goes_to_quarantine_and_does_not_block_the_next,
+        foreign_bytes_are_each_somewhere,
         a_mailbox_that_was_emptied_keeps_its_records_and_receives_what_comes,
-        a_wrong_password_disables_at_once_with_an_alert_and_a_notice,
     }
+}
+
+// Of Exchange, requests are counted instead, in the tests of its own.
+over! {
+    Kind::Internet(Server::Imaps) => imaps_again,
+    Kind::Internet(Server::ImapStarttls) => imap_starttls_again,
+    Kind::Internet(Server::OldImaps) => old_imaps_again,
+    Kind::Internet(Server::OldImapStarttls) => old_imap_starttls_again,
+    Kind::Internet(Server::Pop3s) => pop3s_again,
+    Kind::Internet(Server::Pop3Stls) => pop3_stls_again;
+    { a_second_run_stores_nothing_and_a_third_fetches_the_new_message_alone }
+}
+
+// Of Exchange Online, the application's secret is wrong for all mailboxes, which is in the tests of its own.
+over! {
+    Kind::Internet(Server::Imaps) => imaps_refused,
+    Kind::Internet(Server::ImapStarttls) => imap_starttls_refused,
+    Kind::Internet(Server::OldImaps) => old_imaps_refused,
+    Kind::Internet(Server::OldImapStarttls) => old_imap_starttls_refused,
+    Kind::Internet(Server::Pop3s) => pop3s_refused,
+    Kind::Internet(Server::Pop3Stls) => pop3_stls_refused,
+    Kind::ExchangeServer => exchange_server_refused;
+    { a_wrong_password_disables_at_once_with_an_alert_and_a_notice }
 }
 
 // GNU imap4d gives the inbox another UIDVALIDITY whenever a message arrives, so there every second run above is one
 // over other UIDs.
 over! {
-    Imaps as imaps_anew, Pop3s as pop3s_anew;
-    { other_uids_are_read_again_without_a_second_record }
+    Kind::Internet(Server::Imaps) => imaps_anew,
+    Kind::Internet(Server::Pop3s) => pop3s_anew,
+    Kind::ExchangeOnline => exchange_online_anew,
+    Kind::ExchangeServer => exchange_server_anew;
+    { positions_that_mean_nothing_any_more_are_read_again_without_a_second_record }
 }
 
 /// Tries to see what a server does a little later than it says.
@@ -80,8 +113,9 @@ async fn check_stored(world: &World, mailbox: &MailboxId, letter: &Letter) {
     assert!(world.object(&found[0].raw_key).await == letter.raw(), "the raw bytes of {}", letter.subject);
 }
 
-async fn a_message_becomes_a_record_with_text_html_attachments_and_its_raw_bytes(server: Server) {
-    let (world, account) = (World::new(), server.account());
+async fn a_message_becomes_a_record_with_text_html_attachments_and_its_raw_bytes(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
     let letter = Letter::new("Offer")
         .field("Cc", "=?utf-8?q?J=C3=BCrgen?= <j@sender.test>, other@sender.test")
         .field("MIME-Version", "1.0")
@@ -95,10 +129,10 @@ async fn a_message_becomes_a_record_with_text_html_attachments_and_its_raw_bytes
              Content-Disposition: attachment; filename=\"offer.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n\
              AAECAwQF\r\n--outer--\r\n",
         );
-    account.deliver(&letter);
-    let mailbox = world.reader(server, &account).await;
+    site.deliver(&person, &letter);
+    let mailbox = site.reader(&person).await;
     world.receive(&mailbox).await;
-    check_stored(&world, &mailbox, &letter).await;
+    check_stored(world, &mailbox, &letter).await;
     let email = world.only_email(&mailbox).await;
     assert_eq!(email.message_id, letter.message_id);
     assert_eq!(email.date, Some(letter.at));
@@ -116,7 +150,8 @@ async fn a_message_becomes_a_record_with_text_html_attachments_and_its_raw_bytes
     assert_eq!(world.object(&attachment.key).await, [0, 1, 2, 3, 4, 5]);
 }
 
-async fn a_second_run_stores_nothing_and_a_third_fetches_the_new_message_alone(server: Server) {
+async fn a_second_run_stores_nothing_and_a_third_fetches_the_new_message_alone(kind: Kind) {
+    let Kind::Internet(server) = kind else { panic!("connections are counted of internet mail alone") };
     let (world, account) = (World::new(), server.account());
     let proxy = Proxy::start(server.port(), Mischief::Delay(Duration::ZERO)).await;
     let profile = incoming_at(server.protocol(), server.at_port(proxy.port()), &account);
@@ -143,75 +178,77 @@ async fn a_second_run_stores_nothing_and_a_third_fetches_the_new_message_alone(s
     assert_eq!(proxy.counts.connections.load(Ordering::Relaxed), 3, "one connection to a run");
 }
 
-async fn the_later_of_the_two_start_dates_counts(server: Server) {
+async fn the_later_of_the_two_start_dates_counts(kind: Kind) {
     let start = Timestamp::from_timestamp(1_717_245_000, 0).expect("a second of 2024");
     for mailboxs_is_later in [true, false] {
-        let (world, account) = (World::new(), server.account());
+        let site = Site::of(kind).await;
+        let (world, person) = (site.world(), site.person("ada"));
         let earlier = seconds_after(start, -30 * 86_400);
-        let mut profile = incoming(server, &account);
-        let mut mailbox = build::mailbox("m1", &account.address, &profile);
-        let dates = if mailboxs_is_later { (earlier, start) } else { (start, earlier) };
-        profile.process_emails_received_after = Some(dates.0);
-        mailbox.process_emails_received_after = Some(dates.1);
+        let (profiles, mailboxs) = if mailboxs_is_later { (earlier, start) } else { (start, earlier) };
+        let profile = EmailServerProfile { process_emails_received_after: Some(profiles), ..site.profile(&person) };
         for (subject, seconds) in
             [("a month before", -86_400 * 29), ("a second before", -1), ("the second", 0), ("later", 86_400)]
         {
-            account.deliver(&Letter::new(subject).at(seconds_after(start, seconds)));
+            site.deliver(&person, &Letter::new(subject).at(seconds_after(start, seconds)));
         }
-        let mailbox = world.add(&mailbox, &profile, &account.password).await;
+        let mailbox = site.mailbox(&person, &profile, Some(mailboxs)).await;
         world.receive(&mailbox).await;
         assert_eq!(world.subjects(&mailbox).await, ["later", "the second"]);
-        account.deliver(&Letter::new("old, and it came today").at(seconds_after(start, -1)));
-        account.deliver(&Letter::new("new").at(seconds_after(start, 2 * 86_400)));
+        site.deliver(&person, &Letter::new("old, and it came today").at(seconds_after(start, -1)));
+        site.deliver(&person, &Letter::new("new").at(seconds_after(start, 2 * 86_400)));
         world.receive(&mailbox).await;
         assert_eq!(world.subjects(&mailbox).await, ["later", "new", "the second"]);
-        assert_eq!(account.files().len(), 6);
+        site.held(&person, 6).await;
     }
 }
 
-async fn mail_stays_on_the_server_unless_the_profile_says_otherwise(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let mailbox = world.reader(server, &account).await;
+async fn mail_stays_on_the_server_unless_the_profile_says_otherwise(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let mailbox = site.reader(&person).await;
     for number in 0..5 {
-        account.deliver(&Letter::new(&format!("Message {number}")));
+        site.deliver(&person, &Letter::new(&format!("Message {number}")));
     }
     world.receive(&mailbox).await;
-    assert_eq!((world.emails(&mailbox).await.len(), account.files().len()), (5, 5));
+    assert_eq!(world.emails(&mailbox).await.len(), 5);
+    site.held(&person, 5).await;
 }
 
-async fn what_was_stored_is_deleted_where_the_profile_says_so_and_nothing_else(server: Server) {
-    let (world, account) = (World::new(), server.account());
+async fn what_was_stored_is_deleted_where_the_profile_says_so_and_nothing_else(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
     let start = Timestamp::from_timestamp(1_717_245_000, 0).expect("a second of 2024");
     let profile = EmailServerProfile {
         delete_after_processing: true,
         process_emails_received_after: Some(start),
-        ..incoming(server, &account)
+        ..site.profile(&person)
     };
     for number in 0..5 {
-        account.deliver(&Letter::new(&format!("Message {number}")).at(seconds_after(start, number)));
+        site.deliver(&person, &Letter::new(&format!("Message {number}")).at(seconds_after(start, number)));
     }
     let before = Letter::new("before the start date").at(seconds_after(start, -1));
-    account.deliver(&before);
-    let mailbox = world.mailbox(&account, &profile).await;
+    site.deliver(&person, &before);
+    let mailbox = site.mailbox(&person, &profile, None).await;
     world.receive(&mailbox).await;
     assert_eq!(world.emails(&mailbox).await.len(), 5);
-    let left = account.wait_for_files(1).await;
-    let left = std::fs::read(&left[0]).expect("a message");
-    assert!(with_crlf(&left) == before.raw(), "what no record was made of is still there");
+    let left = site.held(&person, 1).await;
+    assert!(left[0] == before.raw(), "what no record was made of is still there");
     world.receive(&mailbox).await;
-    assert_eq!((world.emails(&mailbox).await.len(), account.files().len()), (5, 1));
+    assert_eq!(world.emails(&mailbox).await.len(), 5);
+    site.held(&person, 1).await;
 }
 
-async fn a_reply_is_tied_to_the_email_it_answers(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let mailbox = world.reader(server, &account).await;
+async fn a_reply_is_tied_to_the_email_it_answers(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let mailbox = site.reader(&person).await;
     let question = Letter::new("Question");
     let (early, late) = (question.reply("Re: Question (came first)"), question.reply("Re: Question (came last)"));
-    account.deliver(&early);
+    site.deliver(&person, &early);
     world.receive(&mailbox).await;
-    account.deliver(&question);
+    site.deliver(&person, &question);
     world.receive(&mailbox).await;
-    account.deliver(&late);
+    site.deliver(&person, &late);
     world.receive(&mailbox).await;
     let records = &world.engine.ports.records;
     let id = question.message_id.as_deref().expect("a Message-ID");
@@ -227,45 +264,49 @@ async fn a_reply_is_tied_to_the_email_it_answers(server: Server) {
     assert!(emails.iter().filter(|email| email.subject.starts_with("Re:")).all(|email| email.answers() == Some(id)));
 }
 
-async fn a_message_in_two_mailboxes_is_one_record_listed_in_both(server: Server) {
-    let (world, one, two) = (World::new(), server.account(), server.account());
+async fn a_message_in_two_mailboxes_is_one_record_listed_in_both(kind: Kind) {
+    let site = Site::of(kind).await;
+    let world = site.world();
     let letter = Letter::new("To both");
     let mut mailboxes = Vec::new();
-    for account in [&one, &two] {
-        account.deliver(&letter);
-        let mailbox = world.reader(server, account).await;
+    for name in ["ada", "bob"] {
+        let person = site.person(name);
+        site.deliver(&person, &letter);
+        let mailbox = site.reader(&person).await;
         world.receive(&mailbox).await;
-        check_stored(&world, &mailbox, &letter).await;
+        check_stored(world, &mailbox, &letter).await;
         mailboxes.push(mailbox);
     }
     assert_eq!(world.engine.ports.records.all().len(), 1);
     assert_eq!(world.emails(&mailboxes[0]).await, world.emails(&mailboxes[1]).await);
 }
 
-async fn a_message_delivered_twice_or_moved_out_and_back_is_one_record(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let mailbox = world.reader(server, &account).await;
+async fn a_message_delivered_twice_or_moved_out_and_back_is_one_record(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let mailbox = site.reader(&person).await;
     let letter = Letter::new("Once");
-    account.deliver(&letter);
-    account.deliver(&letter);
+    site.deliver(&person, &letter);
+    site.deliver(&person, &letter);
     world.receive(&mailbox).await;
-    check_stored(&world, &mailbox, &letter).await;
-    account.remove_all().await;
+    check_stored(world, &mailbox, &letter).await;
+    site.remove_all(&person).await;
     world.receive(&mailbox).await;
-    account.deliver(&letter);
+    site.deliver(&person, &letter);
     world.receive(&mailbox).await;
-    check_stored(&world, &mailbox, &letter).await;
+    check_stored(world, &mailbox, &letter).await;
     assert_eq!(world.engine.ports.records.all().len(), 1);
 }
 
-async fn messages_without_message_id_are_told_apart_by_their_content(server: Server) {
-    let (world, account) = (World::new(), server.account());
+async fn messages_without_message_id_are_told_apart_by_their_content(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
     let at = Timestamp::from_timestamp(1_720_000_000, 0).expect("a second of 2024");
     let letter = |body: &str| Letter::new("Same subject").at(at).without_message_id().body(format!("{body}\r\n"));
     for body in ["one", "two", "one"] {
-        account.deliver(&letter(body));
+        site.deliver(&person, &letter(body));
     }
-    let mailbox = world.reader(server, &account).await;
+    let mailbox = site.reader(&person).await;
     world.receive(&mailbox).await;
     let mut texts: Vec<String> =
         world.emails(&mailbox).await.into_iter().map(|email| email.text.trim().to_owned()).collect();
@@ -273,68 +314,94 @@ async fn messages_without_message_id_are_told_apart_by_their_content(server: Ser
     assert_eq!(texts, ["one", "two"]);
 }
 
-async fn what_is_no_message_goes_to_quarantine_and_does_not_block_the_next(server: Server) {
-    let (world, account) = (World::new(), server.account());
+async fn what_is_no_message_goes_to_quarantine_and_does_not_block_the_next(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
     let at = Timestamp::from_timestamp(1_720_000_000, 0).expect("a second of 2024");
-    let mailbox = world.reader(server, &account).await;
-    let garbage = b"Garbage: \xff\xfe\nOf: nobody\n\nnothing that a mail system wrote\n".to_vec();
-    account.deliver(&Letter::new("First"));
-    account.deliver_raw(&garbage, at);
-    account.deliver(&Letter::new("Last"));
+    let mailbox = site.reader(&person).await;
+    let garbage = b"Garbage: \xff\xfe\r\nOf: nobody\r\n\r\nnothing that a mail system wrote\r\n";
+    site.deliver(&person, &Letter::new("First"));
+    site.deliver_raw(&person, garbage, at);
+    site.deliver(&person, &Letter::new("Last"));
     world.receive(&mailbox).await;
     assert_eq!(world.subjects(&mailbox).await, ["First", "Last"]);
     let quarantined = world.quarantined(&mailbox).await;
     assert_eq!(quarantined.len(), 1);
     assert_eq!(quarantined[0].reason, QuarantineReason::NotAMessage);
-    assert!(world.object(&quarantined[0].raw_key).await == with_crlf(&garbage));
+    assert!(world.object(&quarantined[0].raw_key).await == garbage);
     world.receive(&mailbox).await;
     assert_eq!(world.quarantined(&mailbox).await.len(), 1);
 }
 
-async fn a_mailbox_that_was_emptied_keeps_its_records_and_receives_what_comes(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let mailbox = world.reader(server, &account).await;
+async fn foreign_bytes_are_each_somewhere(kind: Kind) {
+    const MESSAGES: usize = 40;
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let at = Timestamp::from_timestamp(1_720_000_000, 0).expect("a second of 2024");
+    for bytes in noise(MESSAGES) {
+        // Mail has lines and no NUL (RFC 5321 section 4.5.3); what else it has is anybody's.
+        let mut bytes: Vec<u8> = bytes.into_iter().filter(|byte| !b"\r\n\0".contains(byte)).collect();
+        bytes.extend_from_slice(b"\r\n");
+        site.deliver_raw(&person, &bytes, at);
+    }
+    site.deliver_raw(&person, b"Subject: no sender, no date, no id\r\n\r\ntext\r\n", at);
+    let mailbox = site.reader(&person).await;
+    world.receive(&mailbox).await;
+    let (records, quarantined) = (world.emails(&mailbox).await, world.quarantined(&mailbox).await);
+    assert_eq!(records.len() + quarantined.len(), MESSAGES + 1, "each is somewhere");
+    assert!(records.iter().any(|email| email.subject == "no sender, no date, no id"));
+    assert!(quarantined.iter().all(|message| message.reason != QuarantineReason::NotHandedOut));
+    world.receive(&mailbox).await;
+    assert_eq!(world.quarantined(&mailbox).await.len(), quarantined.len());
+}
+
+async fn a_mailbox_that_was_emptied_keeps_its_records_and_receives_what_comes(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let mailbox = site.reader(&person).await;
     for number in 0..3 {
-        account.deliver(&Letter::new(&format!("Old {number}")));
+        site.deliver(&person, &Letter::new(&format!("Old {number}")));
     }
     world.receive(&mailbox).await;
-    account.remove_all().await;
+    site.remove_all(&person).await;
     world.receive(&mailbox).await;
     assert_eq!(world.emails(&mailbox).await.len(), 3);
-    account.deliver(&Letter::new("New"));
+    site.deliver(&person, &Letter::new("New"));
     world.receive(&mailbox).await;
     assert_eq!(world.subjects(&mailbox).await, ["New", "Old 0", "Old 1", "Old 2"]);
 }
 
-async fn other_uids_are_read_again_without_a_second_record(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let mailbox = world.reader(server, &account).await;
+async fn positions_that_mean_nothing_any_more_are_read_again_without_a_second_record(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let mailbox = site.reader(&person).await;
     for number in 0..3 {
-        account.deliver(&Letter::new(&format!("Old {number}")));
+        site.deliver(&person, &Letter::new(&format!("Old {number}")));
     }
     world.receive(&mailbox).await;
-    let before = position(&world, &mailbox).await;
+    let before = position(world, &mailbox).await;
     let mut tries = 0;
-    while position(&world, &mailbox).await == before {
+    while position(world, &mailbox).await == before {
         // A session that is just ending may write the old UIDVALIDITY once more.
-        account.renumber();
+        site.forget_positions(&person);
         world.receive(&mailbox).await;
         assert_eq!(world.subjects(&mailbox).await, ["Old 0", "Old 1", "Old 2"]);
         tries += 1;
         assert!(tries < TRIES);
     }
-    account.deliver(&Letter::new("New"));
+    site.deliver(&person, &Letter::new("New"));
     world.receive(&mailbox).await;
     assert_eq!(world.subjects(&mailbox).await, ["New", "Old 0", "Old 1", "Old 2"]);
     assert_eq!(world.engine.ports.records.all().len(), 4);
     assert!(world.quarantined(&mailbox).await.is_empty());
 }
 
-async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(server: Server) {
-    let (world, account) = (World::new(), server.account());
-    let wrong = Account { password: "wrong".to_owned(), ..account.clone() };
-    let profile = incoming(server, &wrong);
-    let mailbox = world.mailbox(&wrong, &profile).await;
+async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let wrong = site.with_wrong_password(&person);
+    let profile = site.profile(&wrong);
+    let mailbox = site.mailbox(&wrong, &profile, None).await;
     world.run(&mailbox, Delivery::IncomingEmail).await;
     let state = world.state(&mailbox, Delivery::IncomingEmail).await;
     assert!(!state.enabled);
@@ -348,7 +415,7 @@ async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(server: Se
     assert_eq!(notices[0].to, profile.owner_address);
     let words = &alerts[0].evidence.as_ref().expect("the server's words").words;
     assert!(!words.is_empty() && notices[0].text.contains(words.as_str()), "{}", notices[0].text);
-    assert!(notices[0].text.contains(&account.address) && !notices[0].text.contains("wrong\n"));
+    assert!(notices[0].text.contains(&person.address) && !notices[0].text.contains("wrong\n"));
     assert!(world.engine.ports.queue.waiting(Delivery::IncomingEmail).is_empty(), "nothing is tried again");
 }
 

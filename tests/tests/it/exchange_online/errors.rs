@@ -1,14 +1,9 @@
 //! What Graph may say or do wrong: each code with what follows from it, and replies that are none.
 
-use end_to_end::{
-    letter::{Letter, noise},
-    online::{Online, address},
-    world::pass,
-};
+use end_to_end::{letter::Letter, online::Online, world::pass};
 use mailrail_domain::{
     cause::{Cause, CredentialSource},
     classification::{Permanence, classify},
-    quarantine::QuarantineReason,
     retry::GAP_SECONDS,
 };
 use mailrail_test_support::graph::Fault;
@@ -151,26 +146,4 @@ async fn entries_without_identifier_date_or_size_are_read_as_far_as_they_can_be(
     let body = serde_json::json!({ "value": entries, "@odata.deltaLink": delta }).to_string();
     online.server.tenant().faults.push_back(Fault { body, ..Fault::of("/delta", 200, "") });
     assert_eq!(online.received(&mailbox).await.len(), 1);
-}
-
-#[tokio::test]
-async fn foreign_bytes_become_records_or_go_to_quarantine() {
-    let online = Online::new().await;
-    let mailbox = online.mailbox("ada").await;
-    {
-        let mut tenant = online.server.tenant();
-        let there = tenant.mailbox(&address("ada"));
-        for bytes in noise(40) {
-            there.deliver("inbox", &bytes, None);
-        }
-        there.deliver("inbox", b"Subject: no sender, no date, no id\r\n\r\ntext\r\n", None);
-    }
-    online.receive(&mailbox).await;
-    let (records, quarantined) = (online.world.emails(&mailbox).await, online.world.quarantined(&mailbox).await);
-    assert_eq!(records.len() + quarantined.len(), 41, "each is somewhere");
-    assert!(records.iter().any(|email| email.subject == "no sender, no date, no id"));
-    assert!(quarantined.iter().all(|message| message.reason != QuarantineReason::NotHandedOut));
-    let before = online.requests("ada");
-    online.receive(&mailbox).await;
-    assert_eq!(online.requests("ada") - before, 1);
 }

@@ -177,20 +177,6 @@ async fn tracked_folders_are_read_besides_the_inbox_and_an_idle_check_of_all_is_
 }
 
 #[tokio::test]
-async fn what_came_before_the_start_date_is_not_read() {
-    let mut dated = profile();
-    let letters = letters(3);
-    dated.process_emails_received_after = Some(letters[2].at);
-    let online = Online::with(dated, SECRET).await;
-    let mailbox = online.mailbox("ada").await;
-    letters.iter().for_each(|letter| drop(online.deliver("ada", letter)));
-    online.receive(&mailbox).await;
-    assert_eq!(subjects(&online, &mailbox).await, [letters[2].subject.clone()]);
-    let values = online.server.tenant().calls.iter().filter(|(_, path)| path.ends_with("$value")).count();
-    assert_eq!(values, 1);
-}
-
-#[tokio::test]
 async fn messages_are_deleted_in_batches_where_the_profile_says_so_and_each_part_has_its_own_outcome() {
     // Each of the 45 is read before one is deleted, so that the fault meets a part of a batch.
     for (code, status, succeeds, left) in [("ErrorItemNotFound", 404, true, 1), ("ErrorServerBusy", 503, false, 1)] {

@@ -84,9 +84,11 @@ async fn every_request_validates_against_microsofts_schemas() {
         there.world.tested(&mailbox).await;
         there.deliver_all("ada", 3);
         let number = there.deliver("ada", &Letter::new("unreadable"));
-        let mut exchange = there.server.exchange();
-        exchange.mailbox(&address("ada")).messages.get_mut(&number).expect("a message").kind = Kind::Unconvertible;
-        drop(exchange);
+        {
+            let mut exchange = there.server.exchange();
+            let inside = exchange.mailbox(&address("ada"));
+            inside.messages.get_mut(&number).expect("a message").kind = Kind::Unconvertible;
+        }
         there.receive(&mailbox).await;
         there.receive(&mailbox).await;
         let bob = address("bob");

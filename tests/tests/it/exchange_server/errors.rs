@@ -1,8 +1,8 @@
 //! What web services may say or do wrong: each code with what follows from it, and replies that are none.
 
 use end_to_end::{
-    letter::{Letter, noise},
-    on_premises::{MISNAMED, OnPremises, address, impersonating, profile, web_services},
+    letter::Letter,
+    on_premises::{MISNAMED, OnPremises, impersonating, profile, web_services},
     world::pass,
 };
 use mailrail_domain::{
@@ -212,25 +212,6 @@ async fn a_state_that_is_too_long_to_keep_is_told_and_nothing_is_lost() {
     there.world.run(&mailbox, INCOMING).await;
     let alerts = there.open_alerts(&mailbox).await;
     assert!(alerts[0].evidence.as_ref().expect("evidence").words.contains("longer than any"), "{alerts:?}");
-}
-
-#[tokio::test]
-async fn foreign_bytes_become_records_or_go_to_quarantine() {
-    let there = OnPremises::new().await;
-    let mailbox = there.mailbox("ada").await;
-    {
-        let mut exchange = there.server.exchange();
-        let inside = exchange.mailbox(&address("ada"));
-        for bytes in noise(40) {
-            inside.deliver("inbox", &bytes, Letter::new("x").at);
-        }
-    }
-    there.receive(&mailbox).await;
-    let (records, quarantined) = (there.world.emails(&mailbox).await, there.world.quarantined(&mailbox).await);
-    assert_eq!(records.len() + quarantined.len(), 40, "each is somewhere");
-    let before = there.requests();
-    there.receive(&mailbox).await;
-    assert_eq!(there.requests() - before, 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    email::EmailStatus, profile::EmailServerProfile, quarantine::QuarantineReason, retry::GAP_SECONDS, seconds_after,
+    email::EmailStatus, profile::EmailServerProfile, quarantine::QuarantineReason, retry::GAP_SECONDS,
 };
 use mailrail_engine::{limits::WHOLE_MESSAGE_BYTES_MAX, ports::BodyStore};
 use mailrail_test_support::{
@@ -234,21 +234,6 @@ async fn tracked_folders_are_read_besides_the_inbox() {
 }
 
 #[tokio::test]
-async fn messages_from_before_the_start_date_are_left_alone() {
-    let letters: Vec<Letter> = (0..50).map(|n| Letter::new(&format!("letter {n:02}"))).collect();
-    let start = letters[20].at;
-    let there = OnPremises::with(EmailServerProfile { process_emails_received_after: Some(start), ..profile() }).await;
-    let mailbox = there.mailbox("ada").await;
-    for letter in &letters {
-        there.deliver("ada", letter);
-    }
-    there.deliver("ada", &Letter::new("old").at(seconds_after(start, -1)));
-    there.receive(&mailbox).await;
-    let expected: Vec<String> = letters[20..].iter().map(|letter| letter.subject.clone()).collect();
-    assert_eq!(there.subjects(&mailbox).await, expected);
-}
-
-#[tokio::test]
 async fn a_message_too_large_to_hold_is_streamed_and_those_around_it_come_too() {
     let there = OnPremises::new().await;
     let mailbox = there.mailbox("ada").await;
@@ -263,18 +248,6 @@ async fn a_message_too_large_to_hold_is_streamed_and_those_around_it_come_too() 
     let emails = there.world.emails(&mailbox).await;
     let email = emails.iter().find(|email| email.subject == "large").expect("the large one");
     assert!(there.world.object(&email.raw_key).await == large.raw(), "every byte");
-}
-
-#[tokio::test]
-async fn messages_are_deleted_where_the_profile_says_so() {
-    let there = OnPremises::with(EmailServerProfile { delete_after_processing: true, ..profile() }).await;
-    let mailbox = there.mailbox("ada").await;
-    let row = there.world.row(&mailbox, INCOMING).await;
-    assert_eq!(row.mailbox.kind, mailrail_domain::mailbox::MailboxKind::Queue, "a queue's mailbox");
-    there.deliver_all("ada", 130);
-    there.receive(&mailbox).await;
-    assert_eq!(there.world.emails(&mailbox).await.len(), 130);
-    assert!(there.server.exchange().mailbox(&address("ada")).of_folder("inbox").is_empty());
 }
 
 #[tokio::test]
