@@ -5,7 +5,7 @@ import pwd
 from dataclasses import dataclass
 
 DOMAIN = "example.test"
-COUNT = 300
+COUNT = 400
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Err("the notice mailbox's email server profile has no outgoing server".to_owned()));
         };
         let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &endpoint).await?;
+        let access = access.map(|access| Access { learned: row.state.learned.clone(), ..access });
         let Some(address) = row.mailbox.address else {
             return Ok(Err("the organization's notice mailbox has no address".to_owned()));
         };

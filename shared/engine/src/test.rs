@@ -368,6 +368,7 @@ impl<P: Ports> Engine<P> {
         if let Err(error) = trial.step(Stage::Data, content).await {
             return Ok(Err(error));
         }
+        let learned = session.learned();
         session.close().await;
         self.ports.mailboxes().update_test(trial.test).await?;
         let reads = row.mailbox.method(Delivery::IncomingEmail) == SynchronizationMethod::ServerSideSynchronization;
@@ -379,6 +380,7 @@ impl<P: Ports> Engine<P> {
             Ok(access) => access,
             Err(error) => return Ok(Err(error)),
         };
+        let access = Access { learned, ..access };
         let arrival = self.arrival(&access, &message_id);
         Ok(trial.step(Stage::Arrive, arrival).await)
     }

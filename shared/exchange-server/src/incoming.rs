@@ -273,8 +273,9 @@ impl Batch {
             match self.document.next().await? {
                 Token::Start(element) => match element.name.as_str() {
                     "Fault" => {
+                        // It is of the request, and no message's.
                         let fault = self.document.rest_of(element).await?;
-                        return Ok(Said::Refused(of_fault(&fault, 200)));
+                        return Err(Failure::Refused(of_fault(&fault, 200)).into_error(Stage::Fetch));
                     }
                     "GetItemResponseMessage" => return self.message(element).await,
                     _ => {}

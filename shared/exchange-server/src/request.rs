@@ -142,7 +142,12 @@ pub(crate) fn move_items<'a>(ids: impl IntoIterator<Item = &'a str>, folder: &Fo
 
 /// Deletes items, so that an administrator can still recover them (DeleteItem).
 pub(crate) fn delete_items<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    format!("<m:DeleteItem DeleteType=\"SoftDelete\">{}</m:DeleteItem>", item_ids(ids))
+    // Meetings and tasks, which may lie in an inbox too, want to be told what becomes of the others' copies.
+    format!(
+        "<m:DeleteItem DeleteType=\"SoftDelete\" SendMeetingCancellations=\"SendToNone\" \
+         AffectedTaskOccurrences=\"AllOccurrences\">{}</m:DeleteItem>",
+        item_ids(ids)
+    )
 }
 
 #[cfg(test)]

@@ -247,6 +247,9 @@ async fn a_service_account_finds_and_serves_all_mailboxes_and_a_test_shows_the_f
     assert_eq!(stages[..4], [Stage::Discover, Stage::Tls, Stage::SignIn, Stage::Impersonate]);
     assert!(part.stages.iter().all(|report| report.status == TestStatus::Success), "{test:#?}");
     assert!(there.world.state(&mailbox, OUTGOING).await.enabled);
+    let searches =
+        there.server.exchange().asked.iter().filter(|(host, page, _)| host == DOMAIN && page == "svc").count();
+    assert_eq!(searches, 2, "each delivery looks for the server once");
     there.server.exchange().places.clear();
     let other = there.untested("bob").await;
     let test = there.world.tested(&other).await;

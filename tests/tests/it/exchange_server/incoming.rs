@@ -8,7 +8,7 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    email::EmailStatus, profile::EmailServerProfile, quarantine::QuarantineReason, retry::GAP_SECONDS,
+    cause::Cause, email::EmailStatus, profile::EmailServerProfile, quarantine::QuarantineReason, retry::GAP_SECONDS,
 };
 use mailrail_engine::{limits::WHOLE_MESSAGE_BYTES_MAX, ports::BodyStore};
 use mailrail_test_support::{
@@ -196,6 +196,22 @@ async fn a_code_that_nobody_knows_of_one_message_does_not_stop_the_others() {
     there.receive(&mailbox).await;
     assert_eq!(there.world.emails(&mailbox).await.len(), 4);
     assert!(there.world.quarantined(&mailbox).await[0].detail.contains("ErrorOfTomorrow"));
+}
+
+#[tokio::test]
+async fn a_fault_that_nobody_knows_is_no_messages_and_is_tried_again() {
+    let fault = "<s:Envelope xmlns:s='e'><s:Body><s:Fault><faultcode>s:ErrorOfTomorrow</faultcode></s:Fault></s:Body></s:Envelope>";
+    for answer in [Answer::Fault("ErrorOfTomorrow", None), Answer::Http(200, "text/xml", fault.to_owned(), vec![])] {
+        let there = OnPremises::new().await;
+        let mailbox = there.mailbox("ada").await;
+        there.deliver_all("ada", 5);
+        there.fault(Fault::of("GetItem", answer));
+        there.world.run(&mailbox, INCOMING).await;
+        assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::Unknown));
+        assert_eq!(there.world.quarantined(&mailbox).await, []);
+        pass(GAP_SECONDS.into());
+        assert_eq!(there.received(&mailbox).await.len(), 5);
+    }
 }
 
 #[tokio::test]
