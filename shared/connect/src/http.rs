@@ -19,8 +19,14 @@ use tokio::time::timeout;
 
 use crate::{Connector, InternalHosts, Names, timed_out};
 
+/// What every request says that it comes from.
+pub const USER_AGENT: &str = concat!("Mailrail/", env!("CARGO_PKG_VERSION"));
 /// Idle connections to one host that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 16;
+/// For how long they are kept. What stands between is often less patient than servers are.
+const IDLE: Duration = Duration::from_secs(20);
+/// Longest wait for a connection. It is shorter than a wait for a reply, so that it is known that nothing was sent.
+const CONNECT: Duration = Duration::from_secs(8);
 
 /// A client that is shared by everything that speaks HTTP; cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,27 +43,27 @@ impl Http {
     ///
     /// Says what is wrong with the TLS configuration, which can be nothing that a profile sets.
     pub fn new(connector: &Connector) -> Result<Self, reqwest::Error> {
-        Self::with(connector, &[b"h2", b"http/1.1"], IDLE_CONNECTIONS_MAX)
+        Self::with(connector, &[b"h2", b"http/1.1"])
     }
 
-    /// A client with one connection for one account, for a way to sign in that is good for a connection rather than a
-    /// request. Its replies tell of the server's certificate.
+    /// A client that speaks HTTP/1.1 alone, as servers of Windows want it that offer to sign in by NTLM or Negotiate:
+    /// they reset a stream of HTTP/2 where they would answer 401 (IIS, "HTTP/2 on IIS").
     ///
     /// # Errors
     ///
     /// As [`Http::new`].
-    pub fn alone(connector: &Connector) -> Result<Self, reqwest::Error> {
-        Self::with(connector, &[b"http/1.1"], 1)
+    pub fn of_http1(connector: &Connector) -> Result<Self, reqwest::Error> {
+        Self::with(connector, &[b"http/1.1"])
     }
 
-    fn with(connector: &Connector, protocols: &[&[u8]], idle_connections: usize) -> Result<Self, reqwest::Error> {
+    fn with(connector: &Connector, protocols: &[&[u8]]) -> Result<Self, reqwest::Error> {
         let mut tls = connector.tls.as_ref().clone();
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let client = bounded(connector)
             .tls_backend_preconfigured(tls)
             .https_only(true)
-            .tls_info(idle_connections == 1)
-            .pool_max_idle_per_host(idle_connections)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(IDLE)
             .build()?;
         Ok(Self { client, internal_hosts: connector.internal_hosts })
     }
@@ -80,8 +86,9 @@ fn bounded(connector: &Connector) -> ClientBuilder {
     Client::builder()
         .redirect(Policy::none())
         .no_proxy()
+        .connect_timeout(CONNECT)
         .dns_resolver(Resolver { names: connector.names.clone(), internal_hosts: connector.internal_hosts })
-        .user_agent(concat!("Mailrail/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 /// Where a server without TLS redirects to. It is told nothing but the path, and nothing of what it says is believed but
@@ -207,7 +214,10 @@ fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
             }
             None => {}
         }
-        if let Some(tls) = cause.downcast_ref::<io::Error>().and_then(rustls_error) {
+        // Once a request is on its way, an error of TLS is a connection that is lost: it may have been received.
+        if error.is_connect()
+            && let Some(tls) = cause.downcast_ref::<io::Error>().and_then(rustls_error)
+        {
             let refused = matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
             let cause = if refused { Cause::CertificateRefused } else { Cause::HandshakeFailed };
             return DeliveryError::new(cause, Evidence::new(Stage::Tls, &tls.to_string()));

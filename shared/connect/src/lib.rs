@@ -3,12 +3,14 @@
 
 pub mod application;
 mod http;
+mod line;
 mod names;
 mod refusal;
 
 use std::{io, net::IpAddr, sync::Arc};
 
-pub use http::{Http, body, redirection, retry_after, timely};
+pub use http::{Http, USER_AGENT, body, redirection, retry_after, timely};
+pub use line::Line;
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},

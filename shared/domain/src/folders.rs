@@ -1,10 +1,38 @@
 //! Folders that a server lists page by page, each page with a token under which its next changes are: what is to be read,
 //! and from where the next run goes on.
 //!
-//! A page of which some items are not done is listed again by the next run, which recognizes what is done, so that a
-//! token never passes what is open.
+//! A page of which some items are not done is listed again by the next run, so that a token never passes what is open. What
+//! is done of such a page is remembered by its identifiers, so that a run gets on however little of a page it can do.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::position::hex;
+
+/// Bytes of an item's fingerprint: long enough that two items of a page never share one.
+const FINGERPRINT_BYTES: usize = 8;
+
+/// How far folders have been read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// For each folder the token under which its next changes are.
+    pub tokens: BTreeMap<String, String>,
+    /// Fingerprints of what is done of pages that are not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub done: BTreeSet<String>,
+}
+
+/// Something that a folder lists.
+pub trait Item {
+    /// Its identifier, which is the same when it is listed again.
+    fn id(&self) -> &str;
+}
+
+fn fingerprint(id: &str) -> String {
+    hex(&Sha256::digest(id.as_bytes())[..FINGERPRINT_BYTES])
+}
 
 /// A page of a folder's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +53,10 @@ struct Folder<T> {
     /// Under which its token is remembered.
     key: String,
     token: Option<String>,
-    /// A page that was read and not listed yet.
+    /// A page that was read and not listed yet, without what earlier runs have done of it.
     page: Option<Page<T>>,
+    /// What they have done of it.
+    skipped: BTreeSet<String>,
     is_done: bool,
 }
 
@@ -34,7 +64,12 @@ struct Folder<T> {
 #[derive(Debug)]
 struct Mark {
     folder: usize,
+    /// The number of its first item, and of the item that follows its last.
+    start: usize,
     end: usize,
+    /// Fingerprints of the items, in order, and of those that earlier runs have done.
+    items: Vec<String>,
+    skipped: BTreeSet<String>,
     before: Option<String>,
     after: String,
 }
@@ -46,31 +81,49 @@ pub struct Folders<T> {
     marks: Vec<Mark>,
     waiting: VecDeque<(usize, T)>,
     numbered: usize,
+    /// What earlier runs have done of pages that were not done.
+    done: BTreeSet<String>,
 }
 
 impl<T> Default for Folders<T> {
     fn default() -> Self {
-        Self { folders: Vec::new(), marks: Vec::new(), waiting: VecDeque::new(), numbered: 0 }
+        Self { folders: Vec::new(), marks: Vec::new(), waiting: VecDeque::new(), numbered: 0, done: BTreeSet::new() }
     }
 }
+
+/// What stands between a folder's path and its identifier: no name has it in it.
+const BETWEEN: char = '\n';
 
 /// The key under which a folder's token is remembered: with its identifier, so that it need not be looked up again.
 #[must_use]
 pub fn key(path: &str, id: &str) -> String {
-    format!("{path}#{id}")
+    format!("{path}{BETWEEN}{id}")
 }
 
 /// The identifier of a folder that was found before, and its token.
 #[must_use]
 pub fn known<'a>(tokens: &'a BTreeMap<String, String>, path: &str) -> Option<(&'a str, &'a str)> {
-    tokens.iter().find_map(|(key, token)| Some((key.strip_prefix(path)?.strip_prefix('#')?, token.as_str())))
+    tokens.iter().find_map(|(key, token)| Some((key.strip_prefix(path)?.strip_prefix(BETWEEN)?, token.as_str())))
 }
 
-impl<T> Folders<T> {
+impl<T: Item> Folders<T> {
+    /// No folders yet, with what earlier runs have done of pages that were not done.
+    #[must_use]
+    pub fn after(done: BTreeSet<String>) -> Self {
+        Self { done, ..Self::default() }
+    }
+
     /// Adds a folder, which goes on at `token`, or begins.
     pub fn add(&mut self, id: &str, key: String, token: Option<&str>) {
         let token = token.map(str::to_owned);
-        self.folders.push(Folder { id: id.to_owned(), key, token, page: None, is_done: false });
+        self.folders.push(Folder {
+            id: id.to_owned(),
+            key,
+            token,
+            page: None,
+            skipped: BTreeSet::new(),
+            is_done: false,
+        });
     }
 
     /// How many folders there are.
@@ -98,8 +151,24 @@ impl<T> Folders<T> {
     }
 
     /// Gives folder `n` the page at which it is.
-    pub fn put(&mut self, n: usize, page: Page<T>) {
+    pub fn put(&mut self, n: usize, mut page: Page<T>) {
+        let mut skipped = BTreeSet::new();
+        page.items.retain(|item| {
+            let fingerprint = fingerprint(item.id());
+            let is_done = self.done.contains(&fingerprint);
+            if is_done {
+                skipped.insert(fingerprint);
+            }
+            !is_done
+        });
         self.folders[n].page = Some(page);
+        self.folders[n].skipped = skipped;
+    }
+
+    /// Whether the page that folder `n` was given leads to where it was, though there is more.
+    #[must_use]
+    pub fn is_standing(&self, n: usize, before: Option<&str>) -> bool {
+        self.folders[n].page.as_ref().is_some_and(|page| !page.is_last && before == Some(page.token.as_str()))
     }
 
     /// Begins folder `n` again: its token is not known any more.
@@ -152,22 +221,32 @@ impl<T> Folders<T> {
         self.waiting.push_front(item);
     }
 
-    /// The tokens under which everything after item number `last` is listed; without one, everything after what was
+    /// The progress with which everything after item number `last` is listed; without one, everything after what was
     /// listed.
     #[must_use]
-    pub fn tokens(&self, last: Option<usize>) -> BTreeMap<String, String> {
-        let done = last.map_or(usize::MAX, |number| number + 1);
-        let token = |n: usize| {
-            let mut of_folder = self.marks.iter().filter(|mark| mark.folder == n);
-            match of_folder.find(|mark| mark.end > done) {
-                Some(open) => open.before.clone(),
-                None => {
-                    let read = self.marks.iter().rfind(|mark| mark.folder == n).map(|mark| mark.after.clone());
-                    read.or_else(|| self.folders[n].token.clone())
+    pub fn progress(&self, last: Option<usize>) -> Progress {
+        let until = last.map_or(usize::MAX, |number| number + 1);
+        let mut progress = Progress::default();
+        for (n, folder) in self.folders.iter().enumerate() {
+            let of_folder = || self.marks.iter().filter(|mark| mark.folder == n);
+            let open = of_folder().find(|mark| mark.end > until);
+            let token = match open {
+                Some(open) => {
+                    let done = until.saturating_sub(open.start);
+                    progress.done.extend(open.items.iter().take(done).chain(&open.skipped).cloned());
+                    open.before.clone()
                 }
+                None => {
+                    // Of a page that was read and not listed, what earlier runs have done stays done.
+                    progress.done.extend(folder.skipped.iter().filter(|_| folder.page.is_some()).cloned());
+                    of_folder().next_back().map(|mark| mark.after.clone()).or_else(|| folder.token.clone())
+                }
+            };
+            if let Some(token) = token {
+                progress.tokens.insert(folder.key.clone(), token);
             }
-        };
-        (0..self.folders.len()).filter_map(|n| Some((self.folders[n].key.clone(), token(n)?))).collect()
+        }
+        progress
     }
 
     /// Lists the page that a folder is at, and moves it to the next.
@@ -175,6 +254,7 @@ impl<T> Folders<T> {
         let Some(page) = self.folders[n].page.take() else {
             return;
         };
+        let (start, items) = (self.numbered, page.items.iter().map(|item| fingerprint(item.id())).collect());
         for item in page.items {
             self.waiting.push_back((self.numbered, item));
             self.numbered += 1;
@@ -182,7 +262,8 @@ impl<T> Folders<T> {
         let folder = &mut self.folders[n];
         let before = folder.token.replace(page.token.clone());
         folder.is_done = page.is_last;
-        self.marks.push(Mark { folder: n, end: self.numbered, before, after: page.token });
+        let (end, skipped) = (self.numbered, std::mem::take(&mut folder.skipped));
+        self.marks.push(Mark { folder: n, start, end, items, skipped, before, after: page.token });
     }
 }
 
@@ -190,12 +271,24 @@ impl<T> Folders<T> {
 mod tests {
     use super::*;
 
-    fn page(items: &[u32], token: &str, is_last: bool) -> Page<u32> {
+    impl Item for &'static str {
+        fn id(&self) -> &str {
+            self
+        }
+    }
+
+    type Listed = &'static str;
+
+    fn page(items: &[Listed], token: &str, is_last: bool) -> Page<Listed> {
         Page { items: items.to_vec(), token: token.to_owned(), is_last }
     }
 
-    fn two() -> Folders<u32> {
-        let mut folders = Folders::default();
+    fn two() -> Folders<Listed> {
+        with_done(BTreeSet::new())
+    }
+
+    fn with_done(done: BTreeSet<String>) -> Folders<Listed> {
+        let mut folders = Folders::after(done);
         folders.add("inbox", "inbox".to_owned(), Some("i0"));
         folders.add("id-1", key("Projects", "id-1"), None);
         folders
@@ -205,18 +298,57 @@ mod tests {
     fn a_token_never_passes_an_item_that_is_open() {
         let mut folders = two();
         assert_eq!(folders.wanted(), Some(0));
-        folders.put(0, page(&[10, 11], "i1", true));
-        folders.put(1, page(&[20], "p1", true));
+        folders.put(0, page(&["a", "b"], "i1", true));
+        folders.put(1, page(&["c"], "p1", true));
         assert!(!folders.is_quiet());
         assert_eq!((folders.wanted(), folders.waiting()), (None, 2));
-        let tokens = |folders: &Folders<u32>, last| folders.tokens(last).into_values().collect::<Vec<_>>();
+        let tokens = |folders: &Folders<Listed>, last| folders.progress(last).tokens.into_values().collect::<Vec<_>>();
         assert_eq!(tokens(&folders, Some(0)), ["i0"], "the second item is open, and the second folder has not begun");
-        assert_eq!((folders.take(), folders.take()), (Some((0, 10)), Some((1, 11))));
+        assert_eq!((folders.take(), folders.take()), (Some((0, "a")), Some((1, "b"))));
         assert_eq!(folders.wanted(), None);
         assert_eq!(tokens(&folders, Some(1)), ["i1"]);
-        assert_eq!(folders.take(), Some((2, 20)));
+        assert_eq!(folders.take(), Some((2, "c")));
         assert_eq!((folders.wanted(), folders.take()), (None, None));
         assert_eq!(tokens(&folders, None), ["p1", "i1"]);
+    }
+
+    #[test]
+    fn what_is_done_of_a_page_that_is_not_is_not_listed_again() {
+        let read = |done: BTreeSet<String>| {
+            let mut folders = with_done(done);
+            folders.put(0, page(&["a", "b", "c"], "i1", true));
+            folders.put(1, page(&["d"], "p1", true));
+            assert_eq!(folders.wanted(), None);
+            folders
+        };
+        let mut first = read(BTreeSet::new());
+        assert_eq!(first.take(), Some((0, "a")));
+        let progress = first.progress(Some(0));
+        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i0", 1));
+        let mut second = read(progress.done);
+        assert_eq!(second.take(), Some((0, "b")), "the first is done");
+        let progress = second.progress(Some(0));
+        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i0", 2));
+        let mut third = read(progress.done);
+        assert_eq!(third.take(), Some((0, "c")));
+        let progress = third.progress(Some(0));
+        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i1", 0), "the page is done");
+        // Of a folder whose turn has not come, what is done stays so.
+        let mut other = with_done([fingerprint("d")].into());
+        other.put(0, page(&["a", "b"], "i1", true));
+        other.put(1, page(&["d", "e"], "p1", true));
+        assert_eq!((other.wanted(), other.take()), (None, Some((0, "a"))));
+        assert_eq!(other.progress(Some(0)).done, [fingerprint("a"), fingerprint("d")].into());
+    }
+
+    #[test]
+    fn a_page_of_which_everything_is_done_is_quiet() {
+        let mut folders = with_done([fingerprint("a"), fingerprint("b")].into());
+        folders.put(0, page(&["a", "b"], "i1", true));
+        folders.put(1, page(&[], "p1", true));
+        assert!(folders.is_quiet());
+        let progress = folders.progress(None);
+        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i1", 0));
     }
 
     #[test]
@@ -228,13 +360,14 @@ mod tests {
         assert_eq!(folders.wanted(), Some(0));
         folders.put(0, page(&[], "i2", true));
         assert!(folders.is_quiet());
-        assert_eq!(folders.tokens(None), [("inbox".to_owned(), "i2".to_owned())].into());
+        assert_eq!(folders.progress(None).tokens, [("inbox".to_owned(), "i2".to_owned())].into());
     }
 
     #[test]
     fn a_folder_that_was_found_is_known_by_its_identifier() {
-        let tokens = [(key("A", "x#=="), "t".to_owned())].into();
+        let tokens = [(key("A", "x#=="), "t".to_owned()), (key("A#B", "y"), "u".to_owned())].into();
         assert_eq!(known(&tokens, "A"), Some(("x#==", "t")));
+        assert_eq!(known(&tokens, "A#B"), Some(("y", "u")));
         assert_eq!(known(&tokens, "B"), None);
     }
 }

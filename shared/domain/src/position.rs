@@ -3,12 +3,12 @@
 //! Nothing here ever infers a deletion: a smaller mailbox, another UIDVALIDITY or an empty listing leads to reading
 //! again, never to removing records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::profile::Endpoint;
+use crate::{folders::Progress, profile::Endpoint};
 
 /// How far a mailbox has been read, by protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,24 +18,11 @@ pub enum Position {
     Imap(ImapPosition),
     /// Of a POP3 maildrop.
     Pop3(Pop3Position),
-    /// Of folders of Exchange Online.
-    Graph(GraphPosition),
-    /// Of folders of Exchange Server.
-    Ews(EwsPosition),
-}
-
-/// How far folders of Exchange Online have been read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct GraphPosition {
-    /// For each folder the link under which its next changes are, without scheme and host (Microsoft Graph, "delta query").
-    pub links: BTreeMap<String, String>,
-}
-
-/// How far folders of Exchange Server have been read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct EwsPosition {
-    /// For each folder its synchronization state (EWS, "SyncState").
-    pub states: BTreeMap<String, String>,
+    /// Of folders of Exchange Online: each token is the link under which a folder's next changes are, without scheme and
+    /// host (Microsoft Graph, "delta query").
+    Graph(Progress),
+    /// Of folders of Exchange Server: each token is a folder's synchronization state (EWS, "SyncState").
+    Ews(Progress),
 }
 
 /// The account that a position belongs to: protocol, server and user name, as a short digest.

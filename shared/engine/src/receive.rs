@@ -8,6 +8,7 @@ use mailrail_domain::{
     Timestamp, budget,
     cause::{Cause, DeliveryError},
     delivery::{Delivery, Learned},
+    evidence::Stage,
     gate::{Gate, gate},
     mailbox::MailboxKind,
     outage::Turn,
@@ -416,7 +417,11 @@ async fn put_aside(run: &Run<'_>, session: &mut impl IncomingSession, page: &[Ta
     }
 }
 
-/// Whether a failure is the server ending the connection, in words or without.
+/// Whether a failure is the server ending the connection, in words or without, or falling silent at a message.
 fn hangs_up(error: &DeliveryError) -> bool {
-    matches!(error.cause, Cause::ServerUnavailable | Cause::ConnectionLost)
+    match error.cause {
+        Cause::ServerUnavailable | Cause::ConnectionLost => true,
+        Cause::TimedOut => error.evidence.stage == Stage::Fetch,
+        _ => false,
+    }
 }

@@ -317,13 +317,13 @@ impl<P: Ports> Engine<P> {
         let policy = self.settings.retry;
         let now = self.now();
         let after = match self.find_again(row, profile, &stored).await? {
-            Ok(found) => {
+            Ok(found) if found != Found::Waiting => {
                 let send_again = profile.profile().unknown_outcome == UnknownOutcome::SendAgain;
                 let send_again = found == Found::Draft || send_again;
                 after_settling(&stored.email, found == Found::Sent, send_again, policy, now)
             }
-            Err(_) => {
-                // The Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
+            Ok(_) | Err(_) => {
+                // The server has yet to send it, or the Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
                 let mut after = stored.email.clone();
                 let outgoing = after.outgoing.get_or_insert_default();
                 outgoing.attempts += 1;
@@ -355,7 +355,8 @@ impl<P: Ports> Engine<P> {
             Err(error) => return Ok(Err(error)),
         };
         let access = Access { learned: row.state.learned.clone(), ..access };
-        for (folder, found) in [(Folder::Sent, Found::Sent), (Folder::Drafts, Found::Draft)] {
+        let places = [(Folder::Sent, Found::Sent), (Folder::Outbox, Found::Waiting), (Folder::Drafts, Found::Draft)];
+        for (folder, found) in places {
             match self.ports.incoming().has(&access, folder, message_id).await {
                 Ok(Some(true)) => return Ok(Ok(found)),
                 Ok(Some(false) | None) => {}
@@ -371,6 +372,8 @@ impl<P: Ports> Engine<P> {
 enum Found {
     /// Among the sent ones.
     Sent,
+    /// Among those that the server has taken and not sent yet.
+    Waiting,
     /// Among the drafts, so that it was not sent.
     Draft,
     /// In neither, as far as the server can be asked.

@@ -12,7 +12,7 @@ use mailrail_domain::{
     budget::GRAPH_READS_AT_ONCE,
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
-    position::{GraphPosition, Position, SeenUidls},
+    position::{Position, SeenUidls},
     retry::Pace,
 };
 use mailrail_engine::{
@@ -223,7 +223,10 @@ impl IncomingSession for Session {
             *is_ended = ended;
         }
         let piece = std::mem::take(read).freeze();
-        *reserved = None;
+        // The beginning is held until it is stored, which is when the next piece is asked for.
+        if self.handed > 0 {
+            *reserved = None;
+        }
         self.handed += piece.len() as u64;
         if self.handed > 2 * MESSAGE_BYTES_MAX {
             let words = format!("the message does not end after {} bytes", self.handed);
@@ -237,7 +240,7 @@ impl IncomingSession for Session {
             Some(RemoteId::Graph { number, .. }) => Some(*number),
             Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. }) | None => None,
         };
-        Position::Graph(GraphPosition { links: self.listing.folders.tokens(last) })
+        Position::Graph(self.listing.folders.progress(last))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}

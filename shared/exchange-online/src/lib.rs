@@ -75,6 +75,7 @@ impl IncomingServers for ExchangeOnline {
             Folder::Inbox => "inbox",
             Folder::Sent => "sentitems",
             Folder::Drafts => "drafts",
+            Folder::Outbox => "outbox",
         };
         Ok(Some(self.mailbox(access)?.find(name, message_id).await?.is_some()))
     }

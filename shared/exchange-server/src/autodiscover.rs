@@ -5,7 +5,10 @@
 //!
 //! A server is told nothing but the address until it asks for credentials, over a connection whose certificate holds for
 //! its name. Where a redirection or a record of the name service names it, over which anybody on the way can have a hand,
-//! it is one of the mailbox's own domain, or it is not asked.
+//! it is one of the mailbox's own domain, or it is not asked. The password of an account that serves many mailboxes goes to
+//! hosts of the account's own domain alone.
+
+use std::time::Duration;
 
 use mailrail_connect::{Failure, Refusal, redirection};
 use mailrail_domain::{
@@ -14,14 +17,17 @@ use mailrail_domain::{
     evidence::{Evidence, Stage},
 };
 use reqwest::{Response, StatusCode, Url, header::LOCATION};
+use tokio::time::timeout;
 
 use crate::{
-    carrier::{Carrier, Letter},
+    carrier::{Carrier, Letter, Repeat},
     xml::{Document, Element, escaped},
 };
 
 /// Redirections that are followed, all together ("Autodiscover for Exchange": ten).
 const REDIRECTIONS_MAX: usize = 10;
+/// Longest search: what is left of an invocation has to do for the mailbox.
+const SEARCH: Duration = Duration::from_secs(60);
 /// Hosts of a record of the name service that are asked.
 const SERVICE_HOSTS_MAX: usize = 2;
 /// The form of plain XML that is asked for.
@@ -58,15 +64,10 @@ struct Search<'a> {
 /// credentials.
 pub(crate) async fn discover(carrier: &Carrier, address: &EmailAddress) -> Result<Url, DeliveryError> {
     let mut search = Search { carrier, address: address.clone(), redirections: 0, seen: Vec::new(), refused: None };
-    loop {
-        let before = search.address.clone();
-        if let Some(found) = search.places().await {
-            return Ok(found);
-        }
-        // A redirection to another address begins anew with that address's domain.
-        if search.address == before {
-            break;
-        }
+    match timeout(SEARCH, search.all()).await {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => {}
+        Err(_) => search.seen.push(format!("not all were asked in {} s", SEARCH.as_secs())),
     }
     if let Some(refused) = search.refused {
         return Err(refused);
@@ -76,6 +77,20 @@ pub(crate) async fn discover(carrier: &Carrier, address: &EmailAddress) -> Resul
 }
 
 impl Search<'_> {
+    /// Asks the places of the address's domain, and of every other address that they lead to.
+    async fn all(&mut self) -> Option<Url> {
+        loop {
+            let before = self.address.clone();
+            if let Some(found) = self.places().await {
+                return Some(found);
+            }
+            // A redirection to another address begins anew with that address's domain.
+            if self.address == before {
+                return None;
+            }
+        }
+    }
+
     /// Asks every place of the address's domain in the documented order, until one knows, or names another address.
     async fn places(&mut self) -> Option<Url> {
         let domain = self.address.domain().to_ascii_lowercase();
@@ -87,6 +102,9 @@ impl Search<'_> {
             if self.address != before {
                 return None;
             }
+        }
+        if self.refused.is_some() {
+            return None;
         }
         let plain = format!("http://autodiscover.{domain}/autodiscover/autodiscover.xml");
         let (connector, wait) = (&self.carrier.server().connector, self.carrier.wait());
@@ -136,7 +154,8 @@ impl Search<'_> {
                 return Some(found);
             }
             let is_there = self.seen[seen..].iter().any(|words| !words.ends_with(UNREACHABLE));
-            if self.address != before || !is_there {
+            // A password that is refused here is not tried on the other page: accounts are locked for less.
+            if self.address != before || !is_there || self.refused.is_some() {
                 return None;
             }
         }
@@ -187,11 +206,16 @@ impl Search<'_> {
     async fn said(&mut self, url: &Url) -> Result<Said, String> {
         let by_soap = url.path().ends_with(".svc");
         let body = if by_soap { by_soap_request(&self.address, url) } else { by_xml_request(&self.address) };
-        let letter = Letter { url, headers: &[], body: &body, stage: Stage::Discover };
+        let letter = Letter { url, headers: &[], body: &body, stage: Stage::Discover, repeat: Repeat::Freely };
         let mut response = self.carrier.post_unsigned(letter).await.map_err(|error| unreachable(&error))?;
         if response.status() == StatusCode::UNAUTHORIZED {
             if !self.carrier.is_offered(&response) {
                 return Err("it does not offer the profile's way to sign in".to_owned());
+            }
+            if !self.carrier.may_tell(url) {
+                return Err(
+                    "it is not of the account's domain, and is not told its password; give the location".to_owned()
+                );
             }
             drop(response);
             response = match self.carrier.post(letter).await {
@@ -243,7 +267,8 @@ fn not_own(location: &str) -> String {
     format!("{location}: it is not of the mailbox's own domain, and is not asked; give the location instead")
 }
 
-fn is_within(host: &str, domain: &str) -> bool {
+/// Whether a host is a domain's or below it.
+pub(crate) fn is_within(host: &str, domain: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
 }

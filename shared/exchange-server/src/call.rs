@@ -13,7 +13,7 @@ use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
 use crate::{
     ExchangeServer,
     autodiscover::{discover, may_have_moved},
-    carrier::{Carrier, Letter},
+    carrier::{Carrier, Letter, Repeat},
     reply::{check_version, of_fault, of_message},
     request::{FolderRef, envelope, find_folder, find_message, get_folder},
     xml::{Document, Element, Token},
@@ -21,19 +21,14 @@ use crate::{
 
 /// The folder of incoming email.
 pub(crate) const INBOX: &str = "inbox";
+/// The folder of what is to be sent.
+pub(crate) const OUTBOX: &str = "outbox";
+/// The folder of what is being written.
+pub(crate) const DRAFTS: &str = "drafts";
 /// The folder of what was sent.
 pub(crate) const SENT_ITEMS: &str = "sentitems";
 /// Times that a request is sent whose connection is lost: servers close one after a large request.
 const SENDS_MAX: usize = 2;
-
-/// Whether a request may be sent again when nobody knows what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It changes nothing, or the same once more.
-    Freely,
-    /// Never.
-    Never,
-}
 
 /// One mailbox of an Exchange Server.
 #[derive(Debug)]
@@ -61,7 +56,7 @@ impl Mailbox {
             None => None,
         };
         Ok(Self {
-            carrier: Carrier::new(server, access, services.application.clone())?,
+            carrier: Carrier::new(server, access, services),
             services: services.clone(),
             address,
             is_remembered: remembered.is_some(),
@@ -95,6 +90,17 @@ impl Mailbox {
         error.map_or(Ok(()), Err)
     }
 
+    /// Whether a reply has to be read before the next request.
+    pub const fn is_one_line(&self) -> bool {
+        self.carrier.is_one_line()
+    }
+
+    /// Whether the account is another's, and acts for nobody. The server tells it that a folder or a message is not there
+    /// where it may not see it (EWS, "Handling delegation-related errors in EWS in Exchange").
+    pub const fn is_delegate(&self) -> bool {
+        self.services.is_shared_account && !self.services.use_impersonation
+    }
+
     /// Requests that were made so far.
     pub fn requests(&self) -> u32 {
         self.carrier.requests()
@@ -102,8 +108,7 @@ impl Mailbox {
 
     /// A folder that every mailbox has. An account that acts for nobody has to say whose it is.
     pub fn known(&self, name: &'static str) -> FolderRef {
-        let is_anothers = self.services.is_shared_account && !self.services.use_impersonation;
-        FolderRef::Known(name, is_anothers.then(|| self.address.as_str().to_owned()))
+        FolderRef::Known(name, self.is_delegate().then(|| self.address.as_str().to_owned()))
     }
 
     /// Where the web services are: as the profile says, as was found before, or by autodiscover.
@@ -125,7 +130,7 @@ impl Mailbox {
         loop {
             let url = self.location().await.map_err(Failure::Broken)?;
             sends += 1;
-            let failure = match self.post_once(&url, &body, stage).await {
+            let failure = match self.post_once(&url, &body, stage, repeat).await {
                 Ok(document) => {
                     self.is_remembered = false;
                     return Ok(document);
@@ -136,12 +141,16 @@ impl Mailbox {
                 // It stopped answering where an earlier run found it: it is looked for once more.
                 self.is_remembered = false;
                 self.location = None;
-                let found = self.location().await.map_err(Failure::Broken)?;
-                if found == url {
-                    return Err(failure);
+                match self.location().await {
+                    Ok(found) if found != url => {
+                        tracing::info!("the web services have moved");
+                        continue;
+                    }
+                    Ok(_) => return Err(failure),
+                    Err(error) if error.cause == Cause::CredentialsRefused => return Err(Failure::Broken(error)),
+                    // It is where it was, and does not answer: that is what there is to say.
+                    Err(_) => return Err(failure),
                 }
-                tracing::info!("the web services have moved");
-                continue;
             }
             let is_lost = matches!(&failure, Failure::Broken(error) if error.cause == Cause::ConnectionLost);
             if !is_lost || repeat == Repeat::Never || sends >= SENDS_MAX {
@@ -150,13 +159,13 @@ impl Mailbox {
         }
     }
 
-    async fn post_once(&self, url: &Url, body: &str, stage: Stage) -> Result<Document, Failure> {
+    async fn post_once(&self, url: &Url, body: &str, stage: Stage, repeat: Repeat) -> Result<Document, Failure> {
         // The server of the mailbox's own site answers soonest, and keeps its throttling for this mailbox ("How to:
         // Maintain affinity between a group of subscriptions and the Mailbox server").
         let anchor = [("X-AnchorMailbox", self.address.as_str())];
         // A header has no room for an address of more than ASCII (RFC 6531).
         let headers = if self.address.as_str().is_ascii() { &anchor[..] } else { &[] };
-        let response = self.carrier.post(Letter { url, headers, body, stage }).await?;
+        let response = self.carrier.post(Letter { url, headers, body, stage, repeat }).await?;
         let status = response.status();
         let is_xml = is_xml(&response);
         if status == StatusCode::INTERNAL_SERVER_ERROR && is_xml {
@@ -200,6 +209,7 @@ impl Mailbox {
     pub async fn ask_with(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Vec<Answer>, Failure> {
         let mut document = self.post(operation, stage, repeat).await?;
         let reply = document.whole().await.map_err(Failure::Broken)?;
+        document.finish().await;
         if reply.name == "Fault" {
             return Err(Failure::Refused(of_fault(&reply, 200)));
         }

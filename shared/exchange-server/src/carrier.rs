@@ -6,31 +6,35 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http_body_util::Full;
+use hyper::Request;
 use mailrail_connect::{
-    Failure, Http, Refusal,
+    Failure, Line, Refusal, USER_AGENT as OUR_NAME,
     application::{SignIn, Tokens},
     body, retry_after,
 };
 use mailrail_domain::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
-    profile::{Application, Authentication},
+    profile::{Application, Authentication, WebServices},
 };
 use mailrail_engine::ports::{Access, Secret};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE},
-    tls::TlsInfo,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT, WWW_AUTHENTICATE},
 };
+use tokio::sync::Mutex;
+use url::Position;
 
 use crate::{
     ExchangeServer,
+    autodiscover::is_within,
     ntlm::{Account, Binding, authenticate, negotiate},
     reply::refusal,
 };
@@ -45,15 +49,16 @@ const FILETIME_1970: u64 = 116_444_736_000_000_000;
 /// Signs requests in for one account.
 pub(crate) struct Carrier {
     server: ExchangeServer,
-    http: Http,
+    /// The connection of an account that signs in by NTLM.
+    line: Option<Mutex<Line>>,
     username: String,
+    /// The domain to whose hosts alone the password goes, where autodiscover finds them.
+    domain: Option<String>,
     secret: Secret,
     authentication: Authentication,
     application: Option<Application>,
     wait: Duration,
     requests: AtomicU32,
-    /// Whether the connection has been signed in, by NTLM.
-    is_signed_in: AtomicBool,
 }
 
 /// A request but for what signs it in.
@@ -63,36 +68,36 @@ pub(crate) struct Letter<'a> {
     pub headers: &'a [(&'static str, &'a str)],
     pub body: &'a str,
     pub stage: Stage,
+    /// Whether it may be sent again when nobody knows what became of it.
+    pub repeat: Repeat,
+}
+
+/// Whether a request may be sent again when nobody knows what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing, or the same once more.
+    Freely,
+    /// Never.
+    Never,
 }
 
 impl Carrier {
-    pub fn new(
-        server: &ExchangeServer,
-        access: &Access,
-        application: Option<Application>,
-    ) -> Result<Self, DeliveryError> {
-        let http = match access.authentication {
-            // NTLM signs in a connection, which nobody else may have then.
-            Authentication::Ntlm => Http::alone(&server.connector).map_err(|error| {
-                let evidence = Evidence::new(Stage::Prepare, &error.to_string());
-                DeliveryError::new(Cause::HandshakeFailed, evidence)
-            })?,
-            Authentication::Password
-            | Authentication::Xoauth2
-            | Authentication::ClientSecret
-            | Authentication::ClientCertificate => server.http.clone(),
-        };
-        Ok(Self {
+    pub fn new(server: &ExchangeServer, access: &Access, services: &WebServices) -> Self {
+        // NTLM signs in a connection, which nobody else may have then.
+        let line = (access.authentication == Authentication::Ntlm).then(|| Line::new(&server.connector, access));
+        // A shared account's password is for hosts of its own domain: a mailbox's domain may be anybody's.
+        let domain = access.username.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+        Self {
             server: server.clone(),
-            http,
+            line: line.map(Mutex::new),
             username: access.username.clone(),
+            domain: domain.filter(|_| services.is_shared_account && services.application.is_none()),
             secret: access.secret.clone(),
             authentication: access.authentication,
-            application,
+            application: services.application.clone(),
             wait: access.timeout,
             requests: AtomicU32::new(0),
-            is_signed_in: AtomicBool::new(false),
-        })
+        }
     }
 
     /// The server and how it is reached.
@@ -112,14 +117,20 @@ impl Carrier {
 
     /// Asks for a page without signing in, which shows that the server is there and that its certificate holds.
     pub async fn knock(&self, url: &Url, stage: Stage) -> Result<StatusCode, DeliveryError> {
-        let mut response = self.send(self.http.client.request(Method::GET, url.clone()), stage).await?;
+        let mut response = self.send(self.server.http.client.request(Method::GET, url.clone()), stage).await?;
         self.drain(&mut response, stage).await;
         Ok(response.status())
     }
 
     /// Sends a letter without signing in, and gives the reply whatever it is.
     pub async fn post_unsigned(&self, letter: Letter<'_>) -> Result<Response, DeliveryError> {
-        self.send(self.request(letter), letter.stage).await
+        let request = self.request(letter);
+        let request = match self.application {
+            // Servers tell that they take tokens when they are asked with an empty one (MS-XOAUTH section 4.6).
+            Some(_) => request.header(AUTHORIZATION, "Bearer"),
+            None => request,
+        };
+        self.send(request, letter.stage).await
     }
 
     /// Whether a reply that refuses a request offers the way to sign in that the profile has.
@@ -128,12 +139,23 @@ impl Carrier {
         offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(self.scheme()))
     }
 
+    /// Whether a host that autodiscover has led to may be told the password.
+    pub fn may_tell(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        self.domain.as_ref().is_none_or(|domain| is_within(host, domain))
+    }
+
+    /// Whether all requests go over one connection, so that a reply has to be read before the next.
+    pub const fn is_one_line(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Sends a letter, signed in, and gives the reply unless the sign-in is refused.
     pub async fn post(&self, letter: Letter<'_>) -> Result<Response, Failure> {
-        let sent = match (self.authentication, &self.application) {
-            (Authentication::Ntlm, _) => self.post_ntlm(letter).await,
-            (_, Some(application)) => self.post_token(letter, application).await,
-            (_, None) => {
+        let sent = match (&self.line, &self.application) {
+            (Some(line), _) => self.post_ntlm(letter, &mut *line.lock().await).await,
+            (None, Some(application)) => self.post_token(letter, application).await,
+            (None, None) => {
                 let request = self.request(letter).basic_auth(&self.username, Some(self.secret.expose()));
                 self.send(request, letter.stage).await
             }
@@ -147,14 +169,14 @@ impl Carrier {
     }
 
     fn request(&self, letter: Letter<'_>) -> RequestBuilder {
-        let request = self.http.client.post(letter.url.clone()).header(CONTENT_TYPE, XML);
+        let request = self.server.http.client.post(letter.url.clone()).header(CONTENT_TYPE, XML);
         let request = letter.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         request.body(letter.body.to_owned())
     }
 
     async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, DeliveryError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.http.send(request, stage, self.wait).await
+        self.server.http.send(request, stage, self.wait).await
     }
 
     /// Reads what nobody needs, so that the connection is free again. What cannot be read shows at the next request.
@@ -194,43 +216,65 @@ impl Carrier {
         Ok(response)
     }
 
-    async fn post_ntlm(&self, letter: Letter<'_>) -> Result<Response, DeliveryError> {
-        if self.is_signed_in.load(Ordering::Relaxed) {
-            let mut response = self.send(self.request(letter), letter.stage).await?;
+    async fn post_ntlm(&self, letter: Letter<'_>, line: &mut Line) -> Result<Response, DeliveryError> {
+        if line.is_signed_in(letter.url) && letter.repeat == Repeat::Freely {
+            let mut response = self.send_over(line, letter, None).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
-            // It is another connection: the server has closed the one that was signed in.
             self.drain(&mut response, letter.stage).await;
         }
-        let hello = format!("NTLM {}", STANDARD.encode(negotiate()));
-        let request =
-            self.http.client.post(letter.url.clone()).header(AUTHORIZATION, hello).header(CONTENT_LENGTH, "0");
-        let mut response = self.send(request, Stage::SignIn).await?;
-        let token = challenge(response.headers());
+        let hello = Letter { body: "", headers: &[], stage: Stage::SignIn, ..letter };
+        let greeted = format!("NTLM {}", STANDARD.encode(negotiate()));
+        let was_open = line.is_open(letter.url);
+        line.open(letter.url).await?;
+        let mut response = match self.send_over(line, hello, Some(&greeted)).await {
+            // The server had closed the connection that was kept.
+            Err(error) if was_open && error.cause == Cause::ConnectionLost => {
+                line.close();
+                line.open(letter.url).await?;
+                self.send_over(line, hello, Some(&greeted)).await?
+            }
+            sent => sent?,
+        };
         if response.status() != StatusCode::UNAUTHORIZED {
             return match response.status().as_u16() {
                 500.. => Ok(response),
                 // It does not want to know who we are, and may yet take the request.
-                _ => self.send(self.request(letter), letter.stage).await,
+                _ => {
+                    self.drain(&mut response, Stage::SignIn).await;
+                    self.send_over(line, letter, None).await
+                }
             };
         }
-        let Some(token) = token else {
+        let Some(token) = challenge(response.headers()) else {
             return Err(self.not_offered(response.headers()));
         };
-        let is_closing = response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
-        let certificate =
-            response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec);
         self.drain(&mut response, Stage::SignIn).await;
-        if is_closing {
-            let evidence = Evidence::new(Stage::SignIn, "the server closes the connection in the middle of a sign-in");
-            return Err(DeliveryError::new(Cause::ConnectionLost, evidence));
-        }
-        let answer = self.answer(&token, letter.url, certificate.as_deref())?;
-        let request = self.request(letter).header(AUTHORIZATION, format!("NTLM {}", STANDARD.encode(answer)));
-        let response = self.send(request, letter.stage).await?;
-        self.is_signed_in.store(response.status() != StatusCode::UNAUTHORIZED, Ordering::Relaxed);
+        let answer = self.answer(&token, letter.url, line.certificate())?;
+        let response = self.send_over(line, letter, Some(&format!("NTLM {}", STANDARD.encode(answer)))).await?;
+        line.sign_in(response.status() != StatusCode::UNAUTHORIZED);
         Ok(response)
+    }
+
+    /// Sends a letter over the connection that is open.
+    async fn send_over(
+        &self,
+        line: &mut Line,
+        letter: Letter<'_>,
+        authorization: Option<&str>,
+    ) -> Result<Response, DeliveryError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let host = &letter.url[Position::BeforeHost..Position::AfterPort];
+        let path = &letter.url[Position::BeforePath..Position::AfterQuery];
+        let request = Request::post(path).header(HOST, host).header(CONTENT_TYPE, XML);
+        let request = letter.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
+        let request = request.header(USER_AGENT, OUR_NAME).body(Full::from(letter.body.to_owned()));
+        let request = request.map_err(|error| {
+            DeliveryError::new(Cause::ProtocolViolation, Evidence::new(Stage::Prepare, &error.to_string()))
+        })?;
+        line.send(request, letter.stage, self.wait).await
     }
 
     fn answer(&self, token: &[u8], url: &Url, certificate: Option<&[u8]>) -> Result<Vec<u8>, DeliveryError> {

@@ -1,5 +1,5 @@
-//! What replies of Exchange Web Services are facts about, in the order of evidence: the HTTP status where it alone can
-//! say it, then the code of the SOAP fault or of the response message.
+//! What replies of Exchange Web Services are facts about, in the order of evidence: the HTTP status where no reply of web
+//! services came with it, the code of the SOAP fault, the code of the response message.
 //!
 //! Sources: EWS reference, "ResponseCode"; "Handling EWS-related errors in Exchange"; "EWS throttling in Exchange";
 //! Exchange troubleshooting, "HTTP server returned Forbidden exception"; RFC 9110 section 15.
@@ -15,15 +15,13 @@ const IMPERSONATION: &str = "exchange/client-developer/exchange-web-services/imp
 /// Page: "EWS schema versions in Exchange".
 const VERSIONS: &str = "exchange/client-developer/exchange-web-services/ews-schema-versions-in-exchange";
 
-/// Page: "Authentication and EWS in Exchange".
-const SIGN_IN: &str = "exchange/client-developer/exchange-web-services/authentication-and-ews-in-exchange";
 /// Page: "Control access to EWS in Exchange".
 const POLICY: &str = "exchange/client-developer/exchange-web-services/how-to-control-access-to-ews-in-exchange";
 /// Page: RFC 9110 section 15.
 const HTTP: &str = "rfc9110#section-15";
 
 /// Response codes: code, fact, page.
-pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 48] = [
+pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
     ("ErrorServerBusy", Cause::ServerBusy, THROTTLING),
     ("ErrorExceededConnectionCount", Cause::ServerBusy, THROTTLING),
     ("ErrorExceededSubscriptionCount", Cause::ServerBusy, THROTTLING),
@@ -61,6 +59,8 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 48] = [
     ("ErrorMailboxStoreUnavailable", Cause::ServerUnavailable, CODES),
     ("ErrorMailboxMoveInProgress", Cause::ServerUnavailable, CODES),
     ("ErrorMailboxFailover", Cause::ServerUnavailable, CODES),
+    // Of what follows a failure of the server in one request.
+    ("ErrorBatchProcessingStopped", Cause::ServerUnavailable, CODES),
     ("ErrorADUnavailable", Cause::ServerUnavailable, CODES),
     ("ErrorADOperation", Cause::ServerUnavailable, CODES),
     ("ErrorConnectionFailed", Cause::ServerUnavailable, CODES),
@@ -75,12 +75,8 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 48] = [
 ];
 
 /// Codes of a service account that may not act for the user.
-pub(crate) const IMPERSONATION_CODES: [&str; 4] = [
-    "ErrorImpersonateUserDenied",
-    "ErrorImpersonationDenied",
-    "ErrorImpersonationFailed",
-    "ErrorNonPrimarySmtpAddress",
-];
+pub(crate) const IMPERSONATION_CODES: [&str; 3] =
+    ["ErrorImpersonateUserDenied", "ErrorImpersonationDenied", "ErrorImpersonationFailed"];
 
 /// Codes with which the server refuses one message that is handed over, and has nothing against the mailbox.
 pub(crate) const MESSAGE_CODES: [&str; 10] = [
@@ -96,15 +92,18 @@ pub(crate) const MESSAGE_CODES: [&str; 10] = [
     "ErrorSchemaValidation",
 ];
 
-/// Codes after which nobody knows whether a message was sent.
-pub(crate) const UNSETTLED_CODES: [&str; 4] =
-    ["ErrorInternalServerError", "ErrorInternalServerTransientError", "ErrorTimeoutExpired", "ErrorClientDisconnected"];
+/// Codes of a server that fails before it has begun to send a message. After the others nobody knows.
+pub(crate) const NOT_BEGUN_CODES: [&str; 3] =
+    ["ErrorADUnavailable", "ErrorMailboxMoveInProgress", "ErrorCrossSiteRequest"];
 
 /// Codes that say that a synchronization state is not known any more: read again.
 pub(crate) const STALE_STATE_CODES: [&str; 2] = ["ErrorInvalidSyncStateData", "ErrorSyncFolderNotFound"];
 
 /// Codes that say that a message is not there any more: moved or deleted since it was listed.
-pub(crate) const GONE_CODES: [&str; 3] = ["ErrorItemNotFound", "ErrorInvalidIdMalformed", "ErrorInvalidIdEmpty"];
+pub(crate) const GONE_CODES: [&str; 1] = ["ErrorItemNotFound"];
+
+/// Codes with which the server tells a delegate that it may not see a folder.
+pub(crate) const UNSEEN_CODES: [&str; 3] = ["ErrorItemNotFound", "ErrorFolderNotFound", "ErrorSyncFolderNotFound"];
 
 /// Codes that say that a folder is not there any more. Of the inbox they mean that there is no mailbox.
 pub(crate) const FOLDER_GONE_CODES: [&str; 2] = ["ErrorFolderNotFound", "ErrorSyncFolderNotFound"];
@@ -116,12 +115,11 @@ pub(crate) fn of_code(code: &str) -> Option<Cause> {
 }
 
 /// HTTP statuses that decide where there is no code that is known: status, fact, page.
-const STATUSES: [(u16, Cause, &str); 12] = [
+const STATUSES: [(u16, Cause, &str); 9] = [
     (301, Cause::ProtocolViolation, HTTP),
     (302, Cause::ProtocolViolation, HTTP),
     (307, Cause::ProtocolViolation, HTTP),
     (308, Cause::ProtocolViolation, HTTP),
-    (401, Cause::CredentialsRefused, SIGN_IN),
     // Web services are off for the mailbox or the organization, or this program is not among those that may.
     (403, Cause::AccessDenied, POLICY),
     // What is there, or is there now, is for browsers.
@@ -129,20 +127,18 @@ const STATUSES: [(u16, Cause, &str); 12] = [
     (405, Cause::ProtocolViolation, HTTP),
     (410, Cause::ProtocolViolation, HTTP),
     (429, Cause::ServerBusy, HTTP),
-    (503, Cause::ServerUnavailable, HTTP),
-    (504, Cause::ServerUnavailable, HTTP),
 ];
 
-/// What a refused request is a fact about: by its status where it was refused before anything read it, then by the code,
-/// then by the status.
+/// What a refused request is a fact about: by the code of the fault or of the response message, which come with 200 and
+/// 500; without one, by the status. A 401 is the sign-in's, and told where that is made (`carrier.rs`).
 pub(crate) fn of_refusal(status: u16, code: Option<&str>) -> Cause {
-    let by_status = || STATUSES.iter().find(|(known, ..)| *known == status).map(|(_, cause, _)| *cause);
-    let by_code = code.and_then(of_code);
-    match (status, code) {
-        (401, _) => Cause::CredentialsRefused,
-        (_, Some(_)) => by_code.or_else(|| by_status().filter(|_| status != 500)).unwrap_or(Cause::Unknown),
-        (500..=599, None) => Cause::ServerUnavailable,
-        (_, None) => by_status().unwrap_or(Cause::Unknown),
+    match (code, status) {
+        (Some(code), _) => of_code(code).unwrap_or(Cause::Unknown),
+        (None, 500..=599) => Cause::ServerUnavailable,
+        (None, _) => {
+            let known = STATUSES.iter().find(|(known, ..)| *known == status);
+            known.map_or(Cause::Unknown, |(_, cause, _)| *cause)
+        }
     }
 }
 
@@ -191,7 +187,7 @@ mod tests {
             return;
         };
         let schema = messages + &types;
-        let lists = [&MESSAGE_CODES[..], &IMPERSONATION_CODES, &UNSETTLED_CODES, &STALE_STATE_CODES, &GONE_CODES];
+        let lists = [&MESSAGE_CODES[..], &IMPERSONATION_CODES, &NOT_BEGUN_CODES, &STALE_STATE_CODES, &GONE_CODES];
         let codes = RESPONSE_CODES.iter().map(|(code, ..)| *code).chain(lists.into_iter().flatten().copied());
         for code in codes.chain(FOLDER_GONE_CODES) {
             assert!(schema.contains(&format!("\"{code}\"")), "{code}");
@@ -202,7 +198,6 @@ mod tests {
     fn an_unknown_code_stays_unknown_and_a_status_speaks_where_it_alone_can() {
         assert_eq!(of_refusal(500, Some("ErrorOfTomorrow")), Cause::Unknown);
         assert_eq!(of_refusal(200, Some("ErrorOfTomorrow")), Cause::Unknown);
-        assert_eq!(of_refusal(401, Some("ErrorServerBusy")), Cause::CredentialsRefused);
         assert_eq!(of_refusal(403, Some("ErrorQuotaExceeded")), Cause::OverQuota);
         assert_eq!(of_refusal(503, None), Cause::ServerUnavailable);
     }

@@ -21,7 +21,8 @@ use mailrail_engine::{
 };
 
 use crate::{
-    call::{Mailbox, Repeat},
+    call::{Answer, Mailbox, one},
+    carrier::Repeat,
     cause::{GONE_CODES, of_code},
     listing::{Listed, Listing},
     reply::{of_fault, of_message},
@@ -40,6 +41,8 @@ const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 const CHANGES_AT_ONCE: usize = 100;
 /// The folder for messages that cannot be processed (source system: "Undeliverable").
 const UNDELIVERABLE: &str = "Undeliverable";
+/// What is said when it is not there any more.
+const FOLDER_TO_MOVE_TO_GONE: &str = "ErrorToFolderNotFound";
 /// The folder above the inbox.
 const TOP: &str = "msgfolderroot";
 
@@ -141,6 +144,7 @@ impl Session {
                 return Ok(None);
             };
             let Some(message) = batch.asked.front().cloned() else {
+                batch.finish().await?;
                 self.batch = None;
                 return Ok(None);
             };
@@ -156,7 +160,7 @@ impl Session {
                     let (content, size) = self.content(message.1.size).await?;
                     return Ok(Some(arrival(content, size)));
                 }
-                Said::Refused(refusal) => match refused(refusal)? {
+                Said::Refused(refusal) => match refused(refusal, self.mailbox.is_delegate())? {
                     None => continue,
                     Some(words) => words,
                 },
@@ -190,6 +194,18 @@ impl Session {
         Ok((Content::Pieces, size.unwrap_or_default().max(length)))
     }
 
+    /// Leaves what is open of a reply where there is but one connection, which another request needs. What was not handed
+    /// out is asked for again.
+    fn give_way(&mut self) {
+        if self.mailbox.is_one_line()
+            && let Some(batch) = self.batch.take()
+        {
+            for message in batch.asked.into_iter().rev() {
+                self.listing.folders.put_back(message);
+            }
+        }
+    }
+
     /// The folder for messages that cannot be processed: the one that is known, one of its name, or a new one.
     async fn undeliverable_folder(&mut self) -> Result<FolderRef, Failure> {
         if let Some(id) = &self.mailbox.learned.undeliverable_folder {
@@ -200,7 +216,7 @@ impl Session {
         if id.is_none() {
             let answers =
                 self.mailbox.ask_with(&create_folder(&top, UNDELIVERABLE), Stage::Open, Repeat::Never).await?;
-            let created = crate::call::one(answers, Stage::Open)?.done().map_err(Failure::Refused)?;
+            let created = one(answers, Stage::Open)?.done().map_err(Failure::Refused)?;
             id = created.find("FolderId").and_then(|id| id.attribute("Id")).map(str::to_owned);
         }
         let id = id.ok_or_else(|| broken(Stage::Open, "a folder that was made has no identifier"))?;
@@ -228,13 +244,18 @@ fn ids(messages: &[RemoteId]) -> Vec<&str> {
     ids.collect()
 }
 
-/// Whether each of several messages was moved or deleted. One that is gone already is as good as that.
-fn changed(answers: Vec<crate::call::Answer>) -> Result<(), Failure> {
+/// Whether each of several messages was moved or deleted. One that is gone already is as good as that, and one that the
+/// server has something against stays where it is, and must not stop the others.
+fn changed(answers: Vec<Answer>) -> Result<(), Failure> {
     for answer in answers {
-        match answer.done().map_err(Failure::Refused) {
-            Ok(_) => {}
-            Err(failure) if failure.is(&GONE_CODES) => {}
-            Err(failure) => return Err(failure),
+        if let Err(refusal) = answer.done() {
+            let code = refusal.code.clone().unwrap_or_default();
+            if code == FOLDER_TO_MOVE_TO_GONE || of_code(&code).is_some() {
+                return Err(Failure::Refused(refusal));
+            }
+            if !GONE_CODES.contains(&code.as_str()) {
+                tracing::warn!(code, "a message can be neither moved nor deleted, and stays");
+            }
         }
     }
     Ok(())
@@ -248,27 +269,40 @@ fn share(size: u64) -> u64 {
 
 /// What a refusal of one message means: none if it is gone, why it is missing, or that the server fails. A code that is
 /// not known to be the mailbox's or the server's is the message's: it must not stop those behind it.
-fn refused(refusal: Refusal) -> Result<Option<String>, DeliveryError> {
+fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, DeliveryError> {
     let code = refusal.code.clone().unwrap_or_default();
     let failure = Failure::Refused(refusal);
-    if failure.is(&GONE_CODES) {
+    // A delegate is told so of a message that it may not read, which must not vanish.
+    if failure.is(&GONE_CODES) && !is_delegate {
         return Ok(None);
     }
-    if of_code(&code).is_some() {
+    if code.is_empty() || of_code(&code).is_some() {
         return Err(failure.into_error(Stage::Fetch));
     }
     Ok(Some(format!("{code}: {}", failure.evidence(Stage::Fetch).words)))
 }
 
 impl Batch {
-    /// Reads on to the content of the next message, or to what is said instead.
-    async fn said(&mut self) -> Result<Said, DeliveryError> {
+    /// Reads what nobody wanted of the content that has begun.
+    async fn leave(&mut self) -> Result<(), DeliveryError> {
         let mut carry = Vec::new();
         while self.is_inside {
-            // Nobody wanted the rest of it.
             let (_, is_ended) = self.document.base64(CHUNK_BYTES, &mut carry).await?;
             self.is_inside = !is_ended;
         }
+        Ok(())
+    }
+
+    /// Reads to the end of the reply, so that the connection can be used again.
+    async fn finish(&mut self) -> Result<(), DeliveryError> {
+        self.leave().await?;
+        self.document.finish().await;
+        Ok(())
+    }
+
+    /// Reads on to the content of the next message, or to what is said instead.
+    async fn said(&mut self) -> Result<Said, DeliveryError> {
+        self.leave().await?;
         loop {
             match self.document.next().await? {
                 Token::Start(element) => match element.name.as_str() {
@@ -376,7 +410,10 @@ impl IncomingSession for Session {
             *is_ended = ended;
         }
         let piece = std::mem::take(read).freeze();
-        *reserved = None;
+        // The beginning is held until it is stored, which is when the next piece is asked for.
+        if *handed > 0 {
+            *reserved = None;
+        }
         *handed += piece.len() as u64;
         if *handed > 2 * MESSAGE_BYTES_MAX {
             let words = format!("the message does not end after {handed} bytes");
@@ -390,12 +427,13 @@ impl IncomingSession for Session {
             Some(RemoteId::Ews { number, .. }) => Some(*number),
             Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => None,
         };
-        Position::Ews(self.listing.position(last))
+        Position::Ews(self.listing.folders.progress(last))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        self.give_way();
         for chunk in ids(messages).chunks(CHANGES_AT_ONCE) {
             let answers = self.mailbox.ask(&delete_items(chunk.iter().copied()), Stage::Fetch).await;
             answers.and_then(changed).map_err(|failure| failure.into_error(Stage::Fetch))?;
@@ -404,6 +442,7 @@ impl IncomingSession for Session {
     }
 
     async fn move_undeliverable(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
+        self.give_way();
         let ids = ids(messages);
         for is_again in [false, true] {
             let moved = match self.undeliverable_folder().await {
@@ -412,7 +451,7 @@ impl IncomingSession for Session {
             };
             match moved {
                 // Somebody deleted the folder that is known: a new one is made.
-                Err(failure) if !is_again && failure.is(&["ErrorToFolderNotFound", "ErrorFolderNotFound"]) => {
+                Err(failure) if !is_again && failure.is(&[FOLDER_TO_MOVE_TO_GONE, "ErrorFolderNotFound"]) => {
                     self.mailbox.learned.undeliverable_folder = None;
                 }
                 moved => return moved.map_err(|failure| failure.into_error(Stage::Fetch)),

@@ -31,7 +31,7 @@ use mailrail_domain::{
 use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
 pub use outgoing::Session as OutgoingMailbox;
 
-use crate::call::{INBOX, Mailbox, SENT_ITEMS};
+use crate::call::{DRAFTS, INBOX, Mailbox, OUTBOX, SENT_ITEMS};
 
 /// Servers of Exchange, with the tokens that applications have for them.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl ExchangeServer {
     ///
     /// Says what is wrong with the TLS configuration.
     pub fn new(connector: &Connector, login: Login, clock: fn() -> Timestamp) -> Result<Self, reqwest::Error> {
-        let http = Http::new(connector)?;
+        let http = Http::of_http1(connector)?;
         Ok(Self { connector: connector.clone(), http, login, tokens: Arc::default(), clock })
     }
 
@@ -76,13 +76,21 @@ impl IncomingServers for ExchangeServer {
     }
 
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
-        let name = match folder {
-            Folder::Inbox => INBOX,
-            Folder::Sent => SENT_ITEMS,
-            // A message is sent as it is made, and never a draft.
+        let folders: &[&'static str] = match folder {
+            Folder::Inbox => &[INBOX],
+            Folder::Sent => &[SENT_ITEMS],
+            // A message waits in either until transport has taken it, and its copy is in Sent Items after that.
+            Folder::Outbox => &[OUTBOX, DRAFTS],
+            // A message is sent as it is made, so that one among the drafts has not been left there.
             Folder::Drafts => return Ok(None),
         };
-        Ok(Some(self.mailbox(access)?.find(name, message_id).await?.is_some()))
+        let mut mailbox = self.mailbox(access)?;
+        for name in folders {
+            if mailbox.find(name, message_id).await?.is_some() {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
     }
 }
 

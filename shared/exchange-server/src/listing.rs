@@ -3,29 +3,27 @@
 //! Source: EWS reference, "SyncFolderItems operation"; "Mailbox synchronization and EWS in Exchange". Changes, removals and
 //! flags are passed over: nothing here ever means that a record should go.
 
-use std::collections::BTreeMap;
-
 use chrono::DateTime;
 use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    folders::{Folders, Page, key, known},
-    position::{EwsPosition, Position},
+    evidence::Stage,
+    folders::{Folders, Item, Page, Progress, key, known},
+    position::Position,
 };
 
 use crate::{
     call::{INBOX, Mailbox, one},
-    cause::{FOLDER_GONE_CODES, STALE_STATE_CODES},
+    cause::{FOLDER_GONE_CODES, STALE_STATE_CODES, UNSEEN_CODES},
     request::{FolderRef, sync_folder_items},
     xml::Element,
 };
 
 /// Changes of one page (EWS reference: at most 512).
 const PAGE_CHANGES: usize = 512;
-/// Pages without a message that follow each other before it is taken for a loop.
-const EMPTY_PAGES_MAX: usize = 400;
+/// Pages without a message that follow each other in one run: fifty thousand changes of flags.
+const EMPTY_PAGES_MAX: usize = 100;
 /// Longest states of a mailbox, all folders together, in bytes: they are kept in a row of the table, which holds 400 KB.
 const STATE_BYTES_MAX: usize = 256 * 1024;
 
@@ -48,6 +46,12 @@ impl Listed {
             received_at: received.map(|at| at.to_utc()),
             size: item.text_at(&["Size"]).and_then(|size| size.parse().ok()),
         })
+    }
+}
+
+impl Item for Listed {
+    fn id(&self) -> &str {
+        &self.id
     }
 }
 
@@ -80,13 +84,9 @@ impl Listing {
             };
             self.read_page(mailbox, n).await?;
         }
-        let words = "page follows page without a message";
-        Err(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(Stage::List, words)))
-    }
-
-    /// The states under which everything after message number `last` is listed.
-    pub fn position(&self, last: Option<usize>) -> EwsPosition {
-        EwsPosition { states: self.folders.tokens(last) }
+        // Nothing of it was a message: the next run goes on from there.
+        tracing::info!("page follows page without a message");
+        Ok(())
     }
 
     /// Reads the page at which a folder is, from the start again where its state is not known any more.
@@ -105,7 +105,19 @@ impl Listing {
             result = self.page(mailbox, n, &folder).await;
         }
         match result {
-            Ok(page) => self.folders.put(n, page),
+            Ok(page) => {
+                let before = self.folders.token(n).map(str::to_owned);
+                self.folders.put(n, page);
+                if self.folders.is_standing(n, before.as_deref()) {
+                    let words = "the server says that there is more, and gives the same state again";
+                    return Err(broken(Stage::List, words).into_error(Stage::List));
+                }
+            }
+            // Where a delegate may not see a folder, the server says that it is not there.
+            Err(failure) if n == 0 && mailbox.is_delegate() && failure.is(&UNSEEN_CODES) => {
+                let evidence = failure.evidence(Stage::Open);
+                return Err(DeliveryError::new(Cause::AccessDenied, evidence));
+            }
             // Somebody deleted a tracked folder. It is looked for again by its name, and no failure of the mailbox.
             Err(failure) if n > 0 && failure.is(&FOLDER_GONE_CODES) => self.folders.leave_out(n),
             Err(failure) => return Err(failure.into_error(Stage::List)),
@@ -118,15 +130,12 @@ impl Listing {
         let asked = sync_folder_items(folder, state, PAGE_CHANGES);
         let answer = one(mailbox.ask(&asked, Stage::List).await?, Stage::List)?;
         let page = of_changes(&answer.done().map_err(Failure::Refused)?)?;
-        let others = self.folders.tokens(None).values().map(String::len).sum::<usize>();
+        let others = self.folders.progress(None).tokens.values().map(String::len).sum::<usize>();
         if others - state.map_or(0, str::len).min(others) + page.token.len() > STATE_BYTES_MAX {
             return Err(broken(
                 Stage::List,
                 "the server's synchronization states are longer than any that can be kept",
             ));
-        }
-        if !page.is_last && state == Some(page.token.as_str()) {
-            return Err(broken(Stage::List, "the server says that there is more, and gives the same state again"));
         }
         Ok(page)
     }
@@ -161,12 +170,12 @@ async fn find_folders(
     tracked: &[String],
     position: Option<&Position>,
 ) -> Result<Folders<Listed>, DeliveryError> {
-    let states = match position {
-        Some(Position::Ews(EwsPosition { states })) => states.clone(),
+    let Progress { tokens: states, done } = match position {
+        Some(Position::Ews(progress)) => progress.clone(),
         // The profile was changed from something else: read again; the records are recognized.
-        Some(Position::Imap(_) | Position::Pop3(_) | Position::Graph(_)) | None => BTreeMap::new(),
+        Some(Position::Imap(_) | Position::Pop3(_) | Position::Graph(_)) | None => Progress::default(),
     };
-    let mut folders = Folders::default();
+    let mut folders = Folders::after(done);
     folders.add(INBOX, INBOX.to_owned(), states.get(INBOX).map(String::as_str));
     for path in tracked {
         if let Some((id, state)) = known(&states, path) {

@@ -205,7 +205,10 @@ fn channel_binding(certificate: &[u8]) -> Option<[u8; 16]> {
 
 /// NTOWFv2 (section 3.3.2).
 fn response_key(user: &str, domain: &str, password: &str) -> [u8; 16] {
-    let whom = format!("{}{domain}", user.to_uppercase());
+    // Windows maps one character to one: what Unicode would make two of stays as it is.
+    let upper = |c: char| Some(c.to_uppercase()).filter(|upper| upper.len() == 1).and_then(|mut upper| upper.next());
+    let user: String = user.chars().map(|c| upper(c).unwrap_or(c)).collect();
+    let whom = format!("{user}{domain}");
     mac(&Md4::digest(utf16(password)), &[&utf16(&whom)])
 }
 

@@ -17,9 +17,10 @@ use mailrail_engine::{
 };
 
 use crate::{
-    call::{Mailbox, Repeat, SENT_ITEMS, one},
-    cause::{MESSAGE_CODES, UNSETTLED_CODES},
-    request::send_item,
+    call::{Mailbox, SENT_ITEMS, one},
+    carrier::Repeat,
+    cause::{MESSAGE_CODES, NOT_BEGUN_CODES, UNSEEN_CODES},
+    request::{get_folder, send_item},
 };
 
 /// A session that sends for one mailbox.
@@ -27,17 +28,38 @@ use crate::{
 pub struct Session {
     mailbox: Mailbox,
     recipients: Vec<EmailAddress>,
+    /// Whether the server has answered in this session.
+    is_there: bool,
 }
 
 impl Session {
     pub(crate) const fn new(mailbox: Mailbox) -> Self {
-        Self { mailbox, recipients: Vec::new() }
+        Self { mailbox, recipients: Vec::new(), is_there: false }
     }
 
     async fn send(&mut self, mime: &[u8]) -> Result<(), Failure> {
         let operation = send_item(mime, &self.mailbox.known(SENT_ITEMS));
         let answers = self.mailbox.ask_with(&operation, Stage::Data, Repeat::Never).await?;
         one(answers, Stage::Data)?.done().map_err(Failure::Refused).map(|_| ())
+    }
+
+    /// Asks for the folder of copies before the first message: what is wrong with the connection or the account shows at
+    /// a request that may be repeated.
+    async fn knock(&mut self) -> Result<(), DeliveryError> {
+        if !self.is_there {
+            let folder = self.mailbox.known(SENT_ITEMS);
+            let answers = self.mailbox.ask(&get_folder(&folder), Stage::Open).await;
+            let done = answers.and_then(|answers| one(answers, Stage::Open)?.done().map_err(Failure::Refused));
+            if let Err(failure) = done {
+                // Where a delegate may not see a folder, the server says that it is not there.
+                if self.mailbox.is_delegate() && failure.is(&UNSEEN_CODES) {
+                    return Err(DeliveryError::new(Cause::AccessDenied, failure.evidence(Stage::Open)));
+                }
+                return Err(failure.into_error(Stage::Open));
+            }
+            self.is_there = true;
+        }
+        Ok(())
     }
 }
 
@@ -50,9 +72,9 @@ fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
     // Nothing leaves before the connection is there and the account has signed in.
     let is_sent = matches!(&failure, Failure::Broken(error) if error.evidence.stage >= Stage::Open);
     // A server or a gateway that failed at it does not know either; at 503 none began.
-    let is_servers =
-        matches!(&failure, Failure::Refused(Refusal { code: None, status: 500..=599, .. })) && !failure.has_status(503);
-    if is_sent || is_servers || failure.is(&UNSETTLED_CODES) {
+    let is_servers = matches!(&failure, Failure::Refused(Refusal { cause: Cause::ServerUnavailable, .. }));
+    let has_begun = !failure.has_status(503) && !failure.is(&NOT_BEGUN_CODES);
+    if is_sent || (is_servers && has_begun) || failure.is(&["ErrorClientDisconnected"]) {
         return Ok(ContentReply::Unknown(evidence));
     }
     let error = failure.into_error(Stage::Data);
@@ -70,6 +92,7 @@ impl OutgoingSession for Session {
         _: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
+        self.knock().await?;
         self.recipients = recipients.to_vec();
         Ok(EnvelopeReply::accepted(recipients))
     }

@@ -38,9 +38,10 @@ pub(crate) fn of_fault(fault: &Element, status: u16) -> Refusal {
     refusal(status, code.filter(|code| code.starts_with("Error")), words, detail.and_then(back_off_seconds))
 }
 
-/// What a response message says of its part of the request. A warning is a success.
+/// What a response message says of its part of the request. A warning is of a part that was not processed, because the one
+/// before it failed (EWS reference, "GetItemResponseMessage").
 pub(crate) fn of_message(message: &Element) -> Result<(), Refusal> {
-    if message.attribute("ResponseClass") != Some("Error") {
+    if message.attribute("ResponseClass") == Some("Success") {
         return Ok(());
     }
     let words = message.text_at(&["MessageText"]).unwrap_or("the reply says no reason");

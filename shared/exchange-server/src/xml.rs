@@ -211,6 +211,15 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
         }
     }
 
+    /// Reads what is left, so that the connection can be used again. What cannot be read shows at the next request.
+    pub async fn finish(&mut self) {
+        while let Ok(token) = self.next().await {
+            if token == Token::Over {
+                return;
+            }
+        }
+    }
+
     /// The decoded content of an element whose text is base64 and that has just begun: at least `most` bytes, or up to
     /// its end; whether it has ended is told besides. `carry` is what is left from one call to the next.
     pub async fn base64(&mut self, most: usize, carry: &mut Vec<u8>) -> Result<(BytesMut, bool), DeliveryError> {

@@ -148,13 +148,14 @@ impl IncomingServers for InternetMail {
                 session.close().await?;
                 Ok(found)
             }
-            (Endpoint::Imap(location), _) => {
+            (Endpoint::Imap(location), Folder::Inbox | Folder::Sent) => {
                 let mut session = imap::Session::open(&self.connector, access, location, &memory).await?;
                 let found = session.has(folder, message_id).await?;
                 session.close().await?;
                 Ok(found)
             }
-            (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts)
+            (Endpoint::Imap(_), Folder::Drafts | Folder::Outbox)
+            | (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts | Folder::Outbox)
             | (Endpoint::Smtp(_) | Endpoint::Graph(_) | Endpoint::Ews(_), _) => Ok(None),
         }
     }

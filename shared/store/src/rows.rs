@@ -167,7 +167,8 @@ mod tests {
         alert::AlertKind,
         budget::Spent,
         delivery::{DeliveryState, SynchronizationMethod},
-        position::{GraphPosition, ImapPosition, Pop3Position},
+        folders::Progress,
+        position::{ImapPosition, Pop3Position},
         profile::{IncomingProtocol, Security},
     };
     use mailrail_test_support::build;
@@ -220,8 +221,8 @@ mod tests {
         row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32), seen_key: "k".repeat(60) }));
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
         // A link of Graph is longer than any position; while nothing fails there is room for it.
-        let links = [("inbox".to_owned(), "l".repeat(400))].into();
-        row.reached = Some(Position::Graph(GraphPosition { links }));
+        let tokens = [("inbox".to_owned(), "l".repeat(400))].into();
+        row.reached = Some(Position::Graph(Progress { tokens, ..Progress::default() }));
         row.state.spent = Some(Spent { since: build::moment(0), amount: 9_000 });
         row.state.open_alerts.clear();
         (row.state.failing_since, row.state.postponed_until) = (None, None);

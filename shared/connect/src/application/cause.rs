@@ -17,7 +17,7 @@ const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
     (900_023, Cause::ApplicationUnknown),   // no identifier of a tenant
     (53_003, Cause::PermissionMissing),     // conditional access refuses it
     (65_001, Cause::PermissionMissing),     // nobody has consented
-    (500_011, Cause::PermissionMissing),    // the tenant has no Microsoft Graph for it
+    (500_011, Cause::PermissionMissing),    // the tenant has no such resource: Graph, or the server by its address
     (90_033, Cause::ServerUnavailable),     // a transient error
     (90_006, Cause::ServerUnavailable),     // an external server's error that passes
     (50_196, Cause::ServerBusy),            // a loop of requests was seen

@@ -92,6 +92,8 @@ pub enum Folder {
     Sent,
     /// Where messages are from which nothing has left; of servers alone that are handed a message as a draft.
     Drafts,
+    /// Where messages wait that the server has taken and not sent yet; of servers alone that keep them with the mailbox.
+    Outbox,
 }
 
 /// A message's name on its server.

@@ -201,7 +201,7 @@ impl Session {
         let name = match folder {
             Folder::Inbox => Some(INBOX.to_owned()),
             Folder::Sent => self.sent_folder().await?,
-            Folder::Drafts => None,
+            Folder::Drafts | Folder::Outbox => None,
         };
         let (Some(name), Some(id)) = (name, quoted(&format!("<{message_id}>"))) else {
             return Ok(None);

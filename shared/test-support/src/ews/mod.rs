@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, Path, Request, State},
+    http::{HeaderMap, StatusCode, Version, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -65,9 +66,18 @@ impl EwsServer {
         Router::new()
             .route("/EWS/Exchange.asmx", post(web_services).get(page))
             .route("/autodiscover/autodiscover.{kind}", any(autodiscover::answer))
+            .layer(from_fn(Self::of_http1))
             .route("/control/{address}/{folder}", get(look_into).post(put_into))
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .with_state(self.clone())
+    }
+
+    /// Lets requests through as a server of Windows does that offers to sign in by NTLM: not over HTTP/2.
+    async fn of_http1(request: Request, next: Next) -> Response {
+        if request.version() == Version::HTTP_2 {
+            return StatusCode::HTTP_VERSION_NOT_SUPPORTED.into_response();
+        }
+        next.run(request).await
     }
 
     /// The account of a request, or the reply that asks for one.
@@ -84,7 +94,9 @@ impl EwsServer {
         };
         account.ok_or_else(|| {
             let mut reply = StatusCode::UNAUTHORIZED.into_response();
-            for scheme in &exchange.offers {
+            // That it takes tokens is said to who asks with one, be it empty.
+            let is_asked = given.starts_with("Bearer");
+            for scheme in exchange.offers.iter().filter(|scheme| **scheme != "Bearer" || is_asked) {
                 let challenge = if *scheme == "Basic" { "Basic realm=\"exchange.test\"" } else { scheme };
                 reply.headers_mut().append(header::WWW_AUTHENTICATE, challenge.parse().expect("a header"));
             }

@@ -47,7 +47,7 @@ pub(super) fn answer(exchange: &mut Exchange, account: &str, headers: &HeaderMap
     let due = exchange.due(&operation);
     if let Some(fault) = &due
         && !fault.takes_effect
-        && !matches!(fault.answer, Answer::Part(..))
+        && !matches!(fault.answer, Answer::Part(..) | Answer::Stopped(..))
     {
         return said(version, &fault.answer);
     }
@@ -63,12 +63,18 @@ pub(super) fn answer(exchange: &mut Exchange, account: &str, headers: &HeaderMap
         (Some(super::Fault { answer: Answer::Part(at, code, wait), .. }), _) if *at == n => {
             message(&operation, Err((code, *wait)))
         }
+        (Some(super::Fault { answer: Answer::Stopped(at, code), .. }), _) if *at == n => {
+            message(&operation, Err((code, None)))
+        }
+        (Some(super::Fault { answer: Answer::Stopped(at, _), .. }), _) if *at < n => {
+            message(&operation, Err(("ErrorBatchProcessingStopped", None))).replacen("\"Error\"", "\"Warning\"", 1)
+        }
         (_, Ok(part)) => message(&operation, Ok(part)),
         (_, Err(code)) => message(&operation, Err((code, None))),
     };
     let messages: String = parts.into_iter().enumerate().map(of_part).collect();
     if let Some(fault) = &due
-        && !matches!(fault.answer, Answer::Part(..))
+        && !matches!(fault.answer, Answer::Part(..) | Answer::Stopped(..))
     {
         return said(version, &fault.answer);
     }
@@ -116,6 +122,7 @@ fn said(version: Option<(u32, u32, u32)>, answer: &Answer) -> Response {
             reply
         }
         Answer::Fault(code, wait) | Answer::Part(_, code, wait) => fault(version, code, *wait),
+        Answer::Stopped(_, code) => fault(version, code, None),
     }
 }
 
@@ -230,7 +237,9 @@ impl Server<'_> {
     fn allowed(&self, mailbox: &str) -> Result<(), &'static str> {
         let there = self.exchange.mailboxes.get(mailbox).ok_or("ErrorNonExistentMailbox")?;
         let is_own = self.acting.as_deref() == Some(mailbox);
-        if is_own || there.full_access.contains(&self.account) { Ok(()) } else { Err("ErrorAccessDenied") }
+        let is_allowed = is_own || there.full_access.contains(&self.account);
+        // Real servers tell a delegate that what it may not see is not there.
+        if is_allowed { Ok(()) } else { Err("ErrorItemNotFound") }
     }
 
     /// The mailbox and the key of a folder that is named in one way or the other.
@@ -308,7 +317,7 @@ impl Server<'_> {
         let calls = self.exchange.calls.len();
         let message = self.exchange.mailboxes.get(mailbox)?.messages.get(&number)?;
         let (element, class) = match message.kind {
-            Kind::Message | Kind::Unconvertible | Kind::Empty => ("Message", "IPM.Note"),
+            Kind::Message | Kind::Unconvertible | Kind::Empty | Kind::Failing => ("Message", "IPM.Note"),
             Kind::MeetingRequest => ("MeetingRequest", "IPM.Schedule.Meeting.Request"),
             Kind::Report => ("Item", "REPORT.IPM.Note.NDR"),
             Kind::Other => ("HologramOfTomorrow", "IPM.Hologram"),
@@ -395,8 +404,10 @@ impl Server<'_> {
         let (mailbox, number) = self.item(id)?;
         let by_field = asked.descendants().any(|node| node.attribute("FieldURI") == Some("item:MimeContent"));
         let with_mime = by_field || text_below(asked, "IncludeMimeContent") == Some("true");
-        if with_mime && self.exchange.mailboxes[&mailbox].messages[&number].kind == Kind::Unconvertible {
-            return Err("ErrorContentConversionFailed");
+        match self.exchange.mailboxes[&mailbox].messages[&number].kind {
+            Kind::Unconvertible if with_mime => return Err("ErrorContentConversionFailed"),
+            Kind::Failing if with_mime => return Err("ErrorInternalServerError"),
+            _ => {}
         }
         let item = self.item_xml(&mailbox, number, with_mime).ok_or("ErrorItemNotFound")?;
         Ok(format!("<m:Items>{item}</m:Items>"))
@@ -443,6 +454,10 @@ impl Server<'_> {
             None => composed(item, &mailbox),
         };
         let disposition = asked.attribute("MessageDisposition").unwrap_or_default();
+        if self.exchange.holds_sent && disposition.starts_with("Send") {
+            self.exchange.mailbox(&mailbox).deliver("drafts", &mime, clock());
+            return Ok("<m:Items/>".to_owned());
+        }
         if disposition.starts_with("Send") {
             self.send(&mailbox, &mime)?;
         }

@@ -42,6 +42,8 @@ pub enum Answer {
     Fault(&'static str, Option<u64>),
     /// The part of this number of the reply says so.
     Part(usize, &'static str, Option<u64>),
+    /// The same, and the parts behind it warn that they were not processed.
+    Stopped(usize, &'static str),
 }
 
 /// Something that is to go wrong.
@@ -107,6 +109,8 @@ pub enum Kind {
     Unconvertible,
     /// An email that the server gives without its content.
     Empty,
+    /// An email at which the server fails, whenever it is asked for.
+    Failing,
 }
 
 /// A message.
@@ -170,12 +174,13 @@ pub struct Mailbox {
 }
 
 /// Folders that every mailbox has, with the name that people see and the folder above.
-const KNOWN: [(&str, &str, &str); 6] = [
+const KNOWN: [(&str, &str, &str); 7] = [
     ("root", "", ""),
     ("msgfolderroot", "Top of Information Store", "root"),
     ("inbox", "Inbox", "msgfolderroot"),
     ("sentitems", "Sent Items", "msgfolderroot"),
     ("drafts", "Drafts", "msgfolderroot"),
+    ("outbox", "Outbox", "msgfolderroot"),
     ("deleteditems", "Deleted Items", "msgfolderroot"),
 ];
 
@@ -266,6 +271,8 @@ pub struct Exchange {
     pub remakes_mime: bool,
     /// Whether times have fractions of a second, of whatever length.
     pub has_fractions: bool,
+    /// Whether a message that is sent waits among the drafts, because transport is down.
+    pub holds_sent: bool,
     /// Requests larger than this end the connection.
     pub closes_after_bytes: usize,
     /// Most changes of a page, whatever is asked for.
@@ -288,6 +295,7 @@ impl Default for Exchange {
             sent: Vec::new(),
             remakes_mime: false,
             has_fractions: false,
+            holds_sent: false,
             closes_after_bytes: usize::MAX,
             page_changes: 512,
             asked: Vec::new(),

@@ -130,6 +130,26 @@ async fn a_run_that_is_cut_off_goes_on_where_its_pages_ended() {
 }
 
 #[tokio::test]
+async fn a_message_at_which_the_server_fails_on_and_on_is_passed_over_and_blocks_nobody() {
+    let online = Online::new().await;
+    let mailbox = online.mailbox("ada").await;
+    let letters = letters(20);
+    let ids: Vec<String> = letters.iter().map(|letter| online.deliver("ada", letter)).collect();
+    for _ in 0..12 {
+        // The server fails at the eighth whenever it is asked for, and at nothing else.
+        let path = ids[7].trim_end_matches('=').to_owned();
+        online.server.tenant().faults.clear();
+        online.server.tenant().faults.push_back(Fault::of(&path, 500, "ErrorInternalServerError"));
+        online.world.run(&mailbox, INCOMING).await;
+        pass(GAP_SECONDS.into());
+    }
+    online.server.tenant().faults.clear();
+    online.receive(&mailbox).await;
+    assert_eq!(online.world.emails(&mailbox).await.len(), 19);
+    assert_eq!(online.world.quarantined(&mailbox).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_that_is_gone_when_it_is_read_is_passed_over() {
     let online = Online::new().await;
     let mailbox = online.mailbox("ada").await;

@@ -233,6 +233,38 @@ async fn a_password_that_a_place_refuses_is_told_as_that() {
     there.world.run(&mailbox, INCOMING).await;
     assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::CredentialsRefused));
     assert!(!there.world.state(&mailbox, INCOMING).await.enabled);
+    // Accounts are locked for a few wrong passwords.
+    assert_eq!(there.server.exchange().asked.iter().filter(|(.., has)| *has).count(), 1);
+}
+
+#[tokio::test]
+async fn the_password_of_a_service_account_goes_to_hosts_of_its_own_domain_alone() {
+    let profile = EmailServerProfile { autodiscover: true, location: None, ..impersonating() };
+    let there = OnPremises::with(profile).await;
+    there.place("other.test", &here());
+    there.server.exchange().mailbox("eve@other.test");
+    let mailbox = mailrail_test_support::build::mailbox("eve", "eve@other.test", &there.profile);
+    let mailbox = there.world.add(&mailbox, &there.profile, "").await;
+    there.world.run(&mailbox, INCOMING).await;
+    let alerts = there.open_alerts(&mailbox).await;
+    assert_eq!(alerts[0].cause, Some(Cause::HostNotFound));
+    assert!(alerts[0].evidence.as_ref().expect("evidence").words.contains("give the location"), "{alerts:?}");
+    assert!(there.server.exchange().asked.iter().all(|(.., has)| !has));
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_where_it_was_found_is_told_as_that() {
+    let there = OnPremises::with(discovering()).await;
+    there.place(DOMAIN, &here());
+    let mailbox = there.mailbox("ada").await;
+    there.receive(&mailbox).await;
+    let mut row = there.world.row(&mailbox, INCOMING).await;
+    row.state.learned.location = Some("https://127.0.0.1:1/EWS/Exchange.asmx".to_owned());
+    there.world.write_state(&mailbox, INCOMING, row.state).await;
+    there.server.exchange().places.clear();
+    pass(GAP_SECONDS.into());
+    there.world.run(&mailbox, INCOMING).await;
+    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::ConnectionRefused));
 }
 
 #[tokio::test]

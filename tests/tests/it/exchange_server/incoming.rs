@@ -140,7 +140,8 @@ async fn ten_thousand_messages_of_a_busy_server_come_once_each() {
             1 => Answer::Part(9, "ErrorServerBusy", Some(90_000)),
             _ => Answer::Http(503, "text/html", "<html>Service Unavailable</html>".to_owned(), vec![]),
         };
-        there.fault(Fault { after: 24 * n, ..Fault::of("GetItem", answer) });
+        // A page has more than the server takes in one run.
+        there.fault(Fault { after: 10 * n, ..Fault::of("GetItem", answer) });
     }
     let mut runs = 0;
     while there.world.emails(&mailbox).await.len() < subjects.len() {
@@ -152,6 +153,55 @@ async fn ten_thousand_messages_of_a_busy_server_come_once_each() {
     assert!(there.server.exchange().faults.is_empty(), "every fault was met");
     assert_eq!(there.subjects(&mailbox).await, subjects);
     assert!(there.world.state(&mailbox, INCOMING).await.enabled);
+}
+
+/// A message at which the server fails must not block those behind it, wherever it stands and whatever is done before it.
+#[tokio::test]
+async fn a_message_at_which_the_server_fails_on_and_on_is_passed_over_and_blocks_nobody() {
+    for place in [0, 7, 39] {
+        let there = OnPremises::new().await;
+        let mailbox = there.mailbox("ada").await;
+        let mut subjects = there.deliver_all("ada", place);
+        let failing = there.deliver("ada", &Letter::new("failing"));
+        {
+            let mut exchange = there.server.exchange();
+            let inside = exchange.mailbox(&address("ada"));
+            inside.messages.get_mut(&failing).expect("a message").kind = Kind::Failing;
+        }
+        for n in 0..40 - place {
+            let letter = Letter::new(&format!("letter {:05}", place + n));
+            there.deliver("ada", &letter);
+            subjects.push(letter.subject);
+        }
+        for _ in 0..12 {
+            there.world.run(&mailbox, INCOMING).await;
+            pass(GAP_SECONDS.into());
+        }
+        there.receive(&mailbox).await;
+        assert_eq!(there.subjects(&mailbox).await, subjects, "{place}");
+        let quarantined = there.world.quarantined(&mailbox).await;
+        assert_eq!(quarantined.len(), 1, "{place}");
+        let fetched = there.server.exchange().count("GetItem");
+        assert!(fetched < 60, "what is done is not read again: {fetched} requests");
+        assert!(there.world.state(&mailbox, INCOMING).await.enabled, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_not_processed_after_a_failure_is_asked_for_again() {
+    for code in ["ErrorMailboxStoreUnavailable", "ErrorOfTomorrow"] {
+        let there = OnPremises::new().await;
+        let mailbox = there.mailbox("ada").await;
+        let subjects = there.deliver_all("ada", 20);
+        there.fault(Fault::of("GetItem", Answer::Stopped(5, code)));
+        there.world.run(&mailbox, INCOMING).await;
+        assert_eq!(there.world.emails(&mailbox).await.len(), 5, "{code}");
+        pass(GAP_SECONDS.into());
+        there.receive(&mailbox).await;
+        let quarantined = there.world.quarantined(&mailbox).await.len();
+        assert_eq!(quarantined, usize::from(code == "ErrorOfTomorrow"), "{code}");
+        assert_eq!(there.world.emails(&mailbox).await.len(), subjects.len() - quarantined, "{code}");
+    }
 }
 
 #[tokio::test]
@@ -264,6 +314,38 @@ async fn a_message_too_large_to_hold_is_streamed_and_those_around_it_come_too() 
     let emails = there.world.emails(&mailbox).await;
     let email = emails.iter().find(|email| email.subject == "large").expect("the large one");
     assert!(there.world.object(&email.raw_key).await == large.raw(), "every byte");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_deleted_stays_and_stops_nobody() {
+    let there = OnPremises::with(EmailServerProfile { delete_after_processing: true, ..profile() }).await;
+    let mailbox = there.mailbox("ada").await;
+    there.deliver_all("ada", 10);
+    there.fault(Fault::of("DeleteItem", Answer::Part(3, "ErrorCannotDeleteObject", None)));
+    there.receive(&mailbox).await;
+    assert_eq!(there.world.emails(&mailbox).await.len(), 10);
+    assert!(there.world.state(&mailbox, INCOMING).await.enabled);
+    there.deliver("ada", &Letter::new("later"));
+    there.receive(&mailbox).await;
+    assert_eq!(there.world.emails(&mailbox).await.len(), 11);
+}
+
+/// Somebody marks a large mailbox as read.
+#[tokio::test]
+async fn changes_without_a_message_are_passed_over_in_as_many_runs_as_they_take() {
+    let there = OnPremises::new().await;
+    there.server.exchange().page_changes = 5;
+    let mailbox = there.mailbox("ada").await;
+    let number = there.deliver("ada", &Letter::new("first"));
+    there.receive(&mailbox).await;
+    for _ in 0..1_200 {
+        there.server.exchange().mailbox(&address("ada")).touch(number);
+    }
+    there.deliver("ada", &Letter::new("second"));
+    for _ in 0..3 {
+        there.receive(&mailbox).await;
+    }
+    assert_eq!(there.subjects(&mailbox).await, ["first", "second"]);
 }
 
 #[tokio::test]

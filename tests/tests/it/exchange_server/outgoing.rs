@@ -8,10 +8,10 @@ use mailrail_domain::{
     cause::{Cause, CredentialSource},
     email::{EmailStatus, RecipientStatus},
     id::{EmailId, MailboxId},
-    profile::EmailServerProfile,
+    profile::{EmailServerProfile, UnknownOutcome},
     retry::GAP_SECONDS,
 };
-use mailrail_engine::limits::SENDS_PER_RUN;
+use mailrail_engine::{limits::SENDS_PER_RUN, ports::Directory};
 use mailrail_test_support::{
     build,
     ews::{Answer, Fault},
@@ -68,7 +68,7 @@ async fn an_email_goes_to_all_of_its_recipients_with_its_message_id_and_into_sen
         let id = there.world.pend(&mailbox, &outbound).await;
         let before = there.requests();
         there.world.send(&mailbox).await;
-        assert_eq!(there.requests() - before, 1, "one request sends it");
+        assert_eq!(there.requests() - before, 2, "one request asks whether the server is there, and one sends");
         let email = there.world.email(&id).await;
         assert_eq!(email.status, EmailStatus::Sent);
         let outgoing = email.outgoing.expect("an outgoing email");
@@ -91,6 +91,7 @@ async fn a_lost_reply_is_settled_in_sent_items_and_nothing_is_sent_twice() {
         Answer::Http(200, "text/xml", "<s:Envelope".to_owned(), vec![]),
         Answer::Fault("ErrorInternalServerError", None),
         Answer::Fault("ErrorTimeoutExpired", None),
+        Answer::Fault("ErrorMailboxStoreUnavailable", None),
     ] {
         let there = OnPremises::new().await;
         let mailbox = sender(&there).await;
@@ -102,6 +103,76 @@ async fn a_lost_reply_is_settled_in_sent_items_and_nothing_is_sent_twice() {
         there.world.send(&mailbox).await;
         assert_eq!(status(&there, &id).await, EmailStatus::Sent, "{answer:?}");
         assert_eq!(there.server.exchange().sent.len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_email_that_the_server_has_yet_to_send_is_waited_for() {
+    let there = OnPremises::with(EmailServerProfile { unknown_outcome: UnknownOutcome::SendAgain, ..profile() }).await;
+    let mailbox = sender(&there).await;
+    let id = pend(&there, &mailbox, "Once").await;
+    there.server.exchange().holds_sent = true;
+    there.fault(Fault {
+        takes_effect: true,
+        ..Fault::of("CreateItem", Answer::Http(504, "text/html", String::new(), vec![]))
+    });
+    for _ in 0..3 {
+        there.world.run(&mailbox, OUTGOING).await;
+        pass(GAP_SECONDS.into());
+        assert_eq!(status(&there, &id).await, EmailStatus::Sending);
+    }
+    // Transport is back: the server sends it, and its copy is in Sent Items.
+    {
+        let mut exchange = there.server.exchange();
+        exchange.holds_sent = false;
+        let inside = exchange.mailbox(&address("ada"));
+        let held = inside.of_folder("drafts")[0].number;
+        inside.move_to(held, "sentitems");
+    }
+    there.world.send(&mailbox).await;
+    assert_eq!(status(&there, &id).await, EmailStatus::Sent);
+    assert_eq!(there.server.exchange().count("CreateItem"), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_before_the_sending_leaves_the_email_pending() {
+    let profile = EmailServerProfile { connection_timeout_seconds: 2, ..profile() };
+    let there = OnPremises::with(profile).await;
+    let proxy = Proxy::start(there.server.port(), Mischief::Stall).await;
+    let there = there.moved_to(proxy.port()).await;
+    let mailbox = sender(&there).await;
+    let id = pend(&there, &mailbox, "Pending").await;
+    there.world.run(&mailbox, OUTGOING).await;
+    assert_eq!(status(&there, &id).await, EmailStatus::PendingSend);
+    proxy.turn_to(Mischief::Delay(std::time::Duration::ZERO));
+    pass(GAP_SECONDS.into());
+    there.world.send(&mailbox).await;
+    assert_eq!(status(&there, &id).await, EmailStatus::Sent);
+}
+
+#[tokio::test]
+async fn a_reply_that_is_corrupted_anywhere_sends_once() {
+    for place in (1..=16).map(|n| n * 150) {
+        let there = OnPremises::new().await;
+        let proxy = Proxy::start(there.server.port(), Mischief::CorruptAt(place)).await;
+        let there = there.moved_to(proxy.port()).await;
+        let mailbox = sender(&there).await;
+        let id = pend(&there, &mailbox, "Once").await;
+        for _ in 0..3 {
+            there.world.run(&mailbox, OUTGOING).await;
+            pass(GAP_SECONDS.into());
+        }
+        proxy.turn_to(Mischief::Delay(std::time::Duration::ZERO));
+        let state = &there.world.engine.ports.state;
+        if !there.world.state(&mailbox, OUTGOING).await.enabled {
+            assert!(state.enable(&mailbox, OUTGOING, 5, &build::audit()).await.expect("a store that works"));
+        }
+        for _ in 0..3 {
+            there.world.run(&mailbox, OUTGOING).await;
+            pass(GAP_SECONDS.into());
+        }
+        assert_eq!(status(&there, &id).await, EmailStatus::Sent, "corrupted at {place}");
+        assert_eq!(there.server.exchange().sent.len(), 1, "corrupted at {place}");
     }
 }
 
@@ -122,7 +193,7 @@ async fn an_email_that_is_not_in_sent_items_is_left_to_a_person() {
 async fn a_server_that_did_not_take_the_request_gets_it_again() {
     for (answer, cause) in [
         (Answer::Fault("ErrorServerBusy", Some(400_000)), Cause::ServerBusy),
-        (Answer::Fault("ErrorMailboxStoreUnavailable", None), Cause::ServerUnavailable),
+        (Answer::Fault("ErrorADUnavailable", None), Cause::ServerUnavailable),
         (Answer::Part(0, "ErrorQuotaExceeded", None), Cause::OverQuota),
         (
             Answer::Http(503, "text/html", String::new(), vec![("retry-after", "350".to_owned())]),

@@ -133,7 +133,7 @@ async fn rights_that_a_service_account_lacks_are_the_seeds_insufficient_permissi
         let (stage, code) = if impersonates {
             (Stage::Impersonate, "ErrorImpersonateUserDenied")
         } else {
-            (Stage::List, "ErrorAccessDenied")
+            (Stage::Open, "ErrorItemNotFound")
         };
         assert_eq!((evidence.stage, evidence.detail.as_deref()), (stage, Some(code)));
         assert!(alert.resolution.join(" ").contains("ApplicationImpersonation"), "{:?}", alert.resolution);
