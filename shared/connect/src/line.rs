@@ -17,7 +17,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::{Access, Progress};
 use reqwest::{Body, Response, Url};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{Connector, timed_out};
 
@@ -34,6 +34,7 @@ struct Open {
     server: (String, u16),
     certificate: Option<Vec<u8>>,
     is_signed_in: bool,
+    used: Instant,
 }
 
 impl std::fmt::Debug for Line {
@@ -75,6 +76,12 @@ impl Line {
         }
     }
 
+    /// For how long it has not been used.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.open.as_ref().map_or(Duration::MAX, |open| open.used.elapsed())
+    }
+
     /// The certificate of the server at its other end, as DER.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
@@ -103,7 +110,7 @@ impl Line {
             handshake(TokioIo::new(stream)).await.map_err(|error| lost(Stage::Connect, &error.to_string()))?;
         // It ends with its sender, or with the server.
         tokio::spawn(connection);
-        self.open = Some(Open { sender, server, certificate, is_signed_in: false });
+        self.open = Some(Open { sender, server, certificate, is_signed_in: false, used: Instant::now() });
         Ok(())
     }
 
@@ -126,6 +133,7 @@ impl Line {
             Ok(Err(error)) => return Err(lost(Stage::Connect, &error.to_string())),
             Err(_) => return Err(timed_out(Stage::Connect)),
         }
+        open.used = Instant::now();
         match timeout(wait, open.sender.send_request(request)).await {
             Ok(Ok(response)) => Ok(Response::from(response.map(Body::wrap))),
             Ok(Err(error)) => Err(lost(stage, &error.to_string())),

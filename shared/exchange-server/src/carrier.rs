@@ -41,6 +41,8 @@ use crate::{
 
 /// What is sent.
 const XML: &str = "text/xml; charset=utf-8";
+/// For how long a connection that has been signed in may have been idle before what may not be repeated goes over it.
+const LINE_IDLE: Duration = Duration::from_secs(5);
 /// Longest error page that is read to its end, so that the connection can be used again.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// 100 ns between 1601, where Windows' time begins, and 1970.
@@ -217,12 +219,16 @@ impl Carrier {
     }
 
     async fn post_ntlm(&self, letter: Letter<'_>, line: &mut Line) -> Result<Response, DeliveryError> {
-        if line.is_signed_in(letter.url) && letter.repeat == Repeat::Freely {
+        // What may not be repeated goes over a connection that was used just now, or over a new one.
+        if line.is_signed_in(letter.url) && (letter.repeat == Repeat::Freely || line.idle() < LINE_IDLE) {
             let mut response = self.send_over(line, letter, None).await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
             self.drain(&mut response, letter.stage).await;
+        }
+        if line.is_signed_in(letter.url) {
+            line.close();
         }
         let hello = Letter { body: "", headers: &[], stage: Stage::SignIn, ..letter };
         let greeted = format!("NTLM {}", STANDARD.encode(negotiate()));
@@ -238,14 +244,13 @@ impl Carrier {
             sent => sent?,
         };
         if response.status() != StatusCode::UNAUTHORIZED {
-            return match response.status().as_u16() {
-                500.. => Ok(response),
-                // It does not want to know who we are, and may yet take the request.
-                _ => {
-                    self.drain(&mut response, Stage::SignIn).await;
-                    self.send_over(line, letter, None).await
-                }
-            };
+            self.drain(&mut response, Stage::SignIn).await;
+            if response.status().is_server_error() {
+                // Of the sign-in, so that nothing has begun.
+                return Err(Failure::Refused(self.refusal(&response)).into_error(Stage::SignIn));
+            }
+            // It does not want to know who we are, and may yet take the request.
+            return self.send_over(line, letter, None).await;
         }
         let Some(token) = challenge(response.headers()) else {
             return Err(self.not_offered(response.headers()));

@@ -97,7 +97,7 @@ async fn an_independent_client_lists_reads_sends_moves_and_deletes_with_the_test
 struct Acceptor {
     process: Child,
     port: u16,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Drop for Acceptor {
@@ -118,13 +118,19 @@ impl Acceptor {
             .arg(folder.file("certificate.pem", &certificate))
             .arg(folder.file("key.pem", &key))
             .args([&upstream.to_string(), SERVICE, PASSWORD])
+            .arg(folder.file("log", ""))
             .env("NTLM_USER_FILE", folder.file("accounts", accounts))
             .stdout(Stdio::piped());
         let mut process = command.spawn().expect("Python runs");
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
         let port = line.trim().parse().unwrap_or_else(|_| panic!("the acceptor did not start: {line}"));
-        Self { process, port, _folder: folder }
+        Self { process, port, folder }
+    }
+
+    /// How often somebody has begun to sign in.
+    fn sign_ins(&self) -> usize {
+        fs::read_to_string(self.folder.0.join("log")).expect("the log").lines().count()
     }
 }
 
@@ -145,11 +151,12 @@ async fn ntlm_signs_in_to_an_independent_acceptor_with_integrity_and_channel_bin
         let subjects = there.deliver_all("ada", 70);
         there.receive(&mailbox).await;
         assert_eq!(there.subjects(&mailbox).await, subjects, "{username}");
+        assert_eq!(acceptor.sign_ins(), 1, "all requests of a run go over the connection that was signed in");
         // An idle check signs in and asks: two requests to the acceptor, one of which reaches the server.
         let before = there.requests();
         there.receive(&mailbox).await;
-        assert_eq!(there.requests() - before, 1);
-        // A large message goes over the connection that was signed in.
+        assert_eq!((there.requests() - before, acceptor.sign_ins()), (1, 2));
+        // A message goes over the connection that was signed in.
         let bob = address("bob");
         let id = there.world.pend(&mailbox, &Outbound { to: &[&bob], cc: &[], bcc: &[], subject: "By NTLM" }).await;
         there.world.send(&mailbox).await;

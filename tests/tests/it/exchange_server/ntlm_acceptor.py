@@ -1,7 +1,7 @@
 """Signs connections in by NTLM before a server that knows Basic, as IIS does before Exchange, with other people's NTLM.
 
-Arguments: CERTIFICATE.pem KEY.pem UPSTREAM_PORT BASIC_USER BASIC_PASSWORD. NTLM_USER_FILE names who may sign in. Prints the
-port that it listens at. A connection is signed in once, and bound to this certificate; an answer without an integrity code
+Arguments: CERTIFICATE.pem KEY.pem UPSTREAM_PORT BASIC_USER BASIC_PASSWORD LOG. NTLM_USER_FILE names who may sign in. Prints
+the port that it listens at, and notes every sign-in that begins in the log. A connection is signed in once, and bound to this certificate; an answer without an integrity code
 or without channel binding, or of NTLMv1, is refused, which the library alone would let pass.
 """
 
@@ -17,7 +17,7 @@ from cryptography import x509
 from spnego._ntlm_raw.messages import Authenticate, AvFlags, AvId, NTClientChallengeV2
 from spnego.channel_bindings import GssChannelBindings
 
-CERTIFICATE, KEY, UPSTREAM, USER, PASSWORD = sys.argv[1:]
+CERTIFICATE, KEY, UPSTREAM, USER, PASSWORD, LOG = sys.argv[1:]
 DER = ssl.PEM_cert_to_DER_cert(open(CERTIFICATE).read())
 HASH = x509.load_der_x509_certificate(DER).signature_hash_algorithm.name
 BINDINGS = GssChannelBindings(application_data=b"tls-server-end-point:" + hashlib.new(HASH, DER).digest())
@@ -51,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
             message = base64.b64decode(token)
             try:
                 if message[8:9] == b"\1":
+                    with open(LOG, "a") as log:
+                        log.write("sign-in\n")
                     self.context = spnego.server(
                         protocol="ntlm", channel_bindings=BINDINGS, options=spnego.NegotiateOptions.use_ntlm
                     )
