@@ -115,6 +115,12 @@ pub struct DeliveryView {
     /// Since when the oldest of an outbox waits. Of an inbox it is when the last message that is done was received: what
     /// waits is younger.
     oldest_waiting: Option<DateTime<Utc>>,
+    /// Where autodiscover found the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    /// The identifier of the folder to which messages are moved that cannot be processed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undeliverable_folder: Option<String>,
 }
 
 impl From<DeliveryState> for DeliveryView {
@@ -130,6 +136,8 @@ impl From<DeliveryState> for DeliveryView {
             next_due: None,
             backlog: state.backlog,
             oldest_waiting: state.done_until,
+            location: state.learned.location,
+            undeliverable_folder: state.learned.undeliverable_folder,
         }
     }
 }

@@ -322,29 +322,11 @@ impl Batch {
 
     /// Reads a response message up to the content of its item, or to its end.
     async fn message(&mut self, message: Element) -> Result<Said, DeliveryError> {
-        let mut open = vec![message];
-        loop {
-            match self.document.next().await? {
-                Token::Start(element) if element.name == "MimeContent" => {
-                    self.is_inside = true;
-                    return Ok(Said::Content);
-                }
-                Token::Start(element) => open.push(element),
-                Token::Text(text) => {
-                    if let Some(element) = open.last_mut() {
-                        element.text.push_str(&text);
-                    }
-                }
-                Token::End => match (open.pop(), open.last_mut()) {
-                    (Some(element), Some(parent)) => parent.children.push(element),
-                    (Some(message), None) => {
-                        return Ok(of_message(&message).map_or_else(Said::Refused, |()| Said::Nothing));
-                    }
-                    (None, _) => return Ok(Said::Over),
-                },
-                Token::Over => return Ok(Said::Over),
-            }
-        }
+        let Some(message) = self.document.rest_before(message, "MimeContent").await? else {
+            self.is_inside = true;
+            return Ok(Said::Content);
+        };
+        Ok(of_message(&message).map_or_else(Said::Refused, |()| Said::Nothing))
     }
 }
 

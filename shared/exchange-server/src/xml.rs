@@ -181,9 +181,18 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
 
     /// The rest of an element that has just begun.
     pub async fn rest_of(&mut self, element: Element) -> Result<Element, DeliveryError> {
+        // No element is without a name.
+        let rest = self.rest_before(element, "").await?;
+        rest.ok_or_else(|| self.broken("an element has no name"))
+    }
+
+    /// The rest of an element that has just begun; none if an element of this name begins in it, which is then the one
+    /// that has just begun.
+    pub async fn rest_before(&mut self, element: Element, name: &str) -> Result<Option<Element>, DeliveryError> {
         let mut open = vec![element];
         loop {
             match self.next().await? {
+                Token::Start(element) if element.name == name => return Ok(None),
                 Token::Start(element) => open.push(element),
                 Token::Text(text) => {
                     if let Some(element) = open.last_mut() {
@@ -192,7 +201,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
                 }
                 Token::End => match (open.pop(), open.last_mut()) {
                     (Some(element), Some(parent)) => parent.children.push(element),
-                    (Some(element), None) => return Ok(element),
+                    (Some(element), None) => return Ok(Some(element)),
                     (None, _) => return Err(self.broken("an element ends that did not begin")),
                 },
                 Token::Over => return Err(self.broken("the reply ends in the middle")),

@@ -5,9 +5,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Console, changed,
+    Console, RUN, changed,
     exchange::{OtherSide, passed_stages, person, reads_and_answers, tested},
-    id, stack,
+    id, stack, wait_for,
 };
 
 fn profile(changes: Value) -> Value {
@@ -42,6 +42,15 @@ async fn a_mailbox_of_an_exchange_server_is_tested_read_and_sent_from() {
     assert_eq!(passed_stages(&test, 0), ["tls", "sign-in", "impersonate", "open", "list"]);
     assert_eq!(passed_stages(&test, 1), ["tls", "sign-in", "impersonate", "open", "envelope", "data", "arrive"]);
     reads_and_answers(&console, &server, &mailbox, (&ada, &bob)).await;
+
+    // What cannot become a record is moved out of the way, and the folder's identifier is kept.
+    server.deliver(&ada, b"Garbage: \xff\xfe\r\nOf: nobody\r\n\r\nnothing that a mail system wrote\r\n".to_vec()).await;
+    console.run(&mailbox, "incoming-email").await;
+    wait_for("the folder of what cannot be processed", RUN, async || {
+        let mailbox = console.get(&format!("/v1/mailboxes/{mailbox}")).await;
+        mailbox["deliveries"]["incoming-email"]["undeliverable_folder"].is_string().then_some(())
+    })
+    .await;
     console.clear(&[&mailbox], &profile).await;
 }
 
