@@ -261,7 +261,7 @@ impl OnPremises {
     pub async fn states(&self, mailbox: &MailboxId) -> Vec<(String, String)> {
         let row = self.world.engine.ports.state.load(mailbox, Delivery::IncomingEmail).await;
         match row.expect("a store that works").expect("a delivery").position {
-            Some(Position::Ews(progress)) => progress.tokens.into_iter().collect(),
+            Some(Position::Ews(reached)) => reached.tokens.into_iter().collect(),
             other => panic!("no position of Exchange Server: {other:?}"),
         }
     }

@@ -158,7 +158,7 @@ impl Online {
     pub async fn links(&self, mailbox: &MailboxId) -> Vec<(String, String)> {
         let row = self.world.engine.ports.state.load(mailbox, Delivery::IncomingEmail).await;
         match row.expect("a store that works").expect("a delivery").position {
-            Some(Position::Graph(progress)) => progress.tokens.into_iter().collect(),
+            Some(Position::Graph(reached)) => reached.tokens.into_iter().collect(),
             other => panic!("no position of Exchange Online: {other:?}"),
         }
     }

@@ -25,7 +25,7 @@ pub const USER_AGENT: &str = concat!("Mailrail/", env!("CARGO_PKG_VERSION"));
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// For how long they are kept. What stands between is often less patient than servers are.
 const IDLE: Duration = Duration::from_secs(20);
-/// Longest wait for a connection. It is shorter than a wait for a reply, so that it is known that nothing was sent.
+/// Longest wait for a connection, besides that for a reply.
 const CONNECT: Duration = Duration::from_secs(8);
 
 /// A client that is shared by everything that speaks HTTP; cheap to clone.
@@ -77,7 +77,8 @@ impl Http {
         if host.parse().is_ok_and(|ip| self.internal_hosts.refuses(ip)) {
             return Err(refused_address());
         }
-        timely(self.client.execute(request), stage, wait).await
+        // A connection has a wait of its own, which must end first: that nothing was sent is worth knowing.
+        timely(self.client.execute(request), stage, wait + CONNECT).await
     }
 }
 

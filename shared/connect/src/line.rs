@@ -135,7 +135,10 @@ impl Line {
         }
         open.used = Instant::now();
         match timeout(wait, open.sender.send_request(request)).await {
-            Ok(Ok(response)) => Ok(Response::from(response.map(Body::wrap))),
+            Ok(Ok(response)) => {
+                open.used = Instant::now();
+                Ok(Response::from(response.map(Body::wrap)))
+            }
             Ok(Err(error)) => Err(lost(stage, &error.to_string())),
             Err(_) => Err(timed_out(stage)),
         }

@@ -14,10 +14,14 @@ use crate::position::hex;
 /// Bytes of an item's fingerprint: long enough that two items of a page never share one.
 const FINGERPRINT_BYTES: usize = 8;
 
+/// Most items of open pages that are remembered as done.
+const DONE_MAX: usize = 4_000;
+
 /// How far folders have been read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub struct Reached {
     /// For each folder the token under which its next changes are.
+    #[serde(alias = "links", alias = "states")]
     pub tokens: BTreeMap<String, String>,
     /// Fingerprints of what is done of pages that are not.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -221,32 +225,37 @@ impl<T: Item> Folders<T> {
         self.waiting.push_front(item);
     }
 
-    /// The progress with which everything after item number `last` is listed; without one, everything after what was
+    /// The reached with which everything after item number `last` is listed; without one, everything after what was
     /// listed.
     #[must_use]
-    pub fn progress(&self, last: Option<usize>) -> Progress {
+    pub fn reached(&self, last: Option<usize>) -> Reached {
         let until = last.map_or(usize::MAX, |number| number + 1);
-        let mut progress = Progress::default();
+        let mut reached = Reached::default();
         for (n, folder) in self.folders.iter().enumerate() {
             let of_folder = || self.marks.iter().filter(|mark| mark.folder == n);
             let open = of_folder().find(|mark| mark.end > until);
             let token = match open {
                 Some(open) => {
                     let done = until.saturating_sub(open.start);
-                    progress.done.extend(open.items.iter().take(done).chain(&open.skipped).cloned());
+                    let later = of_folder().filter(|mark| mark.end > until).flat_map(|mark| &mark.skipped);
+                    reached.done.extend(open.items.iter().take(done).chain(later).cloned());
                     open.before.clone()
                 }
                 None => {
                     // Of a page that was read and not listed, what earlier runs have done stays done.
-                    progress.done.extend(folder.skipped.iter().filter(|_| folder.page.is_some()).cloned());
+                    reached.done.extend(folder.skipped.iter().filter(|_| folder.page.is_some()).cloned());
                     of_folder().next_back().map(|mark| mark.after.clone()).or_else(|| folder.token.clone())
                 }
             };
             if let Some(token) = token {
-                progress.tokens.insert(folder.key.clone(), token);
+                reached.tokens.insert(folder.key.clone(), token);
             }
         }
-        progress
+        // Whatever the server's pages are, the row that this is kept in is not; less only means reading again.
+        while reached.done.len() > DONE_MAX {
+            reached.done.pop_first();
+        }
+        reached
     }
 
     /// Lists the page that a folder is at, and moves it to the next.
@@ -302,7 +311,7 @@ mod tests {
         folders.put(1, page(&["c"], "p1", true));
         assert!(!folders.is_quiet());
         assert_eq!((folders.wanted(), folders.waiting()), (None, 2));
-        let tokens = |folders: &Folders<Listed>, last| folders.progress(last).tokens.into_values().collect::<Vec<_>>();
+        let tokens = |folders: &Folders<Listed>, last| folders.reached(last).tokens.into_values().collect::<Vec<_>>();
         assert_eq!(tokens(&folders, Some(0)), ["i0"], "the second item is open, and the second folder has not begun");
         assert_eq!((folders.take(), folders.take()), (Some((0, "a")), Some((1, "b"))));
         assert_eq!(folders.wanted(), None);
@@ -323,22 +332,22 @@ mod tests {
         };
         let mut first = read(BTreeSet::new());
         assert_eq!(first.take(), Some((0, "a")));
-        let progress = first.progress(Some(0));
-        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i0", 1));
-        let mut second = read(progress.done);
+        let reached = first.reached(Some(0));
+        assert_eq!((reached.tokens["inbox"].as_str(), reached.done.len()), ("i0", 1));
+        let mut second = read(reached.done);
         assert_eq!(second.take(), Some((0, "b")), "the first is done");
-        let progress = second.progress(Some(0));
-        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i0", 2));
-        let mut third = read(progress.done);
+        let reached = second.reached(Some(0));
+        assert_eq!((reached.tokens["inbox"].as_str(), reached.done.len()), ("i0", 2));
+        let mut third = read(reached.done);
         assert_eq!(third.take(), Some((0, "c")));
-        let progress = third.progress(Some(0));
-        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i1", 0), "the page is done");
+        let reached = third.reached(Some(0));
+        assert_eq!((reached.tokens["inbox"].as_str(), reached.done.len()), ("i1", 0), "the page is done");
         // Of a folder whose turn has not come, what is done stays so.
         let mut other = with_done([fingerprint("d")].into());
         other.put(0, page(&["a", "b"], "i1", true));
         other.put(1, page(&["d", "e"], "p1", true));
         assert_eq!((other.wanted(), other.take()), (None, Some((0, "a"))));
-        assert_eq!(other.progress(Some(0)).done, [fingerprint("a"), fingerprint("d")].into());
+        assert_eq!(other.reached(Some(0)).done, [fingerprint("a"), fingerprint("d")].into());
     }
 
     #[test]
@@ -347,8 +356,8 @@ mod tests {
         folders.put(0, page(&["a", "b"], "i1", true));
         folders.put(1, page(&[], "p1", true));
         assert!(folders.is_quiet());
-        let progress = folders.progress(None);
-        assert_eq!((progress.tokens["inbox"].as_str(), progress.done.len()), ("i1", 0));
+        let reached = folders.reached(None);
+        assert_eq!((reached.tokens["inbox"].as_str(), reached.done.len()), ("i1", 0));
     }
 
     #[test]
@@ -360,7 +369,7 @@ mod tests {
         assert_eq!(folders.wanted(), Some(0));
         folders.put(0, page(&[], "i2", true));
         assert!(folders.is_quiet());
-        assert_eq!(folders.progress(None).tokens, [("inbox".to_owned(), "i2".to_owned())].into());
+        assert_eq!(folders.reached(None).tokens, [("inbox".to_owned(), "i2".to_owned())].into());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{folders::Progress, profile::Endpoint};
+use crate::{folders::Reached, profile::Endpoint};
 
 /// How far a mailbox has been read, by protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +20,9 @@ pub enum Position {
     Pop3(Pop3Position),
     /// Of folders of Exchange Online: each token is the link under which a folder's next changes are, without scheme and
     /// host (Microsoft Graph, "delta query").
-    Graph(Progress),
+    Graph(Reached),
     /// Of folders of Exchange Server: each token is a folder's synchronization state (EWS, "SyncState").
-    Ews(Progress),
+    Ews(Reached),
 }
 
 /// The account that a position belongs to: protocol, server and user name, as a short digest.

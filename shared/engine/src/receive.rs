@@ -243,6 +243,9 @@ impl<P: Ports> Engine<P> {
         let mut storing = FuturesOrdered::new();
         let mut page: Vec<Taken> = Vec::new();
         let mut end = Ok(ReadEnd::AtEnd);
+        // After failures each message is a page, so that what was done before the next failure stays done.
+        let (page_messages, stores_at_once) =
+            if run.pace == Pace::Pages { (PAGE_MESSAGES, STORES_AT_ONCE) } else { (1, 1) };
         loop {
             if run.done + page.len() + storing.len() >= run.messages_max || run.deadline.is_within(DEADLINE_MARGIN) {
                 end = Ok(ReadEnd::More);
@@ -282,12 +285,12 @@ impl<P: Ports> Engine<P> {
                     break;
                 }
             }
-            while storing.len() >= STORES_AT_ONCE {
+            while storing.len() >= stores_at_once {
                 if let Some(stored) = storing.next().await {
                     page.push(stored?);
                 }
             }
-            if page.len() >= PAGE_MESSAGES {
+            if page.len() >= page_messages {
                 if run.delete_after_processing
                     && let Err(error) = session.delete(&ended(&page, End::Recorded)).await
                 {
@@ -317,7 +320,6 @@ impl<P: Ports> Engine<P> {
             self.quarantine(mailbox, &remote, 0, unreadable, None).await?;
             page.push(Taken { remote, end: End::Quarantined });
         }
-        run.done += page.len();
         if run.delete_after_processing {
             if end.is_ok()
                 && let Err(error) = session.delete(&ended(&page, End::Recorded)).await
@@ -329,6 +331,7 @@ impl<P: Ports> Engine<P> {
                 return Ok(end);
             }
         }
+        run.done += page.len();
         put_aside(run, session, &page).await;
         remember(run, &mut seen, &page);
         if matches!(end, Ok(ReadEnd::AtEnd)) {
@@ -417,11 +420,12 @@ async fn put_aside(run: &Run<'_>, session: &mut impl IncomingSession, page: &[Ta
     }
 }
 
-/// Whether a failure is the server ending the connection, in words or without, or falling silent at a message.
+/// Whether a failure is the server ending the connection, in words or without, or saying nothing that can be read when it
+/// is asked for a message.
 fn hangs_up(error: &DeliveryError) -> bool {
     match error.cause {
         Cause::ServerUnavailable | Cause::ConnectionLost => true,
-        Cause::TimedOut => error.evidence.stage == Stage::Fetch,
+        Cause::TimedOut | Cause::ProtocolViolation | Cause::Unknown => error.evidence.stage == Stage::Fetch,
         _ => false,
     }
 }

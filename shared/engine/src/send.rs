@@ -322,8 +322,15 @@ impl<P: Ports> Engine<P> {
                 let send_again = found == Found::Draft || send_again;
                 after_settling(&stored.email, found == Found::Sent, send_again, policy, now)
             }
-            Ok(_) | Err(_) => {
-                // The server has yet to send it, or the Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
+            Ok(_) => {
+                // The server has it and has yet to send it: it is asked again until it has.
+                let mut after = stored.email.clone();
+                let next = seconds_after(now, i64::from(policy.gap_seconds));
+                after.outgoing.get_or_insert_default().next_attempt = Some(next);
+                after
+            }
+            Err(_) => {
+                // The Sent folder cannot be asked now. Asked again, a bounded number of times, before the policy decides.
                 let mut after = stored.email.clone();
                 let outgoing = after.outgoing.get_or_insert_default();
                 outgoing.attempts += 1;
@@ -355,7 +362,9 @@ impl<P: Ports> Engine<P> {
             Err(error) => return Ok(Err(error)),
         };
         let access = Access { learned: row.state.learned.clone(), ..access };
-        let places = [(Folder::Sent, Found::Sent), (Folder::Outbox, Found::Waiting), (Folder::Drafts, Found::Draft)];
+        // In the order in which a server moves an email that it has taken, so that none slips through between two
+        // questions; a draft that is still one after that was not taken.
+        let places = [(Folder::Outbox, Found::Waiting), (Folder::Sent, Found::Sent), (Folder::Drafts, Found::Draft)];
         for (folder, found) in places {
             match self.ports.incoming().has(&access, folder, message_id).await {
                 Ok(Some(true)) => return Ok(Ok(found)),

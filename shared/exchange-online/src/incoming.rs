@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream::FuturesOrdered};
-use mailrail_connect::{Failure, body};
+use mailrail_connect::{Failure, Refusal, body};
 use mailrail_domain::{
     Timestamp,
     budget::GRAPH_READS_AT_ONCE,
@@ -189,7 +189,10 @@ impl IncomingSession for Session {
             };
             let size = listed.size.unwrap_or_default();
             let (content, size) = match fetched.map_err(|failure| failure.into_error(Stage::Fetch))? {
-                Fetched::Gone => continue,
+                Fetched::Gone => {
+                    self.asked = None;
+                    continue;
+                }
                 Fetched::BeforeStart => (Content::BeforeStart, size),
                 Fetched::Whole(bytes, reserved) => {
                     let size = bytes.len() as u64;
@@ -202,7 +205,9 @@ impl IncomingSession for Session {
                     (Content::Pieces, size)
                 }
             };
-            self.asked = None;
+            if !matches!(content, Content::Pieces) {
+                self.asked = None;
+            }
             let remote = Self::remote(number, &listed);
             return Ok(Some(Arrival { remote, received_at: listed.received_at, size, content }));
         }
@@ -232,6 +237,9 @@ impl IncomingSession for Session {
             let words = format!("the message does not end after {} bytes", self.handed);
             return Err(DeliveryError::new(Cause::ConnectionLost, Evidence::new(Stage::Fetch, &words)));
         }
+        if piece.is_empty() {
+            self.asked = None;
+        }
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
@@ -240,7 +248,7 @@ impl IncomingSession for Session {
             Some(RemoteId::Graph { number, .. }) => Some(*number),
             Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. }) | None => None,
         };
-        Position::Graph(self.listing.folders.progress(last))
+        Position::Graph(self.listing.folders.reached(last))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}
@@ -261,6 +269,10 @@ impl IncomingSession for Session {
             match reply {
                 Ok(_) => {}
                 Err(failure) if failure.is(&GONE_CODES) => {}
+                // What the server has against one message must not stop the others.
+                Err(Failure::Refused(Refusal { cause: Cause::Unknown, code, .. })) => {
+                    tracing::warn!(code, "a message cannot be deleted, and stays");
+                }
                 Err(failure) => return Err(failure.into_error(Stage::Fetch)),
             }
         }

@@ -10,7 +10,7 @@ use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
-    folders::{Folders, Item, Page, Progress, key, known},
+    folders::{Folders, Item, Page, Reached, key, known},
     position::Position,
 };
 use reqwest::Method;
@@ -160,10 +160,10 @@ impl Listing {
         tracked: &[String],
         position: Option<&Position>,
     ) -> Result<Folders<Listed>, DeliveryError> {
-        let Progress { tokens: links, done } = match position {
-            Some(Position::Graph(progress)) => progress.clone(),
+        let Reached { tokens: links, done } = match position {
+            Some(Position::Graph(reached)) => reached.clone(),
             // The profile was changed from something else: read again; the records are recognized.
-            Some(Position::Imap(_) | Position::Pop3(_) | Position::Ews(_)) | None => Progress::default(),
+            Some(Position::Imap(_) | Position::Pop3(_) | Position::Ews(_)) | None => Reached::default(),
         };
         let mut folders = Folders::after(done);
         folders.add(INBOX, INBOX.to_owned(), links.get(INBOX).map(String::as_str));

@@ -176,6 +176,8 @@ impl Search<'_> {
             };
             match said {
                 Said::Location(location) => match location.parse::<Url>() {
+                    // Whoever is found is told the password.
+                    Ok(found) if !self.carrier.may_tell(&found) => self.seen.push(not_told(&location)),
                     Ok(found) if found.scheme() == "https" && found.has_host() => return Some(found),
                     _ => self.seen.push(format!("{place}: it names {location}, which is no address over HTTPS")),
                 },
@@ -213,9 +215,7 @@ impl Search<'_> {
                 return Err("it does not offer the profile's way to sign in".to_owned());
             }
             if !self.carrier.may_tell(url) {
-                return Err(
-                    "it is not of the account's domain, and is not told its password; give the location".to_owned()
-                );
+                return Err(NOT_TOLD.to_owned());
             }
             drop(response);
             response = match self.carrier.post(letter).await {
@@ -261,6 +261,13 @@ const UNREACHABLE: &str = "(not reached)";
 
 fn unreachable(error: &DeliveryError) -> String {
     format!("{} {UNREACHABLE}", error.evidence.words)
+}
+
+/// Why a server is not used that is not of the account's domain.
+const NOT_TOLD: &str = "it is not of the account's domain, and is not told its password; give the location instead";
+
+fn not_told(location: &str) -> String {
+    format!("{location}: {NOT_TOLD}")
 }
 
 fn not_own(location: &str) -> String {

@@ -55,11 +55,15 @@ impl Mailbox {
             }
             None => None,
         };
+        let carrier = Carrier::new(server, access, services);
+        let is_remembered = remembered.is_some();
+        // The account may have become another since it was found.
+        let location = location.filter(|location| !is_remembered || carrier.may_tell(location));
         Ok(Self {
-            carrier: Carrier::new(server, access, services),
+            carrier,
             services: services.clone(),
             address,
-            is_remembered: remembered.is_some(),
+            is_remembered,
             location,
             learned: access.learned.clone(),
         })

@@ -88,12 +88,14 @@ impl Carrier {
         // NTLM signs in a connection, which nobody else may have then.
         let line = (access.authentication == Authentication::Ntlm).then(|| Line::new(&server.connector, access));
         // A shared account's password is for hosts of its own domain: a mailbox's domain may be anybody's.
-        let domain = access.username.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+        // Of one that is named by DOMAIN\user nobody knows the domain, so that it goes to none that is found.
+        let domain = access.username.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+        let is_shared = services.is_shared_account && services.application.is_none();
         Self {
             server: server.clone(),
             line: line.map(Mutex::new),
             username: access.username.clone(),
-            domain: domain.filter(|_| services.is_shared_account && services.application.is_none()),
+            domain: is_shared.then_some(domain),
             secret: access.secret.clone(),
             authentication: access.authentication,
             application: services.application.clone(),
@@ -221,11 +223,14 @@ impl Carrier {
     async fn post_ntlm(&self, letter: Letter<'_>, line: &mut Line) -> Result<Response, DeliveryError> {
         // What may not be repeated goes over a connection that was used just now, or over a new one.
         if line.is_signed_in(letter.url) && (letter.repeat == Repeat::Freely || line.idle() < LINE_IDLE) {
-            let mut response = self.send_over(line, letter, None).await?;
-            if response.status() != StatusCode::UNAUTHORIZED {
-                return Ok(response);
+            match self.send_over(line, letter, None).await {
+                Ok(mut response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    self.drain(&mut response, letter.stage).await;
+                }
+                // The server had closed it, and has seen nothing of the request.
+                Err(error) if error.evidence.stage == Stage::Connect => {}
+                sent => return sent,
             }
-            self.drain(&mut response, letter.stage).await;
         }
         if line.is_signed_in(letter.url) {
             line.close();

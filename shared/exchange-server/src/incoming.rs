@@ -161,7 +161,10 @@ impl Session {
                     return Ok(Some(arrival(content, size)));
                 }
                 Said::Refused(refusal) => match refused(refusal, self.mailbox.is_delegate())? {
-                    None => continue,
+                    None => {
+                        self.asked = None;
+                        continue;
+                    }
                     Some(words) => words,
                 },
                 Said::Nothing => "the server gives the message without its content".to_owned(),
@@ -276,7 +279,8 @@ fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, Delive
     if failure.is(&GONE_CODES) && !is_delegate {
         return Ok(None);
     }
-    if code.is_empty() || of_code(&code).is_some() {
+    // One message may be kept from an account that reads the folder.
+    if code.is_empty() || of_code(&code).is_some_and(|cause| cause != Cause::AccessDenied) {
         return Err(failure.into_error(Stage::Fetch));
     }
     Ok(Some(format!("{code}: {}", failure.evidence(Stage::Fetch).words)))
@@ -360,7 +364,9 @@ impl IncomingSession for Session {
                 batch.is_inside = false;
             }
             if let Some(arrival) = self.next_of_batch().await? {
-                self.asked = None;
+                if !matches!(arrival.content, Content::Pieces) {
+                    self.asked = None;
+                }
                 return Ok(Some(arrival));
             }
             self.listing.read_on(&mut self.mailbox).await?;
@@ -401,6 +407,9 @@ impl IncomingSession for Session {
             let words = format!("the message does not end after {handed} bytes");
             return Err(DeliveryError::new(Cause::ConnectionLost, Evidence::new(Stage::Fetch, &words)));
         }
+        if piece.is_empty() {
+            self.asked = None;
+        }
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
@@ -409,7 +418,7 @@ impl IncomingSession for Session {
             Some(RemoteId::Ews { number, .. }) => Some(*number),
             Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => None,
         };
-        Position::Ews(self.listing.folders.progress(last))
+        Position::Ews(self.listing.folders.reached(last))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}

@@ -80,7 +80,7 @@ impl IncomingServers for ExchangeServer {
             Folder::Inbox => &[INBOX],
             Folder::Sent => &[SENT_ITEMS],
             // A message waits in either until transport has taken it, and its copy is in Sent Items after that.
-            Folder::Outbox => &[OUTBOX, DRAFTS],
+            Folder::Outbox => &[DRAFTS, OUTBOX],
             // A message is sent as it is made, so that one among the drafts has not been left there.
             Folder::Drafts => return Ok(None),
         };

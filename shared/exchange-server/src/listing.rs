@@ -9,7 +9,7 @@ use mailrail_domain::{
     Timestamp,
     cause::{Cause, DeliveryError},
     evidence::Stage,
-    folders::{Folders, Item, Page, Progress, key, known},
+    folders::{Folders, Item, Page, Reached, key, known},
     position::Position,
 };
 
@@ -119,7 +119,12 @@ impl Listing {
                 return Err(DeliveryError::new(Cause::AccessDenied, evidence));
             }
             // Somebody deleted a tracked folder. It is looked for again by its name, and no failure of the mailbox.
-            Err(failure) if n > 0 && failure.is(&FOLDER_GONE_CODES) => self.folders.leave_out(n),
+            Err(failure)
+                if n > 0
+                    && (failure.is(&FOLDER_GONE_CODES) || (mailbox.is_delegate() && failure.is(&UNSEEN_CODES))) =>
+            {
+                self.folders.leave_out(n);
+            }
             Err(failure) => return Err(failure.into_error(Stage::List)),
         }
         Ok(())
@@ -130,7 +135,7 @@ impl Listing {
         let asked = sync_folder_items(folder, state, PAGE_CHANGES);
         let answer = one(mailbox.ask(&asked, Stage::List).await?, Stage::List)?;
         let page = of_changes(&answer.done().map_err(Failure::Refused)?)?;
-        let others = self.folders.progress(None).tokens.values().map(String::len).sum::<usize>();
+        let others = self.folders.reached(None).tokens.values().map(String::len).sum::<usize>();
         if others - state.map_or(0, str::len).min(others) + page.token.len() > STATE_BYTES_MAX {
             return Err(broken(
                 Stage::List,
@@ -170,10 +175,10 @@ async fn find_folders(
     tracked: &[String],
     position: Option<&Position>,
 ) -> Result<Folders<Listed>, DeliveryError> {
-    let Progress { tokens: states, done } = match position {
-        Some(Position::Ews(progress)) => progress.clone(),
+    let Reached { tokens: states, done } = match position {
+        Some(Position::Ews(reached)) => reached.clone(),
         // The profile was changed from something else: read again; the records are recognized.
-        Some(Position::Imap(_) | Position::Pop3(_) | Position::Graph(_)) | None => Progress::default(),
+        Some(Position::Imap(_) | Position::Pop3(_) | Position::Graph(_)) | None => Reached::default(),
     };
     let mut folders = Folders::after(done);
     folders.add(INBOX, INBOX.to_owned(), states.get(INBOX).map(String::as_str));

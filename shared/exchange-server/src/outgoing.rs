@@ -45,7 +45,7 @@ impl Session {
 
     /// Asks for the folder of copies before the first message: what is wrong with the connection or the account shows at
     /// a request that may be repeated.
-    async fn knock(&mut self) -> Result<(), DeliveryError> {
+    async fn begin(&mut self) -> Result<(), DeliveryError> {
         if !self.is_there {
             let folder = self.mailbox.known(SENT_ITEMS);
             let answers = self.mailbox.ask(&get_folder(&folder), Stage::Open).await;
@@ -92,7 +92,7 @@ impl OutgoingSession for Session {
         _: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
-        self.knock().await?;
+        self.begin().await?;
         self.recipients = recipients.to_vec();
         Ok(EnvelopeReply::accepted(recipients))
     }

@@ -167,7 +167,7 @@ mod tests {
         alert::AlertKind,
         budget::Spent,
         delivery::{DeliveryState, SynchronizationMethod},
-        folders::Progress,
+        folders::Reached,
         position::{ImapPosition, Pop3Position},
         profile::{IncomingProtocol, Security},
     };
@@ -222,7 +222,7 @@ mod tests {
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
         // A link of Graph is longer than any position; while nothing fails there is room for it.
         let tokens = [("inbox".to_owned(), "l".repeat(400))].into();
-        row.reached = Some(Position::Graph(Progress { tokens, ..Progress::default() }));
+        row.reached = Some(Position::Graph(Reached { tokens, ..Reached::default() }));
         row.state.spent = Some(Spent { since: build::moment(0), amount: 9_000 });
         row.state.open_alerts.clear();
         (row.state.failing_since, row.state.postponed_until) = (None, None);

@@ -79,7 +79,7 @@ pub struct Mailbox {
 }
 
 /// Well-known folders.
-const WELL_KNOWN: [&str; 4] = ["inbox", "drafts", "sentitems", "deleteditems"];
+const WELL_KNOWN: [&str; 5] = ["inbox", "drafts", "outbox", "sentitems", "deleteditems"];
 
 impl Mailbox {
     /// An empty mailbox with its well-known folders.

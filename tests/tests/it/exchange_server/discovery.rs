@@ -11,7 +11,7 @@ use domain::{
 };
 use end_to_end::{
     letter::Letter,
-    on_premises::{DOMAIN, HOST, MISNAMED, OnPremises, address, discovering, impersonating, web_services},
+    on_premises::{DOMAIN, HOST, MISNAMED, OnPremises, SERVICE, address, discovering, impersonating, web_services},
     world::pass,
 };
 use mailrail_domain::{
@@ -250,6 +250,18 @@ async fn the_password_of_a_service_account_goes_to_hosts_of_its_own_domain_alone
     assert_eq!(alerts[0].cause, Some(Cause::HostNotFound));
     assert!(alerts[0].evidence.as_ref().expect("evidence").words.contains("give the location"), "{alerts:?}");
     assert!(there.server.exchange().asked.iter().all(|(.., has)| !has));
+    // Nor does it go to where a place that asks for nothing leads.
+    let found = "<a><Response><Account><Protocol><Type>EXPR</Type><EwsUrl>https://mail.exchange.test/EWS/Exchange.asmx\
+                 </EwsUrl></Protocol></Account></Response></a>";
+    for (username, is_told) in [(SERVICE, true), ("service@other.test", false), ("EXAMPLE\\service", false)] {
+        let username = Some(username.to_owned());
+        let profile = EmailServerProfile { autodiscover: true, location: None, username, ..impersonating() };
+        let there = OnPremises::with(profile).await;
+        there.place(DOMAIN, &Place::Body(found.to_owned()));
+        let mailbox = there.mailbox("ada").await;
+        there.world.run(&mailbox, INCOMING).await;
+        assert_eq!(there.requests() > 0, is_told);
+    }
 }
 
 #[tokio::test]
