@@ -112,11 +112,7 @@ pub async fn redirection(
 }
 
 /// Waits for something of a request, at most `wait`.
-///
-/// # Errors
-///
-/// The failure with its cause.
-pub async fn timely<T>(
+async fn timely<T>(
     asked: impl Future<Output = Result<T, reqwest::Error>>,
     stage: Stage,
     wait: Duration,

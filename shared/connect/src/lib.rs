@@ -9,7 +9,7 @@ mod refusal;
 
 use std::{io, net::IpAddr, sync::Arc};
 
-pub use http::{Http, USER_AGENT, body, redirection, retry_after, timely};
+pub use http::{Http, USER_AGENT, body, redirection, retry_after};
 pub use line::Line;
 use mailrail_domain::{
     cause::{Cause, DeliveryError},

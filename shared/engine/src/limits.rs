@@ -75,6 +75,8 @@ pub const MESSAGE_BYTES_MAX: u64 = 150 * 1024 * 1024;
 pub const MEMORY_BUDGET_BYTES: u64 = WHOLE_MESSAGE_BYTES_MAX + 8 * 1024 * 1024;
 /// Messages up to this size are not counted against the budget; their number is bounded otherwise.
 pub const UNCOUNTED_BYTES: u64 = 64 * 1024;
+/// What a message is taken to have, where nothing says its size.
+pub const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 /// Size of the pieces of a message that is streamed (S3: at least 5 MiB for a part that is not the last).
 pub const CHUNK_BYTES: usize = 5 * 1024 * 1024;
 /// HTML that is looked at for a preview.

@@ -16,7 +16,7 @@ use mailrail_domain::{
     retry::Pace,
 };
 use mailrail_engine::{
-    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
+    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX},
     ports::{Access, Arrival, Content, IncomingSession, Look, MemoryBudget, RemoteId, Reserved},
 };
 use reqwest::{Method, Response};
@@ -28,9 +28,6 @@ use crate::{
     cause::GONE_CODES,
     listing::{Listed, Listing},
 };
-
-/// What a message is taken to have, where nothing says its size, until it has more.
-const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 
 /// What became of a message that was asked for.
 enum Fetched {
@@ -102,7 +99,7 @@ impl Session {
             let Some((number, listed)) = self.listing.folders.take() else {
                 return Ok(());
             };
-            let bytes = share(listed.size.unwrap_or(UNKNOWN_SIZE_BYTES)).min(WHOLE_MESSAGE_BYTES_MAX);
+            let bytes = MemoryBudget::share(listed.size);
             let reserved = match self.memory.try_reserve(bytes) {
                 Some(reserved) => reserved,
                 None if self.fetching.is_empty() => self.memory.reserve(bytes).await,
@@ -129,12 +126,6 @@ impl Session {
     fn remote(number: usize, listed: &Listed) -> RemoteId {
         RemoteId::Graph { id: listed.id.clone(), number }
     }
-}
-
-/// What a message takes in memory as MIME, at most, given its size in the store: attachments are base64 there, in lines,
-/// and texts are encoded.
-fn share(size: u64) -> u64 {
-    size.saturating_mul(2).saturating_add(UNCOUNTED_BYTES)
 }
 
 /// Reads a message whole if it has no more than the `bytes` that are reserved for it.
@@ -285,16 +276,5 @@ impl IncomingSession for Session {
 
     async fn close(self) -> Result<(), DeliveryError> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_takes_more_in_memory_than_in_the_store() {
-        assert!(share(10_000_000) > 10_000_000 * 4 / 3);
-        assert_eq!(share(u64::MAX), u64::MAX);
     }
 }

@@ -16,7 +16,7 @@ use mailrail_domain::{
     retry::Pace,
 };
 use mailrail_engine::{
-    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},
+    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX, UNKNOWN_SIZE_BYTES},
     ports::{Access, Arrival, Content, IncomingSession, Look, MemoryBudget, RemoteId, Reserved},
 };
 
@@ -35,8 +35,6 @@ use crate::{
 const BATCH_MESSAGES: usize = 32;
 /// Size of messages, as listed, that are asked for at once; one message may have more.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
-/// What a message is taken to have, where nothing says its size.
-const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 /// Messages that are moved or deleted with one request.
 const CHANGES_AT_ONCE: usize = 100;
 /// The folder for messages that cannot be processed (source system: "Undeliverable").
@@ -179,7 +177,7 @@ impl Session {
 
     /// The content of a message that has just begun: whole, if it has no more than is reserved for it.
     async fn content(&mut self, size: Option<u64>) -> Result<(Content, u64), DeliveryError> {
-        let bytes = share(size.unwrap_or(UNKNOWN_SIZE_BYTES)).min(WHOLE_MESSAGE_BYTES_MAX);
+        let bytes = MemoryBudget::share(size);
         let reserved = self.memory.reserve(bytes).await;
         let Some(batch) = &mut self.batch else {
             return Err(broken(Stage::Fetch, "no reply is being read").into_error(Stage::Fetch));
@@ -262,12 +260,6 @@ fn changed(answers: Vec<Answer>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// What a message takes in memory as MIME, at most, given its size in the store: attachments are base64 there, in lines,
-/// and texts are encoded.
-fn share(size: u64) -> u64 {
-    size.saturating_mul(2).saturating_add(UNCOUNTED_BYTES)
 }
 
 /// What a refusal of one message means: none if it is gone, why it is missing, or that the server fails. A code that is

@@ -49,6 +49,14 @@ impl MemoryBudget {
         Self(Arc::new(Semaphore::new(usize::try_from(limits::MEMORY_BUDGET_BYTES / UNIT_BYTES).unwrap_or(usize::MAX))))
     }
 
+    /// What a message takes as MIME, at most, given its size in the store of a server, where nothing is known of its size
+    /// as MIME: attachments are base64 there, in lines, and texts are encoded. It is never more than is held whole.
+    #[must_use]
+    pub fn share(size: Option<u64>) -> u64 {
+        let size = size.unwrap_or(limits::UNKNOWN_SIZE_BYTES);
+        size.saturating_mul(2).saturating_add(limits::UNCOUNTED_BYTES).min(limits::WHOLE_MESSAGE_BYTES_MAX)
+    }
+
     /// Waits until `bytes` may be held. Small contents pass at once; none may exceed the largest whole message.
     pub async fn reserve(&self, bytes: u64) -> Reserved {
         if bytes <= limits::UNCOUNTED_BYTES {
@@ -74,5 +82,16 @@ impl MemoryBudget {
 impl Default for MemoryBudget {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_more_in_memory_than_in_the_store() {
+        assert!(MemoryBudget::share(Some(10_000_000)) > 10_000_000 * 4 / 3);
+        assert_eq!(MemoryBudget::share(Some(u64::MAX)), limits::WHOLE_MESSAGE_BYTES_MAX);
     }
 }
