@@ -145,16 +145,11 @@ impl OnPremises {
 
     /// The same with services looked up at this name server.
     pub async fn named_by(profile: EmailServerProfile, name_server: Option<SocketAddr>) -> Self {
-        Self::through(profile, name_server, None).await
-    }
-
-    /// The same with a server that is reached at another port of this machine: behind a proxy.
-    pub async fn through(profile: EmailServerProfile, name_server: Option<SocketAddr>, port: Option<u16>) -> Self {
         let entra =
             GraphServer::start(online::tenant(), Some(Arc::new(server_config(Named::Rightly))), "localhost").await;
         entra.tenant().resources.insert(format!("https://{HOST}"));
         let server = EwsServer::start(exchange(), tls(), 0, Some(entra.clone())).await;
-        let world = world(port.unwrap_or_else(|| server.port()), name_server, &entra);
+        let world = world(server.port(), name_server, &entra);
         let there = Self { world, server, entra, profile };
         there.put_profile(PASSWORD).await;
         there

@@ -194,7 +194,7 @@ async fn a_server_that_did_not_take_the_request_gets_it_again() {
     for (answer, cause) in [
         (Answer::Fault("ErrorServerBusy", Some(400_000)), Cause::ServerBusy),
         (Answer::Fault("ErrorADUnavailable", None), Cause::ServerUnavailable),
-        (Answer::Part(0, "ErrorQuotaExceeded", None), Cause::OverQuota),
+        (Answer::Fault("ErrorQuotaExceeded", None), Cause::OverQuota),
         (
             Answer::Http(503, "text/html", String::new(), vec![("retry-after", "350".to_owned())]),
             Cause::ServerUnavailable,
@@ -203,12 +203,7 @@ async fn a_server_that_did_not_take_the_request_gets_it_again() {
         let there = OnPremises::new().await;
         let mailbox = sender(&there).await;
         let id = pend(&there, &mailbox, "Later").await;
-        if matches!(answer, Answer::Part(..)) {
-            // A code of a part is said in place of the sending.
-            there.fault(Fault::of("CreateItem", Answer::Fault("ErrorQuotaExceeded", None)));
-        } else {
-            there.fault(Fault::of("CreateItem", answer.clone()));
-        }
+        there.fault(Fault::of("CreateItem", answer.clone()));
         there.world.run(&mailbox, OUTGOING).await;
         assert_eq!(status(&there, &id).await, EmailStatus::PendingSend, "{answer:?}");
         assert_eq!(
