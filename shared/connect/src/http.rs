@@ -68,8 +68,8 @@ impl Http {
         Ok(Self { client, internal_hosts: connector.internal_hosts })
     }
 
-    /// Sends a request and waits for the head of its reply, at most `wait`. Failures are told as of `stage`, unless
-    /// they are of the connection.
+    /// Sends a request and waits for the head of its reply, at most `wait` besides what a connection takes. Failures are
+    /// told as of `stage`, unless they are of the connection.
     pub async fn send(&self, request: RequestBuilder, stage: Stage, wait: Duration) -> Result<Response, DeliveryError> {
         let request = request.build().map_err(|error| failure(stage, &error))?;
         // A literal address is not looked up, so it is checked here.
