@@ -4,13 +4,14 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use mailrail_connect::{Connector, InternalHosts, Names};
 use mailrail_domain::{
-    alert::{Alert, AlertStatus},
-    cause::CredentialSource,
-    delivery::Delivery,
-    email::Email,
-    id::MailboxId,
-    position::Position,
-    profile::{Authentication, EmailServerProfile, ServerType},
+    email::{position::Position, record::Email},
+    settings::profile::{Authentication, EmailServerProfile, ServerType},
+    words::{
+        alert::{Alert, AlertStatus},
+        cause::CredentialSource,
+        delivery::Delivery,
+        id::MailboxId,
+    },
 };
 use mailrail_engine::{
     access::profile_owner,

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use mailrail_domain::{
-    alert::{Alert, AlertStatus},
-    approval::Decision,
-    cause::CredentialSource,
-    delivery::Delivery,
-    email::Email,
-    id::MailboxId,
-    mailbox::Mailbox,
-    position::Position,
-    profile::{Authentication, EmailServerProfile, ServerType},
+    email::{position::Position, record::Email},
+    settings::{
+        approval::Decision,
+        mailbox::Mailbox,
+        profile::{Authentication, EmailServerProfile, ServerType},
+    },
+    words::{
+        alert::{Alert, AlertStatus},
+        cause::CredentialSource,
+        delivery::Delivery,
+        id::MailboxId,
+    },
 };
 use mailrail_engine::{
     access::profile_owner,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use mailrail_domain::profile::{Security, ServerLocation};
+use mailrail_domain::settings::profile::{Security, ServerLocation};
 use mailrail_test_support::build::location;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring::default_provider};

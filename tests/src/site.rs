@@ -1,6 +1,6 @@
 //! A mail server of whichever kind with the organization that reads from it, for scenarios that all of them pass alike.
 
-use mailrail_domain::{Timestamp, id::MailboxId, profile::EmailServerProfile};
+use mailrail_domain::{Timestamp, settings::profile::EmailServerProfile, words::id::MailboxId};
 use mailrail_test_support::build;
 
 use crate::{

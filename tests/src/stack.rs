@@ -15,7 +15,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mailrail_domain::{
     Timestamp,
-    profile::{IncomingProtocol, Security, ServerLocation},
+    settings::profile::{IncomingProtocol, Security, ServerLocation},
 };
 use mailrail_test_support::build::{clock, location};
 use serde::Deserialize;

@@ -14,19 +14,26 @@ use mailrail_boot::Servers;
 use mailrail_connect::{Connector, InternalHosts};
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    alert::Alert,
-    delivery::{Delivery, DeliveryState},
-    email::{Direction, Email, EmailStatus, Outgoing, Recipient},
-    evidence::Evidence,
-    id::{EmailId, MailboxId},
-    identity::sent_email_id,
-    mailbox::Mailbox,
-    mailbox_test::MailboxTest,
-    notice::{Notice, NoticeStatus},
-    profile::{EmailServerProfile, IncomingProtocol, Security, ServerLocation},
-    quarantine::Quarantined,
+    email::{
+        identity::sent_email_id,
+        quarantine::Quarantined,
+        record::{Direction, Email, EmailStatus, Outgoing, Recipient},
+    },
     seconds_after,
+    settings::{
+        mailbox::Mailbox,
+        profile::{EmailServerProfile, IncomingProtocol, Security, ServerLocation},
+    },
+    words::{
+        address::EmailAddress,
+        alert::Alert,
+        delivery::Delivery,
+        evidence::Evidence,
+        id::{EmailId, MailboxId},
+        notice::{Notice, NoticeStatus},
+        state::DeliveryState,
+        trial::MailboxTest,
+    },
 };
 use mailrail_engine::{
     Deadline, Engine, Settings,

@@ -2,7 +2,11 @@
 
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -113,4 +117,110 @@ fn every_binary_is_a_function_named_as_its_directory() {
             }
         }
     }
+}
+
+/// The layers of the rules' crate, each with those that it may name.
+const LAYERS: [(&str, &[&str]); 5] = [
+    ("words", &[]),
+    ("settings", &["words"]),
+    ("rules", &["settings", "words"]),
+    ("texts", &["rules", "settings", "words"]),
+    ("email", &["words"]),
+];
+
+/// The files of a folder and those below it, as paths of modules, each with its code outside tests.
+fn modules(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder of the source") {
+            let path = entry.expect("an entry of a folder").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+                let name = path.strip_prefix(folder).expect("a path below it").with_extension("");
+                let name = name.to_string_lossy().replace('/', "::");
+                found.insert(name.strip_suffix("::mod").unwrap_or(&name).to_owned(), code);
+            }
+        }
+    }
+    found
+}
+
+/// The modules that a file's `use crate::` declarations name.
+fn named(code: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for tree in code.split("use crate::").skip(1).filter_map(|rest| rest.split(';').next()) {
+        leaves(String::new(), tree, &mut named);
+    }
+    named
+}
+
+/// The paths of a tree of names such as `{a, b::{c, d}}`.
+fn leaves(before: String, tree: &str, paths: &mut BTreeSet<String>) {
+    let tree = tree.trim();
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        if !tree.is_empty() {
+            paths.insert(before + tree);
+        }
+        return;
+    };
+    let inside = rest.strip_suffix('}').expect("a brace that is closed");
+    let (mut depth, mut part) = (0_usize, String::new());
+    for letter in inside.chars() {
+        match letter {
+            ',' if depth == 0 => leaves(format!("{before}{prefix}"), &std::mem::take(&mut part), paths),
+            _ => {
+                depth = if letter == '{' { depth + 1 } else { depth - usize::from(letter == '}') };
+                part.push(letter);
+            }
+        }
+    }
+    leaves(format!("{before}{prefix}"), &part, paths);
+}
+
+/// The module among `modules` that a path leads into.
+fn module_of<'a>(path: &str, modules: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    let leads = |module: &&String| path == module.as_str() || path.starts_with(&format!("{module}::"));
+    modules.keys().filter(leads).max_by_key(|module| module.len()).map(String::as_str)
+}
+
+#[test]
+fn arrows_between_the_layers_of_the_rules_run_one_way() {
+    let modules = modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/domain/src"));
+    let layers: BTreeMap<&str, &[&str]> = LAYERS.into();
+    let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (module, code) in &modules {
+        let layer = module.split("::").next().unwrap_or_default();
+        let Some(may) = layers.get(layer) else {
+            assert!(["lib", "sample"].contains(&layer), "{module} stands in no layer");
+            continue;
+        };
+        assert!(!code.contains("super::super::"), "{module} names its layer by `super`, which nobody checks");
+        for path in named(code) {
+            let Some(to) = module_of(&path, &modules) else { continue };
+            let other = to.split("::").next().unwrap_or_default();
+            assert!(other == layer || may.contains(&other), "{module} of {layer} names {path} of {other}");
+            if other == layer && to != layer {
+                arrows.entry(module).or_default().insert(to);
+            }
+        }
+    }
+    // Within a layer no file leads back to itself: take away, again and again, what leads nowhere.
+    while let Some(end) =
+        arrows.iter().find(|(_, to)| to.iter().all(|to| !arrows.contains_key(to))).map(|(from, _)| *from)
+    {
+        arrows.remove(end);
+    }
+    assert!(arrows.is_empty(), "these files name each other in a circle: {arrows:?}");
+}
+
+#[test]
+fn names_in_a_tree_are_found() {
+    let code =
+        "use crate::{\n    Timestamp,\n    rules::{hold::is_outage, retry},\n};\nuse crate::words::id::MailboxId;\n";
+    let expected = ["Timestamp", "rules::hold::is_outage", "rules::retry", "words::id::MailboxId"];
+    assert_eq!(named(code).into_iter().collect::<Vec<_>>(), expected);
 }

@@ -3,9 +3,11 @@
 use axum::{Json, extract::State};
 use mailrail_boot::now;
 use mailrail_domain::{
-    approval::{ApprovalState, Decision, Verdict},
-    audit::{AuditAction, AuditSubject},
-    role::Role,
+    settings::approval::{ApprovalState, Decision, Verdict},
+    words::{
+        audit::{AuditAction, AuditSubject},
+        role::Role,
+    },
 };
 use mailrail_engine::ports::{Directory, Ports, StoredMailbox, Written};
 use serde::{Deserialize, Serialize};

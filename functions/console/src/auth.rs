@@ -10,9 +10,9 @@ use axum::{
     response::Response,
 };
 use mailrail_boot::now;
-use mailrail_domain::{
+use mailrail_domain::words::{
     audit::{AuditAction, AuditEntry, AuditSubject},
-    position::hex,
+    hex::hex,
     role::Role,
 };
 use mailrail_engine::ports::{AccessStore, Ports};

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use mailrail_domain::configuration::{REFUSED_VALUES, refused_value};
+use mailrail_domain::rules::support::{REFUSED_VALUES, refused_value};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
-use mailrail_domain::invalid::{Invalid, excerpt};
+use mailrail_domain::words::invalid::{Invalid, excerpt};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -10,15 +10,19 @@ use axum::{
 use chrono::{DateTime, Utc};
 use mailrail_boot::now;
 use mailrail_domain::{
-    address::EmailAddress,
-    delivery::Delivery,
     email::{
-        Correspondent, Direction, Email, EmailStatus, HTML_PREVIEW_BYTES_MAX, Outgoing, RECIPIENTS_MAX, REFERENCES_MAX,
-        Recipient, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
+        identity::sent_email_id,
+        record::{
+            Correspondent, Direction, Email, EmailStatus, HTML_PREVIEW_BYTES_MAX, Outgoing, RECIPIENTS_MAX,
+            REFERENCES_MAX, Recipient, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
+        },
     },
-    id::{EmailId, MailboxId},
-    identity::sent_email_id,
-    invalid::Invalid,
+    words::{
+        address::EmailAddress,
+        delivery::Delivery,
+        id::{EmailId, MailboxId},
+        invalid::Invalid,
+    },
 };
 use mailrail_engine::{
     mime::{Composition, beginning, clean_html, compose},

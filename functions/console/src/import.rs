@@ -73,7 +73,7 @@ fn lines(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Line>, Problem> {
         "text/csv" => csv_lines(body)?,
         "application/jsonl" | "application/x-ndjson" => json_lines(body),
         other => {
-            let detail = format!("\"{}\" cannot be imported.", mailrail_domain::invalid::excerpt(other));
+            let detail = format!("\"{}\" cannot be imported.", mailrail_domain::words::invalid::excerpt(other));
             let remedy = Some("Send text/csv or application/jsonl.".to_owned());
             let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail);
             return Err(Problem { remedy, ..problem });
@@ -147,8 +147,8 @@ fn object(columns: &csv::StringRecord, record: &csv::StringRecord) -> Result<Val
 
 fn cell_value(column: &str, name: &str, cell: &str) -> Result<Value, Problem> {
     let wrong = |what: &str| {
-        let problem = format!("\"{}\" is not {what}", mailrail_domain::invalid::excerpt(cell));
-        Problem::from(mailrail_domain::invalid::Invalid::new(column, problem, format!("Give {what}")))
+        let problem = format!("\"{}\" is not {what}", mailrail_domain::words::invalid::excerpt(cell));
+        Problem::from(mailrail_domain::words::invalid::Invalid::new(column, problem, format!("Give {what}")))
     };
     if NUMBERS.contains(&name) {
         return cell.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number"));

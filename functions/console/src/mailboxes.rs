@@ -10,15 +10,23 @@ use axum::{
 use chrono::{DateTime, Utc};
 use mailrail_boot::now;
 use mailrail_domain::{
-    address::EmailAddress,
-    approval::{self, Approval},
-    audit::{AuditAction, AuditSubject},
-    configuration::mixing_warning,
-    delivery::{Delivery, DeliveryState, SynchronizationMethod},
-    id::{MailboxId, ProfileId},
-    invalid::Invalid,
-    mailbox::{Mailbox, MailboxKind},
-    schedule::Slot,
+    rules::{
+        admission,
+        schedule::Slot,
+        support::{check_mailbox, mixing_warning},
+    },
+    settings::{
+        approval::Approval,
+        mailbox::{Mailbox, MailboxKind},
+    },
+    words::{
+        address::EmailAddress,
+        audit::{AuditAction, AuditSubject},
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
+        invalid::Invalid,
+        state::DeliveryState,
+    },
 };
 use mailrail_engine::{
     access::mailbox_owner,
@@ -97,7 +105,7 @@ pub struct DeliveryView {
     enabled: bool,
     /// `not-run`, `success` or `failure`.
     #[schema(value_type = String)]
-    status: mailrail_domain::delivery::TestStatus,
+    status: mailrail_domain::words::delivery::TestStatus,
     /// Transient failures in a row.
     transient_failure_count: u32,
     /// When the present row of failures began.
@@ -238,7 +246,7 @@ async fn checked(
         appointments_contacts_tasks: input.appointments_contacts_tasks,
         created_at,
     };
-    mailbox.validate(&profile)?;
+    check_mailbox(&mailbox, &profile)?;
     check_credential("username", input.username.as_deref())?;
     check_credential("password", input.password.as_deref())?;
     Ok(mailbox)
@@ -428,7 +436,7 @@ pub async fn enable(
     let mailbox = details.stored.mailbox.clone();
     let profile = find_profile(&app, mailbox.profile_id.as_str()).await?.profile;
     let organization = app.engine.ports.mailboxes().organization().await?.organization;
-    if approval::lacking(&mailbox, &profile, &organization).is_some() {
+    if admission::lacking(&mailbox, &profile, &organization).is_some() {
         let detail = format!("The email address of the mailbox {} is not approved.", mailbox.name);
         return Err(Problem::conflict(detail, "Approve it first: POST /v1/mailboxes/approval."));
     }

@@ -2,14 +2,15 @@
 
 use axum::{Json, extract::State, http::HeaderMap};
 use mailrail_domain::{
-    alert::{Alert, AlertStatus, Level},
-    audit::{AuditAction, AuditSubject},
-    delivery::Delivery,
-    id::{MailboxId, ProfileId},
-    invalid::Invalid,
-    notice::{Notice, NoticeStatus},
-    organization::Organization,
-    outage::OutageSettings,
+    settings::{hold::OutageSettings, organization::Organization},
+    words::{
+        alert::{Alert, AlertStatus, Level},
+        audit::{AuditAction, AuditSubject},
+        delivery::Delivery,
+        id::{MailboxId, ProfileId},
+        invalid::Invalid,
+        notice::{Notice, NoticeStatus},
+    },
 };
 use mailrail_engine::{
     alerts::alerts_of_mailbox,

@@ -1,7 +1,7 @@
 //! Lists in pages.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use mailrail_domain::invalid::Invalid;
+use mailrail_domain::words::invalid::Invalid;
 use mailrail_engine::ports::{Page, PageRequest};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -5,7 +5,7 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use mailrail_domain::invalid::Invalid;
+use mailrail_domain::words::invalid::Invalid;
 use mailrail_engine::outage::Outage;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,7 +35,7 @@ impl Problem {
 
     /// Something that is not there.
     pub fn not_found(what: &str, id: &str) -> Self {
-        let id = mailrail_domain::invalid::excerpt(id);
+        let id = mailrail_domain::words::invalid::excerpt(id);
         Self::new(StatusCode::NOT_FOUND, "Not found", format!("There is no {what} {id}."))
     }
 
@@ -84,6 +84,6 @@ pub async fn no_such_path(uri: Uri) -> Problem {
 
 /// The answer to a method that a path does not have.
 pub async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not possible at {}.", mailrail_domain::invalid::excerpt(uri.path()));
+    let detail = format!("{method} is not possible at {}.", mailrail_domain::words::invalid::excerpt(uri.path()));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail)
 }

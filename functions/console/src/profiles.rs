@@ -8,17 +8,21 @@ use axum::{
 use chrono::{DateTime, Utc};
 use mailrail_boot::{is_client_certificate, now};
 use mailrail_domain::{
-    address::EmailAddress,
-    audit::{AuditAction, AuditSubject},
-    cause::CredentialSource,
-    configuration::{refuse_mailbox, refuse_profile},
-    delivery::Delivery,
-    id::ProfileId,
-    invalid::Invalid,
-    outage::OutageSettings,
-    profile::{
-        Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeVersion, IncomingProtocol,
-        IncomingServer, Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+    rules::support::{refuse_mailbox, refuse_profile},
+    settings::{
+        hold::OutageSettings,
+        profile::{
+            Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeVersion, IncomingProtocol,
+            IncomingServer, Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+        },
+    },
+    words::{
+        address::EmailAddress,
+        audit::{AuditAction, AuditSubject},
+        cause::CredentialSource,
+        delivery::Delivery,
+        id::ProfileId,
+        invalid::Invalid,
     },
 };
 use mailrail_engine::{

@@ -6,10 +6,12 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use mailrail_domain::{
-    audit::{AuditAction, AuditSubject},
-    id::MailboxId,
-    invalid::Invalid,
-    quarantine::{QuarantineReason, Quarantined, Wanted},
+    email::quarantine::{QuarantineReason, Quarantined, Wanted},
+    words::{
+        audit::{AuditAction, AuditSubject},
+        id::MailboxId,
+        invalid::Invalid,
+    },
 };
 use mailrail_engine::{
     ports::{AccessStore, PageRequest, Ports, RecordStore},

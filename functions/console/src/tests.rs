@@ -5,11 +5,11 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use mailrail_domain::{
+use mailrail_domain::words::{
     audit::{AuditAction, AuditSubject},
     delivery::{Delivery, SynchronizationMethod},
     invalid::Invalid,
-    mailbox_test::{MailboxTest, ProfileTest, TestRequest},
+    trial::{MailboxTest, ProfileTest, TestRequest},
 };
 use mailrail_engine::{
     ports::{Ports, TestQueue, TestStore},

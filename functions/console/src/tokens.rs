@@ -8,10 +8,12 @@ use axum::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mailrail_boot::now;
 use mailrail_domain::{
-    audit::{AuditAction, AuditEntry, AuditSubject},
-    invalid::Invalid,
-    profile::validate_name,
-    role::{ApiToken, Role},
+    settings::profile::validate_name,
+    words::{
+        audit::{AuditAction, AuditEntry, AuditSubject},
+        invalid::Invalid,
+        role::{ApiToken, Role},
+    },
 };
 use mailrail_engine::ports::{AccessStore, Ports};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use mailrail_boot::{answer, deadline, engine};
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use mailrail_connect::InternalHosts;
 use mailrail_domain::{
-    profile::POLLING_MINUTES_MAX,
-    retry::{GAP_SECONDS, GAP_SECONDS_MIN, RetryPolicy, SERVER_WAIT_SECONDS_MAX},
+    rules::retry::SERVER_WAIT_SECONDS_MAX,
+    settings::profile::POLLING_MINUTES_MAX,
+    words::policy::{GAP_SECONDS, GAP_SECONDS_MIN, RetryPolicy},
 };
 use mailrail_engine::Settings;
 use mailrail_exchange_online::Hosts;

@@ -1,6 +1,6 @@
 //! One handler, two triggers: a batch that an event source mapping brings, or an invocation that fetches its own.
 
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{Deadline, Engine, batch::Handled, outage::Outage, ports::Ports};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

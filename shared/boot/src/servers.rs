@@ -5,13 +5,10 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    cause::DeliveryError,
-    delivery::Learned,
-    email::ContentReply,
-    position::{Position, SeenUidls},
-    profile::Endpoint,
-    retry::Pace,
+    email::{pop3::SeenUidls, position::Position, record::ContentReply},
+    rules::retry::Pace,
+    settings::endpoint::Endpoint,
+    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned},
 };
 use mailrail_engine::ports::{
     Access, Arrival, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers,

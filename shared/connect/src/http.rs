@@ -6,8 +6,10 @@ use bytes::BytesMut;
 use chrono::DateTime;
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use reqwest::{
     Client, ClientBuilder, RequestBuilder, Response,

@@ -12,9 +12,11 @@ use std::{io, net::IpAddr, sync::Arc};
 pub use http::{Http, USER_AGENT, body, redirection, retry_after};
 pub use line::Line;
 use mailrail_domain::{
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::ServerLocation,
+    settings::profile::ServerLocation,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::Access;
 pub use names::{Names, ServiceHost};

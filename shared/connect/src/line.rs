@@ -11,9 +11,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use mailrail_domain::{
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::{Security, ServerLocation},
+    settings::profile::{Security, ServerLocation},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{Access, Progress};
 use reqwest::{Body, Response, Url};

@@ -1,6 +1,6 @@
 //! Why a request to a server's API did not go through.
 
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

@@ -9,34 +9,14 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-pub mod address;
-pub mod alert;
-pub mod approval;
-pub mod audit;
-pub mod budget;
-pub mod cause;
-pub mod classification;
-pub mod configuration;
-pub mod delivery;
 pub mod email;
-pub mod evidence;
-pub mod folders;
-pub mod freshness;
-pub mod gate;
-pub mod id;
-pub mod identity;
-pub mod invalid;
-pub mod mailbox;
-pub mod mailbox_test;
-pub mod notice;
-pub mod organization;
-pub mod outage;
-pub mod position;
-pub mod profile;
-pub mod quarantine;
-pub mod retry;
-pub mod role;
-pub mod schedule;
+pub mod rules;
+pub mod settings;
+pub mod texts;
+pub mod words;
+
+#[cfg(test)]
+mod sample;
 
 /// A moment, always in UTC. Passed in as `now` wherever a rule depends on it.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

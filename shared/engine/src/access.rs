@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use mailrail_domain::{
-    address::EmailAddress,
-    cause::{Cause, CredentialSource, DeliveryError},
-    delivery::Learned,
-    evidence::{Evidence, Stage},
-    mailbox::Mailbox,
-    profile::Endpoint,
+    settings::{endpoint::Endpoint, mailbox::Mailbox},
+    words::{
+        address::EmailAddress,
+        cause::{Cause, CredentialSource, DeliveryError},
+        delivery::Learned,
+        evidence::{Evidence, Stage},
+    },
 };
 
 use crate::{
@@ -19,13 +20,13 @@ use crate::{
 
 /// Whom a mailbox's secret is sealed for.
 #[must_use]
-pub fn mailbox_owner(id: &mailrail_domain::id::MailboxId) -> String {
+pub fn mailbox_owner(id: &mailrail_domain::words::id::MailboxId) -> String {
     format!("mailbox/{id}")
 }
 
 /// Whom a profile's secret is sealed for.
 #[must_use]
-pub fn profile_owner(id: &mailrail_domain::id::ProfileId) -> String {
+pub fn profile_owner(id: &mailrail_domain::words::id::ProfileId) -> String {
     format!("profile/{id}")
 }
 

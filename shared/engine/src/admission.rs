@@ -1,12 +1,12 @@
 //! Whether a mailbox may be synchronized at all, asked after the gate and before anything is connected to.
 
 use mailrail_domain::{
-    approval,
-    cause::DeliveryError,
-    evidence::{Evidence, Stage},
-    mailbox::Mailbox,
-    organization::Organization,
-    profile::EmailServerProfile,
+    rules::admission,
+    settings::{mailbox::Mailbox, organization::Organization, profile::EmailServerProfile},
+    words::{
+        cause::DeliveryError,
+        evidence::{Evidence, Stage},
+    },
 };
 
 /// Why `mailbox` may not be synchronized; `None` if it may.
@@ -15,6 +15,6 @@ pub(crate) fn refusal(
     profile: &EmailServerProfile,
     organization: &Organization,
 ) -> Option<DeliveryError> {
-    let lacking = approval::lacking(mailbox, profile, organization);
+    let lacking = admission::lacking(mailbox, profile, organization);
     lacking.map(|cause| DeliveryError::new(cause, Evidence::new(Stage::Prepare, "the approval is missing")))
 }

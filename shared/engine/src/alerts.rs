@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus},
-    cause::DeliveryError,
-    delivery::Delivery,
-    id::{MailboxId, ProfileId},
-    outage::is_told_on_profile,
-    retry::{Outcome, RetryPolicy},
+    rules::{hold::is_told_on_profile, retry::Outcome},
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        cause::DeliveryError,
+        delivery::Delivery,
+        id::{MailboxId, ProfileId},
+        policy::RetryPolicy,
+    },
 };
 
 use crate::{
@@ -75,10 +77,10 @@ impl<P: Ports> Engine<P> {
         outcome: &Outcome,
         policy: RetryPolicy,
     ) -> Result<Option<Alert>, Outage> {
-        let (Some(own), Some(error), Some(verdict)) = (&alert, error, &outcome.verdict) else {
+        let (Some(own), Some(error), Some(classification)) = (&alert, error, &outcome.classification) else {
             return Ok(alert);
         };
-        if !is_told_on_profile(verdict, in_use.outages) {
+        if !is_told_on_profile(classification, in_use.outages) {
             return Ok(alert);
         }
         let store = self.ports.mailboxes();

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    cause::DeliveryError,
-    id::MailboxId,
-    position::hex,
-    quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    email::quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
+    words::{cause::DeliveryError, hex::hex, id::MailboxId},
 };
 use sha2::{Digest, Sha256};
 

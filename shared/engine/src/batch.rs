@@ -4,8 +4,9 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use mailrail_domain::{
-    Timestamp, delivery::Delivery, id::ProfileId, organization::Organization, outage::OutageSettings,
-    profile::EmailServerProfile,
+    Timestamp,
+    settings::{hold::OutageSettings, organization::Organization, profile::EmailServerProfile},
+    words::{delivery::Delivery, id::ProfileId},
 };
 use tokio::{
     sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore},

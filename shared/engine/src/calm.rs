@@ -1,13 +1,14 @@
 //! Calm in an outage: a held profile's mailboxes wait while one of them probes, and a disabled delivery is tried again.
 
 use mailrail_domain::{
-    alert::Alert,
-    cause::DeliveryError,
-    classification::classify,
-    delivery::Delivery,
-    notice::Notice,
-    outage::{ProfileHealth, RecoveryProbe, Turn, after_failure, is_outage, next_probe, next_recovery_minutes, turn},
-    retry::settle_test,
+    rules::{
+        classification::classify,
+        hold::{ProfileHealth, Turn, after_failure, is_outage, next_probe, turn},
+        recovery::next_recovery_minutes,
+        retry::settle_test,
+    },
+    settings::hold::RecoveryProbe,
+    words::{alert::Alert, cause::DeliveryError, delivery::Delivery, notice::Notice},
 };
 
 use crate::{

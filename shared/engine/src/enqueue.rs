@@ -1,7 +1,7 @@
 //! Putting every delivery that is due on its queue.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mailrail_domain::{delivery::Delivery, schedule};
+use mailrail_domain::{rules::schedule, words::delivery::Delivery};
 
 use crate::{
     Deadline, Engine,

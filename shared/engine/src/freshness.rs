@@ -4,11 +4,12 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind},
-    delivery::Delivery,
-    freshness::stalled_since,
-    organization::Organization,
-    schedule::Slot,
+    rules::{freshness::stalled_since, schedule::Slot},
+    settings::organization::Organization,
+    words::{
+        alert::{Alert, AlertKind},
+        delivery::Delivery,
+    },
 };
 
 use crate::{

@@ -1,7 +1,7 @@
 //! The use cases of Mailrail and the ports that they need.
 //!
 //! This is the only asynchronous orchestration: `domain` decides, the adapters behind the ports act. A mailbox's
-//! failure is a [`mailrail_domain::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. The two never mix:
+//! failure is a [`mailrail_domain::words::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. The two never mix:
 //! `Result<Result<_, DeliveryError>, Outage>` makes it a type error to disable a mailbox because a table was away.
 
 pub mod access;
@@ -26,7 +26,7 @@ pub mod test;
 
 use std::time::Duration;
 
-use mailrail_domain::{Timestamp, retry::RetryPolicy};
+use mailrail_domain::{Timestamp, words::policy::RetryPolicy};
 
 /// Settings of a deployment.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use mailrail_domain::{
-    alert::{Alert, AlertKind, AlertStatus},
-    id::ProfileId,
-    notice::Notice,
-    outage::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS, is_majority},
+    rules::majority::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS, is_majority},
     seconds_after,
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        id::ProfileId,
+        notice::Notice,
+    },
 };
 
 use crate::{

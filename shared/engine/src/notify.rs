@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{
-    address::EmailAddress,
-    delivery::Delivery,
-    email::{ContentReply, RecipientReply},
-    notice::{DIGEST_FROM, Notice, NoticeStatus},
+    email::record::{ContentReply, RecipientReply},
+    texts::notice::DIGEST_FROM,
+    words::{
+        address::EmailAddress,
+        delivery::Delivery,
+        notice::{Notice, NoticeStatus},
+    },
 };
 
 use crate::{

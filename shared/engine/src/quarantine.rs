@@ -1,10 +1,14 @@
 //! What went wrong with single messages: try them again, and say why one was not synchronized.
 
 use mailrail_domain::{
-    delivery::{Delivery, SynchronizationMethod},
-    email::Email,
-    id::{EmailId, MailboxId},
-    quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
+    email::{
+        quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
+        record::Email,
+    },
+    words::{
+        delivery::{Delivery, SynchronizationMethod},
+        id::{EmailId, MailboxId},
+    },
 };
 
 use crate::{

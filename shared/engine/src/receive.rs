@@ -5,17 +5,23 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
-    Timestamp, budget,
-    cause::{Cause, DeliveryError},
-    delivery::{Delivery, Learned},
-    evidence::Stage,
-    gate::{Gate, gate},
-    mailbox::MailboxKind,
-    outage::Turn,
-    position::{Position, SeenUidls, source},
-    profile::Endpoint,
-    quarantine::QuarantineReason,
-    retry::Pace,
+    Timestamp,
+    email::{pop3::SeenUidls, position::Position, quarantine::QuarantineReason},
+    rules::{
+        budget,
+        gate::{Gate, gate},
+        hold::Turn,
+        retry::Pace,
+    },
+    settings::{
+        endpoint::{Endpoint, source},
+        mailbox::MailboxKind,
+    },
+    words::{
+        cause::{Cause, DeliveryError},
+        delivery::{Delivery, Learned},
+        evidence::Stage,
+    },
 };
 
 use crate::{

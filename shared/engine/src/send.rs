@@ -5,18 +5,22 @@
 
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    alert::{Alert, AlertKind},
-    budget::{self, Allowance},
-    cause::{Cause, DeliveryError},
-    delivery::{Delivery, Learned},
-    email::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
-    evidence::{Evidence, Stage},
-    gate::{Gate, gate},
-    id::MailboxId,
-    outage::Turn,
-    profile::UnknownOutcome,
+    email::record::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report, after_settling},
+    rules::{
+        budget::{self, Allowance},
+        gate::{Gate, gate},
+        hold::Turn,
+    },
     seconds_after,
+    settings::profile::UnknownOutcome,
+    words::{
+        address::EmailAddress,
+        alert::{Alert, AlertKind},
+        cause::{Cause, DeliveryError},
+        delivery::{Delivery, Learned},
+        evidence::{Evidence, Stage},
+        id::MailboxId,
+    },
 };
 
 use crate::{

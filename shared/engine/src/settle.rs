@@ -2,17 +2,16 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::Alert,
-    cause::DeliveryError,
-    classification::{Permanence, classify},
-    delivery::Delivery,
-    notice::Notice,
-    organization::Organization,
-    outage::{RecoveryProbe, Turn, is_outage, next_recovery_minutes},
-    position::Position,
-    profile::EmailServerProfile,
-    retry::{self, Attempt, Outcome, RetryPolicy},
-    schedule,
+    email::position::Position,
+    rules::{
+        classification::{Permanence, classify},
+        hold::{Turn, is_outage},
+        recovery::next_recovery_minutes,
+        retry::{self, Attempt, Outcome},
+        schedule,
+    },
+    settings::{hold::RecoveryProbe, organization::Organization, profile::EmailServerProfile},
+    words::{alert::Alert, cause::DeliveryError, delivery::Delivery, notice::Notice, policy::RetryPolicy},
 };
 
 use crate::{
@@ -116,7 +115,7 @@ impl<P: Ports> Engine<P> {
         };
         if outcome.disabled
             && in_use.outages.recovery_probe != RecoveryProbe::Off
-            && outcome.verdict.is_some_and(|verdict| verdict.permanence == Permanence::Transient)
+            && outcome.classification.is_some_and(|classification| classification.permanence == Permanence::Transient)
         {
             // Never where a permanent error disabled it: a password known to be wrong is not tried again.
             outcome.state.recovery_minutes = Some(next_recovery_minutes(None));

@@ -4,17 +4,21 @@ use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
 use mailrail_domain::{
-    alert::Alert,
-    audit::{AuditAction, AuditEntry, AuditSubject},
-    cause::{Cause, DeliveryError},
-    delivery::{Delivery, SynchronizationMethod, TestStatus},
-    email::{ContentReply, RecipientReply},
-    evidence::{Evidence, Stage},
-    id::MailboxId,
-    mailbox_test::{MailboxTest, ProfileTest, StageReport, TEST_SUBJECT, TestPhase, TestRequest},
-    notice::Notice,
-    position::SeenUidls,
-    retry::{Pace, settle_test},
+    email::{
+        pop3::SeenUidls,
+        record::{ContentReply, RecipientReply},
+    },
+    rules::retry::{Pace, settle_test},
+    words::{
+        alert::Alert,
+        audit::{AuditAction, AuditEntry, AuditSubject},
+        cause::{Cause, DeliveryError},
+        delivery::{Delivery, SynchronizationMethod, TestStatus},
+        evidence::{Evidence, Stage},
+        id::MailboxId,
+        notice::Notice,
+        trial::{MailboxTest, ProfileTest, StageReport, TEST_SUBJECT, TestPhase, TestRequest},
+    },
 };
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Many small requests in one (Microsoft Graph, "JSON batching"), each part with an outcome of its own.
 
 use mailrail_connect::{Failure, broken, retry_after};
-use mailrail_domain::{Timestamp, evidence::Stage};
+use mailrail_domain::{Timestamp, words::evidence::Stage};
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},

@@ -15,9 +15,11 @@ use mailrail_connect::{
 };
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::Stage,
-    profile::Application,
+    settings::endpoint::Application,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::Stage,
+    },
 };
 use mailrail_engine::ports::Access;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

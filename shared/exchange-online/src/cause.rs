@@ -4,7 +4,7 @@
 //! Sources: Microsoft Graph, "Microsoft Graph error responses and resource types" and "Resolve authorization errors";
 //! the Exchange codes behind it, `ResponseCodeType` of the EWS reference.
 
-use mailrail_domain::cause::Cause;
+use mailrail_domain::words::cause::Cause;
 
 /// Page: Microsoft Graph, "Microsoft Graph error responses and resource types".
 const GRAPH: &str = "graph/errors";
@@ -104,7 +104,7 @@ pub(crate) fn of_graph(status: u16, code: Option<&str>) -> Cause {
 mod tests {
     use std::collections::BTreeSet;
 
-    use mailrail_domain::{cause::CredentialSource, classification::classify};
+    use mailrail_domain::{rules::classification::classify, words::cause::CredentialSource};
 
     use super::*;
 

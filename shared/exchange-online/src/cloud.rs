@@ -1,7 +1,7 @@
 //! Where each of Microsoft's clouds is (Microsoft Graph, "National cloud deployments").
 
 use mailrail_connect::application::Login;
-use mailrail_domain::profile::Cloud;
+use mailrail_domain::settings::profile::Cloud;
 
 /// Where sign-in and Microsoft Graph are.
 #[derive(Debug, Clone, PartialEq, Eq)]

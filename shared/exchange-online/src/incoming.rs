@@ -9,11 +9,12 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_connect::{Failure, Refusal, body};
 use mailrail_domain::{
     Timestamp,
-    budget::GRAPH_READS_AT_ONCE,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    position::{Position, SeenUidls},
-    retry::Pace,
+    email::{pop3::SeenUidls, position::Position},
+    rules::{budget::GRAPH_READS_AT_ONCE, retry::Pace},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX},

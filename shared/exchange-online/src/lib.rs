@@ -1,6 +1,6 @@
 //! Exchange Online through Microsoft Graph, as an application of the tenant: incoming and outgoing email.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::cause::Cause`] with its evidence. It never decides whether to
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
 //! try again. `cause.rs` is the table of Microsoft's error codes.
 
 mod batch;
@@ -18,9 +18,11 @@ pub use incoming::Session as IncomingMailbox;
 use mailrail_connect::{Connector, Http, application::Tokens};
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::Endpoint,
+    settings::endpoint::Endpoint,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
 pub use outgoing::Session as OutgoingMailbox;

@@ -8,10 +8,14 @@ use chrono::DateTime;
 use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    folders::{Folders, Item, Page, Reached, key, known},
-    position::Position,
+    email::{
+        folders::{Folders, Item, Page, Reached, key, known},
+        position::Position,
+    },
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use reqwest::Method;
 use serde_json::Value;

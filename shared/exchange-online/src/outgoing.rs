@@ -7,10 +7,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
-    address::EmailAddress,
-    cause::{Cause, DeliveryError},
-    email::ContentReply,
-    evidence::{Evidence, Stage},
+    email::record::ContentReply,
+    words::{
+        address::EmailAddress,
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     mime::{Apart, Attached, message_id, with_blind_copies},

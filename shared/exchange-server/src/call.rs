@@ -2,10 +2,12 @@
 
 use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
-    cause::{Cause, DeliveryError},
-    delivery::Learned,
-    evidence::{Evidence, Stage},
-    profile::WebServices,
+    settings::endpoint::WebServices,
+    words::{
+        cause::{Cause, DeliveryError},
+        delivery::Learned,
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::Access;
 use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
@@ -35,7 +37,7 @@ const SENDS_MAX: usize = 2;
 pub(crate) struct Mailbox {
     carrier: Carrier,
     services: WebServices,
-    address: mailrail_domain::address::EmailAddress,
+    address: mailrail_domain::words::address::EmailAddress,
     /// Where the web services are, once it is known.
     location: Option<Url>,
     /// Whether an earlier run found them there, so that they may have moved since.

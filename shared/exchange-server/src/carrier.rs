@@ -20,9 +20,14 @@ use mailrail_connect::{
     body, retry_after,
 };
 use mailrail_domain::{
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::{Application, Authentication, WebServices},
+    settings::{
+        endpoint::{Application, WebServices},
+        profile::Authentication,
+    },
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{Access, Secret};
 use reqwest::{
@@ -34,7 +39,7 @@ use url::Position;
 
 use crate::{
     ExchangeServer,
-    autodiscover::is_within,
+    host::is_within,
     ntlm::{Account, Binding, authenticate, negotiate},
     reply::refusal,
 };

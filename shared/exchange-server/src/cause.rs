@@ -4,7 +4,7 @@
 //! Sources: EWS reference, "ResponseCode"; "Handling EWS-related errors in Exchange"; "EWS throttling in Exchange";
 //! Exchange troubleshooting, "HTTP server returned Forbidden exception"; RFC 9110 section 15.
 
-use mailrail_domain::cause::Cause;
+use mailrail_domain::words::cause::Cause;
 
 /// Page: EWS reference, "ResponseCode".
 const CODES: &str = "exchange/client-developer/web-service-reference/responsecode";
@@ -146,7 +146,7 @@ pub(crate) fn of_refusal(status: u16, code: Option<&str>) -> Cause {
 mod tests {
     use std::collections::BTreeSet;
 
-    use mailrail_domain::{cause::CredentialSource, classification::classify};
+    use mailrail_domain::{rules::classification::classify, words::cause::CredentialSource};
 
     use super::*;
 

@@ -9,11 +9,13 @@ use bytes::{Bytes, BytesMut};
 use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    delivery::Learned,
-    evidence::{Evidence, Stage},
-    position::{Position, SeenUidls},
-    retry::Pace,
+    email::{pop3::SeenUidls, position::Position},
+    rules::retry::Pace,
+    words::{
+        cause::{Cause, DeliveryError},
+        delivery::Learned,
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX, UNKNOWN_SIZE_BYTES},

@@ -1,12 +1,13 @@
 //! Exchange Server on an organization's own premises, through Exchange Web Services: incoming and outgoing email.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::cause::Cause`] with its evidence. It never decides whether to
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
 //! try again. `cause.rs` is the table of the server's response codes.
 
 mod autodiscover;
 mod call;
 mod carrier;
 mod cause;
+mod host;
 mod incoming;
 mod listing;
 mod ntlm;
@@ -24,9 +25,11 @@ use mailrail_connect::{
 };
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::Endpoint,
+    settings::endpoint::Endpoint,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
 pub use outgoing::Session as OutgoingMailbox;

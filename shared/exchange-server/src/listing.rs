@@ -7,10 +7,14 @@ use chrono::DateTime;
 use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::Stage,
-    folders::{Folders, Item, Page, Reached, key, known},
-    position::Position,
+    email::{
+        folders::{Folders, Item, Page, Reached, key, known},
+        position::Position,
+    },
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::Stage,
+    },
 };
 
 use crate::{

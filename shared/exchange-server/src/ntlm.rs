@@ -247,7 +247,7 @@ mod tests {
     const NONCE: [u8; 8] = [0xaa; 8];
 
     fn hex(bytes: &[u8]) -> String {
-        mailrail_domain::position::hex(bytes)
+        mailrail_domain::words::hex::hex(bytes)
     }
 
     fn info() -> Vec<u8> {

@@ -5,11 +5,13 @@
 
 use mailrail_connect::{Failure, Refusal};
 use mailrail_domain::{
-    address::EmailAddress,
-    cause::{Cause, DeliveryError},
-    delivery::Learned,
-    email::ContentReply,
-    evidence::{Evidence, Stage},
+    email::record::ContentReply,
+    words::{
+        address::EmailAddress,
+        cause::{Cause, DeliveryError},
+        delivery::Learned,
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     mime::with_blind_copies,

@@ -1,7 +1,7 @@
 //! What a reply says: a success, or a refusal with the server's code and words.
 
 use mailrail_connect::{Failure, Refusal};
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

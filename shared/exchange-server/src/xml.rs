@@ -14,7 +14,7 @@ use base64::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, TryStreamExt};
 use mailrail_connect::timed_out;
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

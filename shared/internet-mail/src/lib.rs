@@ -1,6 +1,6 @@
 //! Internet mail servers: IMAP and POP3 for incoming email, SMTP for outgoing.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::cause::Cause`] with its evidence. It never decides whether to
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
 //! try again. Each protocol's `cause.rs` is the table of its replies.
 
 mod imap;
@@ -15,11 +15,13 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    position::{Position, SeenUidls},
-    profile::Endpoint,
-    retry::Pace,
+    email::{pop3::SeenUidls, position::Position},
+    rules::retry::Pace,
+    settings::endpoint::Endpoint,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{
     Access, Arrival, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,

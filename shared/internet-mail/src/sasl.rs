@@ -19,8 +19,11 @@ mod tests {
     use std::time::Duration;
 
     use mailrail_domain::{
-        delivery::Learned,
-        profile::{Authentication, Endpoint, Security, ServerLocation},
+        settings::{
+            endpoint::Endpoint,
+            profile::{Authentication, Security, ServerLocation},
+        },
+        words::delivery::Learned,
     };
     use mailrail_engine::ports::Progress;
 

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use mailrail_connect::timed_out;
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

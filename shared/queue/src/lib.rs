@@ -7,7 +7,7 @@ use aws_sdk_sqs::{
     types::{DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry},
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
-use mailrail_domain::{delivery::Delivery, mailbox_test::TestRequest};
+use mailrail_domain::words::{delivery::Delivery, trial::TestRequest};
 use mailrail_engine::{
     limits::{QUEUE_BATCH, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,

@@ -1,6 +1,6 @@
 //! The form of a queue message: ids and a version, so that messages of the day before an upgrade can be read.
 
-use mailrail_domain::{delivery::Delivery, id::MailboxId, mailbox_test::TestRequest};
+use mailrail_domain::words::{delivery::Delivery, id::MailboxId, trial::TestRequest};
 use mailrail_engine::ports::Wake;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -67,7 +67,7 @@ fn check_version(version: u16) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use mailrail_domain::{id::ProfileId, mailbox_test::ProfileTest};
+    use mailrail_domain::words::{id::ProfileId, trial::ProfileTest};
 
     use super::*;
 

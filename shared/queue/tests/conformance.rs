@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sqs::{Client, config::BehaviorVersion, types::QueueAttributeName};
 use aws_types::{SdkConfig, region::Region};
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     outage::Outage,
     ports::{MailboxQueue, ReceivedWake, Wake},

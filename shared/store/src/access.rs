@@ -2,8 +2,10 @@
 
 use mailrail_domain::{
     Timestamp,
-    audit::{AuditEntry, AuditSubject},
-    role::ApiToken,
+    words::{
+        audit::{AuditEntry, AuditSubject},
+        role::ApiToken,
+    },
 };
 use mailrail_engine::{
     outage::Outage,

@@ -3,12 +3,14 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    alert::Alert,
-    audit::AuditEntry,
-    delivery::{Delivery, SynchronizationMethod},
-    id::{MailboxId, ProfileId},
-    mailbox::Mailbox,
+    settings::mailbox::Mailbox,
+    words::{
+        address::EmailAddress,
+        alert::Alert,
+        audit::AuditEntry,
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
+    },
 };
 use mailrail_engine::{
     outage::Outage,

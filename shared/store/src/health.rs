@@ -3,11 +3,13 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind},
-    delivery::Delivery,
-    id::ProfileId,
-    notice::Notice,
-    outage::ProfileHealth,
+    rules::hold::ProfileHealth,
+    words::{
+        alert::{Alert, AlertKind},
+        delivery::Delivery,
+        id::ProfileId,
+        notice::Notice,
+    },
 };
 use mailrail_engine::{
     outage::Outage,

@@ -5,13 +5,15 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus},
-    audit::{AuditEntry, AuditSubject},
-    delivery::{Delivery, SynchronizationMethod},
-    id::{EmailId, MailboxId, ProfileId},
-    notice::{Notice, NoticeStatus},
-    quarantine::{QuarantineReason, Quarantined},
-    schedule::Slot,
+    email::quarantine::{QuarantineReason, Quarantined},
+    rules::schedule::Slot,
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        audit::{AuditEntry, AuditSubject},
+        delivery::{Delivery, SynchronizationMethod},
+        id::{EmailId, MailboxId, ProfileId},
+        notice::{Notice, NoticeStatus},
+    },
 };
 
 /// Partitions that a list over all mailboxes is spread over: an outage of a large profile opens alerts and writes

@@ -3,12 +3,14 @@
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus},
-    delivery::Delivery,
-    id::{MailboxId, ProfileId},
-    position::Position,
-    schedule::Slot,
+    email::position::Position,
+    rules::schedule::Slot,
     seconds_after,
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        delivery::Delivery,
+        id::{MailboxId, ProfileId},
+    },
 };
 use mailrail_engine::{
     limits::DUE_PAGE,

@@ -1,6 +1,6 @@
 //! Notices that wait to be sent, and those that were.
 
-use mailrail_domain::notice::{Notice, NoticeStatus};
+use mailrail_domain::words::notice::{Notice, NoticeStatus};
 use mailrail_engine::{
     outage::Outage,
     ports::{NoticeStore, Page, PageRequest},

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use mailrail_domain::{
-    Timestamp, alert::Alert, audit::AuditEntry, delivery::DeliveryState, email::Email, mailbox::Mailbox,
-    mailbox_test::MailboxTest, notice::Notice, organization::Organization, outage::ProfileHealth, position::Position,
-    profile::EmailServerProfile, quarantine::Quarantined, role::ApiToken,
+    Timestamp,
+    email::{position::Position, quarantine::Quarantined, record::Email},
+    rules::hold::ProfileHealth,
+    settings::{mailbox::Mailbox, organization::Organization, profile::EmailServerProfile},
+    words::{
+        alert::Alert, audit::AuditEntry, notice::Notice, role::ApiToken, state::DeliveryState, trial::MailboxTest,
+    },
 };
 use mailrail_engine::{outage::Outage, ports::Sealed};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -164,12 +168,9 @@ fn name(item: &Item) -> String {
 #[cfg(test)]
 mod tests {
     use mailrail_domain::{
-        alert::AlertKind,
-        budget::Spent,
-        delivery::{DeliveryState, SynchronizationMethod},
-        folders::Reached,
-        position::{ImapPosition, Pop3Position},
-        profile::{IncomingProtocol, Security},
+        email::{folders::Reached, imap::ImapPosition, pop3::Pop3Position},
+        settings::profile::{IncomingProtocol, Security},
+        words::{alert::AlertKind, delivery::SynchronizationMethod, spent::Spent, state::DeliveryState},
     };
     use mailrail_test_support::build;
 
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn the_row_that_every_sync_writes_costs_one_write_unit() {
         let id = build::mailbox_id("0192f0c1-7a3e-7000-8000-000000000000");
-        let key = crate::keys::delivery(&id, mailrail_domain::delivery::Delivery::AppointmentsContactsTasks);
+        let key = crate::keys::delivery(&id, mailrail_domain::words::delivery::Delivery::AppointmentsContactsTasks);
         let mut row = busy_state();
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
         row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32), seen_key: "k".repeat(60) }));

@@ -1,10 +1,12 @@
 //! Tests of mailboxes, the last of each.
 
 use mailrail_domain::{
-    audit::AuditEntry,
-    id::MailboxId,
-    mailbox_test::{MailboxTest, TEST_SECONDS_MAX, TestPhase},
     seconds_after,
+    words::{
+        audit::AuditEntry,
+        id::MailboxId,
+        trial::{MailboxTest, TEST_SECONDS_MAX, TestPhase},
+    },
 };
 use mailrail_engine::{
     outage::Outage,

@@ -4,18 +4,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    approval::{Approval, ApprovalState},
-    audit::{AuditAction, AuditEntry, AuditSubject},
-    cause::CredentialSource,
-    delivery::{Delivery, SynchronizationMethod},
-    email::{Direction, Email, EmailStatus},
-    id::{MailboxId, ProfileId},
-    identity::{MessageIdentity, received_email_id},
-    mailbox::{Mailbox, MailboxKind},
-    profile::{
-        Authentication, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation,
-        ServerType, UnknownOutcome,
+    email::{
+        identity::{MessageIdentity, received_email_id},
+        record::{Direction, Email, EmailStatus},
+    },
+    settings::{
+        approval::{Approval, ApprovalState},
+        mailbox::{Mailbox, MailboxKind},
+        profile::{
+            Authentication, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation,
+            ServerType, UnknownOutcome,
+        },
+    },
+    words::{
+        address::EmailAddress,
+        audit::{AuditAction, AuditEntry, AuditSubject},
+        cause::CredentialSource,
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
     },
 };
 

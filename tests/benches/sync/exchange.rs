@@ -4,7 +4,7 @@
 use std::{error::Error, time::Instant};
 
 use end_to_end::{letter::Letter, on_premises::OnPremises, online::Online, world::World};
-use mailrail_domain::{delivery::Delivery, id::MailboxId};
+use mailrail_domain::words::{delivery::Delivery, id::MailboxId};
 use serde_json::{Value, json};
 
 /// The mailbox.

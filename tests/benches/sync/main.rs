@@ -13,7 +13,7 @@ mod work;
 use std::{error::Error, io::BufRead, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use end_to_end::world::trusting;
-use mailrail_domain::profile::IncomingProtocol;
+use mailrail_domain::settings::profile::IncomingProtocol;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -12,9 +12,8 @@ use mailrail_boot::{Configuration, engine_of};
 use mailrail_connect::{Connector, InternalHosts};
 use mailrail_domain::{
     Timestamp,
-    delivery::Delivery,
-    id::MailboxId,
-    profile::{IncomingProtocol, Security},
+    settings::profile::{IncomingProtocol, Security},
+    words::{delivery::Delivery, id::MailboxId},
 };
 use mailrail_engine::{
     Deadline, Engine, Settings,

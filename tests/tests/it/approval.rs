@@ -6,15 +6,19 @@ use end_to_end::{
     world::{World, incoming, now},
 };
 use mailrail_domain::{
-    alert::AlertKind,
-    approval::{Approval, Decision, Verdict},
-    cause::Cause,
-    delivery::{Delivery, SynchronizationMethod},
-    id::MailboxId,
-    mailbox::{Mailbox, MailboxKind},
-    notice::NoticeStatus,
-    organization::Organization,
-    profile::{EmailServerProfile, ServerType},
+    settings::{
+        approval::{Approval, Decision, Verdict},
+        mailbox::{Mailbox, MailboxKind},
+        organization::Organization,
+        profile::{EmailServerProfile, ServerType},
+    },
+    words::{
+        alert::AlertKind,
+        cause::Cause,
+        delivery::{Delivery, SynchronizationMethod},
+        id::MailboxId,
+        notice::NoticeStatus,
+    },
 };
 use mailrail_engine::ports::{Directory, StoredOrganization, Written};
 use mailrail_test_support::build;

@@ -7,13 +7,17 @@ use end_to_end::{
     world::{now, pass},
 };
 use mailrail_domain::{
-    alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
-    delivery::{Delivery, SynchronizationMethod},
-    id::MailboxId,
-    notice::{Notice, NoticeKind, NoticeStatus},
-    organization::Organization,
-    outage::{OutageSettings, RecoveryProbe},
-    profile::{EmailServerProfile, IncomingProtocol, Security},
+    settings::{
+        hold::{OutageSettings, RecoveryProbe},
+        organization::Organization,
+        profile::{EmailServerProfile, IncomingProtocol, Security},
+    },
+    words::{
+        alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
+        delivery::{Delivery, SynchronizationMethod},
+        id::MailboxId,
+        notice::{Notice, NoticeKind, NoticeStatus},
+    },
 };
 use mailrail_engine::{
     Deadline, Engine, Settings,

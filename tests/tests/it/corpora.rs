@@ -7,7 +7,7 @@ use std::{
 };
 
 use end_to_end::{letter::with_crlf, stack::Server, world::World};
-use mailrail_domain::{id::EmailId, profile::IncomingProtocol, seconds_after};
+use mailrail_domain::{seconds_after, settings::profile::IncomingProtocol, words::id::EmailId};
 use mailrail_engine::mime::read;
 use mailrail_test_support::build;
 

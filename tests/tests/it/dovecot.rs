@@ -8,11 +8,9 @@ use end_to_end::{
     world::{World, incoming},
 };
 use mailrail_domain::{
-    cause::Cause,
-    delivery::Delivery,
-    profile::{Authentication, EmailServerProfile},
-    quarantine::QuarantineReason,
-    retry::FAILURES_MAX,
+    email::quarantine::QuarantineReason,
+    settings::profile::{Authentication, EmailServerProfile},
+    words::{cause::Cause, delivery::Delivery, policy::FAILURES_MAX},
 };
 
 async fn check_token(server: Server) {

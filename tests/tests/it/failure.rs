@@ -9,16 +9,20 @@ use end_to_end::{
     world::{BETWEEN_RUNS_SECONDS, Outbound, World, incoming_at, now, outgoing_at, trusting},
 };
 use mailrail_domain::{
-    alert::{AlertStatus, Level},
-    cause::{Cause, CredentialSource},
-    classification::{Permanence, classify},
-    delivery::Delivery,
-    id::MailboxId,
-    notice::{Notice, NoticeKind, NoticeStatus},
-    profile::{EmailServerProfile, IncomingProtocol, Security, ServerLocation},
-    retry::{FAILURES_MAX, GAP_SECONDS},
-    schedule::Slot,
+    rules::{
+        classification::{Permanence, classify},
+        schedule::Slot,
+    },
     seconds_after,
+    settings::profile::{EmailServerProfile, IncomingProtocol, Security, ServerLocation},
+    words::{
+        alert::{AlertStatus, Level},
+        cause::{Cause, CredentialSource},
+        delivery::Delivery,
+        id::MailboxId,
+        notice::{Notice, NoticeKind, NoticeStatus},
+        policy::{FAILURES_MAX, GAP_SECONDS},
+    },
 };
 use mailrail_engine::ports::{MailboxStore, Wake};
 use mailrail_test_support::{

@@ -10,15 +10,16 @@ use end_to_end::{
 };
 use mailrail_domain::{
     Timestamp,
-    alert::{AlertKind, AlertStatus, Level},
-    cause::Cause,
-    delivery::Delivery,
-    id::MailboxId,
-    notice::NoticeStatus,
-    position::Position,
-    profile::EmailServerProfile,
-    quarantine::QuarantineReason,
+    email::{position::Position, quarantine::QuarantineReason},
     seconds_after,
+    settings::profile::EmailServerProfile,
+    words::{
+        alert::{AlertKind, AlertStatus, Level},
+        cause::Cause,
+        delivery::Delivery,
+        id::MailboxId,
+        notice::NoticeStatus,
+    },
 };
 use mailrail_engine::ports::RecordStore;
 use mailrail_test_support::proxy::{Mischief, Proxy};

@@ -11,12 +11,10 @@ use end_to_end::{
     world::{BETWEEN_RUNS_SECONDS, Outbound, World, incoming_at, outgoing, pass},
 };
 use mailrail_domain::{
-    delivery::Delivery,
-    email::EmailStatus,
-    id::MailboxId,
-    profile::{IncomingProtocol, Security, UnknownOutcome},
-    retry::GAP_SECONDS,
-    schedule::Slot,
+    email::record::EmailStatus,
+    rules::schedule::Slot,
+    settings::profile::{IncomingProtocol, Security, UnknownOutcome},
+    words::{delivery::Delivery, id::MailboxId, policy::GAP_SECONDS},
 };
 use mailrail_engine::{
     Deadline,

@@ -1,19 +1,18 @@
 //! What is too much for one run, or for one buffer.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use end_to_end::{
     letter::Letter,
     stack::Server,
     world::{World, incoming_at},
 };
-use mailrail_domain::{delivery::Delivery, profile::EmailServerProfile};
+use mailrail_domain::{settings::profile::EmailServerProfile, words::delivery::Delivery};
 use mailrail_engine::{
     limits::{GO_ON_SECONDS, RUN_MESSAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
     ports::{MailboxQueue, Wake},
 };
 use mailrail_test_support::proxy::{Mischief, Proxy};
-use std::time::Duration;
 
 /// A mailbox that takes two runs.
 const MANY: usize = RUN_MESSAGES_MAX + 100;

@@ -8,13 +8,17 @@ use end_to_end::{
 };
 use mailrail_domain::{
     Timestamp,
-    delivery::Delivery,
-    email::Email,
-    id::MailboxId,
-    mailbox::Mailbox,
-    notice::{Notice, NoticeStatus},
-    organization::Organization,
-    profile::{EmailServerProfile, Security},
+    email::record::Email,
+    settings::{
+        mailbox::Mailbox,
+        organization::Organization,
+        profile::{EmailServerProfile, Security},
+    },
+    words::{
+        delivery::Delivery,
+        id::MailboxId,
+        notice::{Notice, NoticeStatus},
+    },
 };
 use mailrail_engine::{
     Deadline,

@@ -8,16 +8,20 @@ use end_to_end::{
     world::{BETWEEN_RUNS_SECONDS, Outbound, World, now, outgoing, outgoing_at, pass},
 };
 use mailrail_domain::{
-    alert::{AlertKind, AlertStatus},
-    cause::Cause,
-    delivery::{Delivery, SynchronizationMethod},
-    email::{Email, EmailStatus, Recipient, RecipientStatus},
-    evidence::Stage,
-    id::{EmailId, MailboxId},
-    notice::NoticeStatus,
-    profile::{Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, UnknownOutcome},
-    retry::{FAILURES_MAX, GAP_SECONDS},
+    email::record::{Email, EmailStatus, Recipient, RecipientStatus},
     seconds_after,
+    settings::profile::{
+        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, UnknownOutcome,
+    },
+    words::{
+        alert::{AlertKind, AlertStatus},
+        cause::Cause,
+        delivery::{Delivery, SynchronizationMethod},
+        evidence::Stage,
+        id::{EmailId, MailboxId},
+        notice::NoticeStatus,
+        policy::{FAILURES_MAX, GAP_SECONDS},
+    },
 };
 use mailrail_engine::{
     limits::{GO_ON_SECONDS, SENDS_PER_RUN},
@@ -260,7 +264,8 @@ async fn a_mailbox_without_a_synchronization_method_leaves_its_email_waiting_wit
     let from = account();
     let profile = outgoing(Security::Tls, &from);
     let mailbox = build::mailbox("m1", &from.address, &profile);
-    let mailbox = mailrail_domain::mailbox::Mailbox { outgoing_email: SynchronizationMethod::None, ..mailbox };
+    let mailbox =
+        mailrail_domain::settings::mailbox::Mailbox { outgoing_email: SynchronizationMethod::None, ..mailbox };
     let mailbox = world.add(&mailbox, &profile, &from.password).await;
     let id = world.pend(&mailbox, &Outbound { to: &[&from.address], ..Outbound::default() }).await;
     world.run(&mailbox, OUTGOING).await;

@@ -7,10 +7,9 @@ use end_to_end::{
     world::{World, incoming, now},
 };
 use mailrail_domain::{
-    delivery::Delivery,
-    id::MailboxId,
-    quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
+    email::quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
     seconds_after,
+    words::{delivery::Delivery, id::MailboxId},
 };
 use mailrail_engine::{
     ports::{BodyStore, RecordStore},

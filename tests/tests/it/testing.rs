@@ -5,16 +5,20 @@ use end_to_end::{
     world::{World, incoming, now, outgoing, pass},
 };
 use mailrail_domain::{
-    alert::{AlertKind, AlertStatus, Level},
-    approval::Approval,
-    audit::{AuditAction, AuditSubject},
-    cause::Cause,
-    delivery::{Delivery, SynchronizationMethod, TestStatus},
-    evidence::Stage,
-    id::MailboxId,
-    mailbox_test::{MailboxTest, ProfileTest, TEST_SUBJECT, TestPhase, TestRequest},
-    notice::NoticeStatus,
-    profile::{EmailServerProfile, Security},
+    settings::{
+        approval::Approval,
+        profile::{EmailServerProfile, Security},
+    },
+    words::{
+        alert::{AlertKind, AlertStatus, Level},
+        audit::{AuditAction, AuditSubject},
+        cause::Cause,
+        delivery::{Delivery, SynchronizationMethod, TestStatus},
+        evidence::Stage,
+        id::MailboxId,
+        notice::NoticeStatus,
+        trial::{MailboxTest, ProfileTest, TEST_SUBJECT, TestPhase, TestRequest},
+    },
 };
 use mailrail_engine::{
     Deadline,
@@ -170,7 +174,7 @@ async fn a_passed_test_closes_the_alerts_of_a_disabling() {
     let (world, account) = (World::new(), account());
     let wrong = Account { password: "wrong".to_owned(), ..account.clone() };
     let mut profile = incoming(Server::Imaps, &account);
-    profile.id = mailrail_domain::id::ProfileId::parse("p-test").expect("an id");
+    profile.id = mailrail_domain::words::id::ProfileId::parse("p-test").expect("an id");
     let mailbox = world.mailbox(&wrong, &profile).await;
     world.run(&mailbox, INCOMING).await;
     assert!(!world.state(&mailbox, INCOMING).await.enabled);
@@ -255,7 +259,7 @@ async fn all_mailboxes_of_a_profile_are_tested() {
 async fn a_delivery_that_nobody_moves_is_not_tested() {
     let (world, account) = (World::new(), account());
     let mut profile = both(&account);
-    profile.id = mailrail_domain::id::ProfileId::parse("p-half").expect("an id");
+    profile.id = mailrail_domain::words::id::ProfileId::parse("p-half").expect("an id");
     let mut mailbox = build::mailbox("half", &account.address, &profile);
     mailbox.outgoing_email = SynchronizationMethod::None;
     let id = world.untested(&mailbox, &profile, &account.password).await;

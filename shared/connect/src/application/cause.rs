@@ -2,7 +2,7 @@
 //!
 //! Sources: "Microsoft Entra authentication and authorization error codes"; RFC 6749 section 5.2.
 
-use mailrail_domain::cause::Cause;
+use mailrail_domain::words::cause::Cause;
 
 /// Numbers of Entra ID's errors, which stand in `error_codes`: number, fact.
 const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
@@ -39,7 +39,7 @@ pub(super) fn of_sign_in(status: u16, error: Option<&str>, numbers: &[u64]) -> C
 
 #[cfg(test)]
 mod tests {
-    use mailrail_domain::{cause::CredentialSource, classification::classify};
+    use mailrail_domain::{rules::classification::classify, words::cause::CredentialSource};
 
     use super::*;
 

@@ -7,8 +7,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use rustls::{SignatureScheme, crypto::CryptoProvider, sign::Signer};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};

@@ -1,6 +1,6 @@
 //! Where the applications of each of Microsoft's clouds sign in.
 
-use mailrail_domain::profile::Cloud;
+use mailrail_domain::settings::profile::Cloud;
 
 /// Where Entra ID is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mailrail_domain::{
-    Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    profile::{Application, Authentication},
-    seconds_after,
+    Timestamp, seconds_after,
+    settings::{endpoint::Application, profile::Authentication},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::Secret;
 use rustls::crypto::CryptoProvider;

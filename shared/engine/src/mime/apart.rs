@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mail_builder::{MessageBuilder, headers::message_id::MessageId};
 use mail_parser::{Addr, Address, HeaderName, HeaderValue, MessageParser, MessagePart, MimeHeaders, PartType};
-use mailrail_domain::address::EmailAddress;
+use mailrail_domain::words::address::EmailAddress;
 
 /// A message and its attachments, apart.
 #[derive(Debug)]

@@ -1,7 +1,10 @@
 //! Composing an outgoing message with our own Message-ID.
 
-use mail_builder::{MessageBuilder, headers::address::Address, headers::message_id::MessageId};
-use mailrail_domain::{Timestamp, address::EmailAddress};
+use mail_builder::{
+    MessageBuilder,
+    headers::{address::Address, message_id::MessageId},
+};
+use mailrail_domain::{Timestamp, words::address::EmailAddress};
 
 /// What an outgoing message is made of.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! A notice as it is sent: plain text and HTML from two templates, with a link to the console.
 
 use askama::Template;
-use mailrail_domain::notice::Notice;
+use mailrail_domain::words::notice::Notice;
 
 /// The plain text of a notice. What people and servers wrote stands in it as it is: nothing reads it as markup.
 #[derive(Template)]
@@ -44,10 +44,12 @@ fn link(notice: &Notice, console_url: &str) -> String {
 mod tests {
     use mailrail_domain::{
         Timestamp,
-        address::EmailAddress,
-        delivery::Delivery,
-        id::{MailboxId, ProfileId},
-        notice::{NoticeKind, NoticeStatus},
+        words::{
+            address::EmailAddress,
+            delivery::Delivery,
+            id::{MailboxId, ProfileId},
+            notice::{NoticeKind, NoticeStatus},
+        },
     };
 
     use super::*;

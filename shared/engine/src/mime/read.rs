@@ -9,13 +9,18 @@ use mail_parser::{Address, HeaderName, Message, MessageParser, MimeHeaders, Part
 use mailrail_domain::{
     Timestamp,
     email::{
-        ADDRESSES_MAX, ATTACHMENTS_MAX, Attachment, Correspondent, Direction, Email, EmailStatus, HEADERS_BYTES_MAX,
-        HTML_PREVIEW_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
+        identity::{MessageIdentity, received_email_id},
+        quarantine::{Clues, QuarantineReason},
+        record::{
+            ADDRESSES_MAX, ATTACHMENTS_MAX, Attachment, Correspondent, Direction, Email, EmailStatus,
+            HEADERS_BYTES_MAX, HTML_PREVIEW_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX,
+            TEXT_PREVIEW_BYTES_MAX,
+        },
     },
-    id::{EmailId, MailboxId},
-    identity::{MessageIdentity, received_email_id},
-    position::hex,
-    quarantine::{Clues, QuarantineReason},
+    words::{
+        hex::hex,
+        id::{EmailId, MailboxId},
+    },
 };
 use sha2::{Digest, Sha256};
 

@@ -2,17 +2,18 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus},
-    audit::{AuditEntry, AuditSubject},
-    delivery::{Delivery, DeliveryState, SynchronizationMethod},
-    id::{MailboxId, ProfileId},
-    mailbox::Mailbox,
-    mailbox_test::MailboxTest,
-    notice::{Notice, NoticeStatus},
-    organization::Organization,
-    outage::ProfileHealth,
-    profile::EmailServerProfile,
-    role::ApiToken,
+    rules::hold::ProfileHealth,
+    settings::{mailbox::Mailbox, organization::Organization, profile::EmailServerProfile},
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        audit::{AuditEntry, AuditSubject},
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
+        notice::{Notice, NoticeStatus},
+        role::ApiToken,
+        state::DeliveryState,
+        trial::MailboxTest,
+    },
 };
 
 use super::vault::Sealed;

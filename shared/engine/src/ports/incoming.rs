@@ -8,13 +8,10 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    cause::DeliveryError,
-    delivery::Learned,
-    evidence::Stage,
-    position::{Position, SeenUidls},
-    profile::{Authentication, Endpoint},
-    retry::Pace,
+    email::{pop3::SeenUidls, position::Position},
+    rules::retry::Pace,
+    settings::{endpoint::Endpoint, profile::Authentication},
+    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Stage},
 };
 
 use super::{

@@ -2,13 +2,16 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind},
-    delivery::{Delivery, DeliveryState},
-    id::{MailboxId, ProfileId},
-    mailbox::Mailbox,
-    notice::Notice,
-    position::Position,
-    schedule::Slot,
+    email::position::Position,
+    rules::schedule::Slot,
+    settings::mailbox::Mailbox,
+    words::{
+        alert::{Alert, AlertKind},
+        delivery::Delivery,
+        id::{MailboxId, ProfileId},
+        notice::Notice,
+        state::DeliveryState,
+    },
 };
 
 use super::{queue::Wake, vault::Sealed};

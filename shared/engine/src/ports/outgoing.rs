@@ -1,11 +1,8 @@
 //! Servers of outgoing email, one hand-over in two steps: the envelope, then the content.
 
 use mailrail_domain::{
-    address::EmailAddress,
-    cause::DeliveryError,
-    delivery::Learned,
-    email::{ContentReply, RecipientReply},
-    evidence::Evidence,
+    email::record::{ContentReply, RecipientReply},
+    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Evidence},
 };
 
 use super::incoming::Access;

@@ -1,6 +1,6 @@
 //! Queues of wakes: a message says which delivery to look at, and nothing else.
 
-use mailrail_domain::{delivery::Delivery, id::MailboxId, mailbox_test::TestRequest};
+use mailrail_domain::words::{delivery::Delivery, id::MailboxId, trial::TestRequest};
 
 use crate::outage::Outage;
 

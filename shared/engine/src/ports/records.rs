@@ -2,9 +2,11 @@
 
 use mailrail_domain::{
     Timestamp,
-    email::Email,
-    id::{EmailId, MailboxId},
-    quarantine::{QuarantineReason, Quarantined},
+    email::{
+        quarantine::{QuarantineReason, Quarantined},
+        record::Email,
+    },
+    words::id::{EmailId, MailboxId},
 };
 
 use super::directory::{Page, PageRequest};

@@ -1,6 +1,6 @@
 //! What the replies of IMAP servers mean: RFC 5530's codes first, the plain reply only where the RFC gives it a meaning.
 
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

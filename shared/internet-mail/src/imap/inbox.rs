@@ -6,10 +6,15 @@ use bytes::Bytes;
 use chrono::DateTime;
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    position::{ImapPlan, ImapPosition, Position, plan_imap},
-    retry::Pace,
+    email::{
+        imap::{ImapPlan, ImapPosition, plan_imap},
+        position::Position,
+    },
+    rules::retry::Pace,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, WHOLE_MESSAGE_BYTES_MAX},

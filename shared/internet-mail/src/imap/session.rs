@@ -9,10 +9,12 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    position::FolderState,
-    profile::{Authentication, Security, ServerLocation},
+    email::imap::FolderState,
+    settings::profile::{Authentication, Security, ServerLocation},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     limits::{UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},

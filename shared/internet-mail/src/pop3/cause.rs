@@ -1,6 +1,6 @@
 //! What the replies of POP3 servers mean: the extended response codes of RFC 2449 and RFC 3206 alone carry a meaning.
 
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

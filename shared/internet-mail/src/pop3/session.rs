@@ -5,11 +5,16 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 use mailrail_connect::Connector;
 use mailrail_domain::{
-    cause::{Cause, DeliveryError},
-    evidence::{Evidence, Stage},
-    position::{Listed, Pop3Position, Position, SeenUidls, listing_digest},
-    profile::{Authentication, Security, ServerLocation},
-    retry::Pace,
+    email::{
+        pop3::{Listed, Pop3Position, SeenUidls, listing_digest},
+        position::Position,
+    },
+    rules::retry::Pace,
+    settings::profile::{Authentication, Security, ServerLocation},
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::{
     limits::{CHUNK_BYTES, UNCOUNTED_BYTES, WHOLE_MESSAGE_BYTES_MAX},

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use lettre::transport::smtp::Error;
-use mailrail_domain::{
+use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
     evidence::{Evidence, Stage},
 };

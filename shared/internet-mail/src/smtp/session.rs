@@ -15,11 +15,13 @@ use lettre::{
 };
 use mailrail_connect::{Connector, timed_out};
 use mailrail_domain::{
-    address::EmailAddress,
-    cause::{Cause, DeliveryError},
-    email::{ContentReply, RecipientReply},
-    evidence::{Evidence, Stage},
-    profile::{Authentication, Security, ServerLocation},
+    email::record::{ContentReply, RecipientReply},
+    settings::profile::{Authentication, Security, ServerLocation},
+    words::{
+        address::EmailAddress,
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{Access, EnvelopeReply, OutgoingSession};
 use tokio::{net::TcpStream, time::timeout};

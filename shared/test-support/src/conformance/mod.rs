@@ -30,8 +30,9 @@ macro_rules! conformance_tests {
     ($name:ident in $($part:ident)::+, $make:expr, [$($sentence:ident),* $(,)?]) => {
         mod $name {
             #[allow(unused_imports)] // what `$make` needs is known to the caller alone
-            use super::*;
             use $crate::conformance::$($part)::+ as sentences;
+
+            use super::*;
 
             $(
                 #[tokio::test]

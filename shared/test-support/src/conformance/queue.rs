@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     limits::QUEUE_BATCH,
     ports::{MailboxQueue, ReceivedWake, Wake},

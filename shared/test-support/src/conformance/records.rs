@@ -3,16 +3,20 @@
 use futures_util::future::join_all;
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
     email::{
-        ADDRESSES_MAX, Attachment, Correspondent, Direction, Email, EmailStatus, HEADERS_BYTES_MAX,
-        HTML_PREVIEW_BYTES_MAX, Outgoing, Recipient, RecipientStatus, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
+        identity::{MessageIdentity, received_email_id, sent_email_id},
+        quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
+        record::{
+            ADDRESSES_MAX, Attachment, Correspondent, Direction, Email, EmailStatus, HEADERS_BYTES_MAX,
+            HTML_PREVIEW_BYTES_MAX, Outgoing, Recipient, RecipientStatus, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
+        },
     },
-    evidence::{Evidence, Stage},
-    id::{EmailId, MailboxId},
-    identity::{MessageIdentity, received_email_id, sent_email_id},
-    quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
+    words::{
+        address::EmailAddress,
+        evidence::{Evidence, Stage},
+        id::{EmailId, MailboxId},
+    },
 };
 use mailrail_engine::ports::{Inserted, RecordStore, StoredEmail};
 

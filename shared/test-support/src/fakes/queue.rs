@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use mailrail_domain::{delivery::Delivery, mailbox_test::TestRequest};
+use mailrail_domain::words::{delivery::Delivery, trial::TestRequest};
 use mailrail_engine::{
     limits::{QUEUE_BATCH, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,

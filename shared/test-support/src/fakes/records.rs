@@ -7,10 +7,12 @@ use std::{
 
 use mailrail_domain::{
     Timestamp,
-    email::{Email, EmailStatus},
-    id::{EmailId, MailboxId},
-    identity::message_key,
-    quarantine::{QuarantineReason, Quarantined},
+    email::{
+        identity::message_key,
+        quarantine::{QuarantineReason, Quarantined},
+        record::{Email, EmailStatus},
+    },
+    words::id::{EmailId, MailboxId},
 };
 use mailrail_engine::{
     outage::Outage,

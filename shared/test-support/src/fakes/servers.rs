@@ -8,12 +8,13 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    cause::{Cause, DeliveryError},
-    email::ContentReply,
-    evidence::{Evidence, Stage},
-    position::{ImapPosition, Position, SeenUidls},
-    retry::Pace,
+    email::{imap::ImapPosition, pop3::SeenUidls, position::Position, record::ContentReply},
+    rules::retry::Pace,
+    words::{
+        address::EmailAddress,
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{
     Access, Arrival, Content, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,

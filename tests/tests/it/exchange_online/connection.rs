@@ -8,7 +8,7 @@ use end_to_end::{
     scripted::{Named, authorities, server_config},
     world::{World, pass, trusting},
 };
-use mailrail_domain::{cause::Cause, evidence::Stage, retry::GAP_SECONDS};
+use mailrail_domain::words::{cause::Cause, evidence::Stage, policy::GAP_SECONDS};
 use mailrail_exchange_online::Hosts;
 use mailrail_test_support::{
     graph::GraphServer,

@@ -21,7 +21,7 @@ use end_to_end::{
     stack::{Contracts, stack},
     world::{Outbound, World, trusting},
 };
-use mailrail_domain::email::EmailStatus;
+use mailrail_domain::email::record::EmailStatus;
 use mailrail_exchange_online::Hosts;
 use mailrail_test_support::{graph::GraphServer, https::serve};
 use tokio::net::TcpListener;

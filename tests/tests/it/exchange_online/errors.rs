@@ -2,9 +2,11 @@
 
 use end_to_end::{letter::Letter, online::Online, world::pass};
 use mailrail_domain::{
-    cause::{Cause, CredentialSource},
-    classification::{Permanence, classify},
-    retry::GAP_SECONDS,
+    rules::classification::{Permanence, classify},
+    words::{
+        cause::{Cause, CredentialSource},
+        policy::GAP_SECONDS,
+    },
 };
 use mailrail_test_support::graph::Fault;
 

@@ -6,10 +6,9 @@ use end_to_end::{
     world::{BETWEEN_RUNS_SECONDS, pass},
 };
 use mailrail_domain::{
-    budget::{GRAPH_READS, GRAPH_READS_AT_ONCE},
-    email::EmailStatus,
-    id::MailboxId,
-    retry::GAP_SECONDS,
+    email::record::EmailStatus,
+    rules::budget::{GRAPH_READS, GRAPH_READS_AT_ONCE},
+    words::{id::MailboxId, policy::GAP_SECONDS},
 };
 use mailrail_engine::{limits::WHOLE_MESSAGE_BYTES_MAX, ports::BodyStore};
 use mailrail_test_support::graph::Fault;

@@ -11,7 +11,7 @@ mod sign_in;
 use std::sync::OnceLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 use mailrail_test_support::graph::Registration;
 use rcgen::{Certificate, CertificateParams, KeyPair, PKCS_RSA_SHA256, PublicKeyData};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};

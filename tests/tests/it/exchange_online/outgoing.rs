@@ -6,10 +6,12 @@ use end_to_end::{
 };
 use mail_parser::{MessageParser, MimeHeaders};
 use mailrail_domain::{
-    email::{EmailStatus, RecipientStatus},
-    id::{EmailId, MailboxId},
-    outage::RecoveryProbe,
-    retry::{FAILURES_MAX, GAP_SECONDS},
+    email::record::{EmailStatus, RecipientStatus},
+    settings::hold::RecoveryProbe,
+    words::{
+        id::{EmailId, MailboxId},
+        policy::{FAILURES_MAX, GAP_SECONDS},
+    },
 };
 use mailrail_engine::{limits::SENDS_PER_RUN, ports::Directory};
 use mailrail_test_support::{build, graph::Fault};

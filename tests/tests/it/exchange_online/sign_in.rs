@@ -6,12 +6,14 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    alert::{AlertAction, AlertKind},
-    cause::Cause,
-    delivery::TestStatus,
-    evidence::Stage,
-    id::MailboxId,
-    profile::{Authentication, EmailServerProfile},
+    settings::profile::{Authentication, EmailServerProfile},
+    words::{
+        alert::{AlertAction, AlertKind},
+        cause::Cause,
+        delivery::TestStatus,
+        evidence::Stage,
+        id::MailboxId,
+    },
 };
 use mailrail_engine::ports::Directory;
 use mailrail_test_support::{build, graph::Fault};
@@ -26,7 +28,7 @@ fn with_certificate() -> EmailServerProfile {
 }
 
 /// The only alert of a mailbox after one run.
-async fn failed(online: &Online, mailbox: &MailboxId) -> mailrail_domain::alert::Alert {
+async fn failed(online: &Online, mailbox: &MailboxId) -> mailrail_domain::words::alert::Alert {
     online.world.run(mailbox, INCOMING).await;
     let mut alerts = online.open_alerts(mailbox).await;
     assert_eq!(alerts.len(), 1, "{alerts:#?}");
@@ -161,7 +163,7 @@ async fn a_new_secret_signs_in_anew() {
 async fn a_test_shows_token_consent_user_mailbox_reading_and_sending_one_by_one() {
     let online = Online::new().await;
     let mailbox = online.untested("ada").await;
-    let stages = |test: &mailrail_domain::mailbox_test::MailboxTest, delivery| -> Vec<(Stage, TestStatus)> {
+    let stages = |test: &mailrail_domain::words::trial::MailboxTest, delivery| -> Vec<(Stage, TestStatus)> {
         let part = test.deliveries.iter().find(|part| part.delivery == delivery).expect("a part");
         part.stages.iter().map(|report| (report.stage, report.status)).collect()
     };

@@ -12,7 +12,7 @@ use end_to_end::{
     stack::stack,
     world::Outbound,
 };
-use mailrail_domain::{mailbox::MailboxKind, profile::EmailServerProfile};
+use mailrail_domain::settings::{mailbox::MailboxKind, profile::EmailServerProfile};
 use mailrail_test_support::{build, ews::Kind};
 
 use super::outgoing::delegated;

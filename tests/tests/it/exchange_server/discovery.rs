@@ -15,8 +15,8 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    alert::AlertKind, cause::Cause, delivery::TestStatus, evidence::Stage, profile::EmailServerProfile,
-    retry::GAP_SECONDS,
+    settings::profile::EmailServerProfile,
+    words::{alert::AlertKind, cause::Cause, delivery::TestStatus, evidence::Stage, policy::GAP_SECONDS},
 };
 use mailrail_test_support::ews::Place;
 use tokio::net::UdpSocket;

@@ -6,11 +6,13 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    cause::{Cause, CredentialSource},
-    classification::{Permanence, classify},
-    evidence::Stage,
-    profile::EmailServerProfile,
-    retry::GAP_SECONDS,
+    rules::classification::{Permanence, classify},
+    settings::profile::EmailServerProfile,
+    words::{
+        cause::{Cause, CredentialSource},
+        evidence::Stage,
+        policy::GAP_SECONDS,
+    },
 };
 use mailrail_test_support::ews::{Answer, Fault};
 

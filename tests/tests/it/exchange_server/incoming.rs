@@ -8,7 +8,9 @@ use end_to_end::{
     world::pass,
 };
 use mailrail_domain::{
-    cause::Cause, email::EmailStatus, profile::EmailServerProfile, quarantine::QuarantineReason, retry::GAP_SECONDS,
+    email::{quarantine::QuarantineReason, record::EmailStatus},
+    settings::profile::EmailServerProfile,
+    words::{cause::Cause, policy::GAP_SECONDS},
 };
 use mailrail_engine::{limits::WHOLE_MESSAGE_BYTES_MAX, ports::BodyStore};
 use mailrail_test_support::{

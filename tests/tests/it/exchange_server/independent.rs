@@ -13,7 +13,11 @@ use end_to_end::{
     stack::stack,
     world::Outbound,
 };
-use mailrail_domain::{cause::Cause, email::EmailStatus, profile::Authentication, profile::EmailServerProfile};
+use mailrail_domain::{
+    email::record::EmailStatus,
+    settings::profile::{Authentication, EmailServerProfile},
+    words::cause::Cause,
+};
 use mailrail_test_support::{build, ews::Place};
 use serde_json::Value;
 

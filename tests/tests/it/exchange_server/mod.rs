@@ -8,7 +8,7 @@ mod independent;
 mod outgoing;
 mod sign_in;
 
-use mailrail_domain::delivery::Delivery;
+use mailrail_domain::words::delivery::Delivery;
 
 const INCOMING: Delivery = Delivery::IncomingEmail;
 const OUTGOING: Delivery = Delivery::OutgoingEmail;

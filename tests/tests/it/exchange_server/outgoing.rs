@@ -5,11 +5,13 @@ use end_to_end::{
     world::{Outbound, pass},
 };
 use mailrail_domain::{
-    cause::{Cause, CredentialSource},
-    email::{EmailStatus, RecipientStatus},
-    id::{EmailId, MailboxId},
-    profile::{EmailServerProfile, UnknownOutcome},
-    retry::GAP_SECONDS,
+    email::record::{EmailStatus, RecipientStatus},
+    settings::profile::{EmailServerProfile, UnknownOutcome},
+    words::{
+        cause::{Cause, CredentialSource},
+        id::{EmailId, MailboxId},
+        policy::GAP_SECONDS,
+    },
 };
 use mailrail_engine::{limits::SENDS_PER_RUN, ports::Directory};
 use mailrail_test_support::{

@@ -6,13 +6,15 @@ use end_to_end::{
     online::{CLIENT, SECRET, TENANT},
 };
 use mailrail_domain::{
-    alert::{Alert, AlertKind},
-    cause::{Cause, CredentialSource},
-    delivery::{Delivery, TestStatus},
-    evidence::Stage,
-    id::MailboxId,
-    mailbox_test::MailboxTest,
-    profile::{Authentication, EmailServerProfile},
+    settings::profile::{Authentication, EmailServerProfile},
+    words::{
+        alert::{Alert, AlertKind},
+        cause::{Cause, CredentialSource},
+        delivery::{Delivery, TestStatus},
+        evidence::Stage,
+        id::MailboxId,
+        trial::MailboxTest,
+    },
 };
 use mailrail_engine::ports::Directory;
 use mailrail_test_support::{

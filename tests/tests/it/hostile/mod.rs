@@ -10,16 +10,20 @@ use end_to_end::{
     world::{Outbound, World, incoming_at, outgoing_at, trusting},
 };
 use mailrail_domain::{
-    cause::{Cause, CredentialSource},
-    classification::{Permanence, classify},
-    delivery::Delivery,
-    email::{EmailStatus, RecipientStatus},
-    evidence::{Evidence, Stage},
-    id::{EmailId, MailboxId},
-    notice::NoticeStatus,
-    position::Position,
-    profile::{Authentication, EmailServerProfile, IncomingProtocol},
-    quarantine::QuarantineReason,
+    email::{
+        position::Position,
+        quarantine::QuarantineReason,
+        record::{EmailStatus, RecipientStatus},
+    },
+    rules::classification::{Permanence, classify},
+    settings::profile::{Authentication, EmailServerProfile, IncomingProtocol},
+    words::{
+        cause::{Cause, CredentialSource},
+        delivery::Delivery,
+        evidence::{Evidence, Stage},
+        id::{EmailId, MailboxId},
+        notice::NoticeStatus,
+    },
 };
 
 /// More than any line that is read.

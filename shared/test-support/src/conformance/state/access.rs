@@ -1,9 +1,11 @@
 //! API tokens, and the audit of what was done with them.
 
 use mailrail_domain::{
-    audit::{AuditAction, AuditEntry, AuditSubject},
-    role::{ApiToken, Role},
     seconds_after,
+    words::{
+        audit::{AuditAction, AuditEntry, AuditSubject},
+        role::{ApiToken, Role},
+    },
 };
 use mailrail_engine::ports::Written;
 

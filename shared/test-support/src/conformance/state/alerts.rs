@@ -2,14 +2,15 @@
 
 use chrono::TimeDelta;
 use mailrail_domain::{
-    Timestamp,
-    alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
-    cause::Cause,
-    delivery::Delivery,
-    evidence::{Evidence, Stage},
-    id::MailboxId,
-    organization::Organization,
-    seconds_after,
+    Timestamp, seconds_after,
+    settings::organization::Organization,
+    words::{
+        alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
+        cause::Cause,
+        delivery::Delivery,
+        evidence::{Evidence, Stage},
+        id::MailboxId,
+    },
 };
 use mailrail_engine::ports::{AlertFilter, AlertWrite, Settlement, StoredOrganization, Written};
 

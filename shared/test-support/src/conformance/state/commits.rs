@@ -2,16 +2,19 @@
 
 use futures_util::future::join_all;
 use mailrail_domain::{
-    alert::AlertKind,
-    budget::Spent,
-    cause::Cause,
-    delivery::{DeliveryState, Learned, SynchronizationMethod, TestStatus},
-    id::MailboxId,
-    notice::NoticeStatus,
-    position::{ImapPosition, Position},
-    retry::FAILURES_MAX,
-    schedule::Slot,
+    email::{imap::ImapPosition, position::Position},
+    rules::schedule::Slot,
     seconds_after,
+    words::{
+        alert::AlertKind,
+        cause::Cause,
+        delivery::{Learned, SynchronizationMethod, TestStatus},
+        id::MailboxId,
+        notice::NoticeStatus,
+        policy::FAILURES_MAX,
+        spent::Spent,
+        state::DeliveryState,
+    },
 };
 use mailrail_engine::ports::{AlertFilter, Settlement};
 

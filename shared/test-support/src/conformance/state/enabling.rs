@@ -3,13 +3,18 @@
 
 use futures_util::future::join;
 use mailrail_domain::{
-    alert::{AlertKind, AlertStatus},
-    cause::Cause,
-    delivery::{Delivery, DeliveryState},
-    gate::{Gate, gate},
-    position::{ImapPosition, Position},
-    schedule::Slot,
+    email::{imap::ImapPosition, position::Position},
+    rules::{
+        gate::{Gate, gate},
+        schedule::Slot,
+    },
     seconds_after,
+    words::{
+        alert::{AlertKind, AlertStatus},
+        cause::Cause,
+        delivery::Delivery,
+        state::DeliveryState,
+    },
 };
 use mailrail_engine::ports::AlertFilter;
 

@@ -1,14 +1,15 @@
 //! What is known of profiles' servers, and what is told of a profile.
 
 use mailrail_domain::{
-    alert::{Alert, AlertStatus},
-    cause::{Cause, DeliveryError},
-    delivery::Delivery,
-    evidence::{Evidence, Stage},
-    notice::{Notice, NoticeStatus},
-    outage::ProfileHealth,
-    schedule::Slot,
+    rules::{hold::ProfileHealth, schedule::Slot},
     seconds_after,
+    words::{
+        alert::{Alert, AlertStatus},
+        cause::{Cause, DeliveryError},
+        delivery::Delivery,
+        evidence::{Evidence, Stage},
+        notice::{Notice, NoticeStatus},
+    },
 };
 use mailrail_engine::ports::{AlertFilter, Settlement, StoredHealth};
 

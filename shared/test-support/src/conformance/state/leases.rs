@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use mailrail_domain::{
-    delivery::Delivery,
-    position::{ImapPosition, Pop3Position, Position},
+    email::{imap::ImapPosition, pop3::Pop3Position, position::Position},
     seconds_after,
+    words::delivery::Delivery,
 };
 use mailrail_engine::ports::Claim;
 

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use mailrail_domain::{
-    alert::AlertStatus,
-    cause::Cause,
-    delivery::{Delivery, DeliveryState, SynchronizationMethod},
-    id::{MailboxId, ProfileId},
-    position::{ImapPosition, Position},
-    schedule::Slot,
+    email::{imap::ImapPosition, position::Position},
+    rules::schedule::Slot,
     seconds_after,
+    words::{
+        alert::AlertStatus,
+        cause::Cause,
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
+        state::DeliveryState,
+    },
 };
 use mailrail_engine::ports::{AlertFilter, Settlement, StoredMailbox, Written};
 

@@ -16,15 +16,20 @@ pub mod testing;
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertChange},
-    cause::{Cause, CredentialSource, DeliveryError},
-    delivery::{Delivery, SynchronizationMethod},
-    evidence::{Evidence, Stage},
-    id::MailboxId,
-    notice::{Notice, NoticeStatus},
-    profile::{IncomingProtocol, Security},
-    retry::{Attempt, RetryPolicy, settle},
-    schedule::Slot,
+    rules::{
+        retry::{Attempt, settle},
+        schedule::Slot,
+    },
+    settings::profile::{IncomingProtocol, Security},
+    words::{
+        alert::{Alert, AlertChange},
+        cause::{Cause, CredentialSource, DeliveryError},
+        delivery::{Delivery, SynchronizationMethod},
+        evidence::{Evidence, Stage},
+        id::MailboxId,
+        notice::{Notice, NoticeStatus},
+        policy::RetryPolicy,
+    },
 };
 use mailrail_engine::ports::{
     AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, HealthStore, MailboxDetails, MailboxStore,

@@ -2,12 +2,13 @@
 
 use futures_util::future::join_all;
 use mailrail_domain::{
-    Timestamp,
-    cause::Cause,
-    delivery::SynchronizationMethod,
-    id::MailboxId,
-    notice::{Notice, NoticeKind, NoticeStatus},
-    seconds_after,
+    Timestamp, seconds_after,
+    words::{
+        cause::Cause,
+        delivery::SynchronizationMethod,
+        id::MailboxId,
+        notice::{Notice, NoticeKind, NoticeStatus},
+    },
 };
 use mailrail_engine::ports::{NoticeStore, Settlement, Written};
 

@@ -1,7 +1,7 @@
 //! Places at a profile's servers, for a profile that has fewer connections than there may be invocations.
 
 use futures_util::future::join_all;
-use mailrail_domain::{Timestamp, id::ProfileId, seconds_after};
+use mailrail_domain::{Timestamp, seconds_after, words::id::ProfileId};
 
 use super::{StateStore, a_profile};
 use crate::conformance::this_second;

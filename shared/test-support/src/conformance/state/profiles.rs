@@ -1,10 +1,11 @@
 //! Profiles and the settings of the organization.
 
 use mailrail_domain::{
-    cause::CredentialSource,
-    id::ProfileId,
-    organization::Organization,
-    profile::{Authentication, UnknownOutcome},
+    settings::{
+        organization::Organization,
+        profile::{Authentication, UnknownOutcome},
+    },
+    words::{cause::CredentialSource, id::ProfileId},
 };
 use mailrail_engine::ports::{StoredOrganization, StoredProfile, Written};
 

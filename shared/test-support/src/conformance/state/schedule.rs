@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 
 use futures_util::future::join_all;
-use mailrail_domain::{cause::Cause, delivery::SynchronizationMethod, schedule::Slot, seconds_after};
+use mailrail_domain::{
+    rules::schedule::Slot,
+    seconds_after,
+    words::{cause::Cause, delivery::SynchronizationMethod},
+};
 use mailrail_engine::{
     limits::DUE_PAGE,
     ports::{Settlement, Wake, Written},

@@ -1,10 +1,11 @@
 //! The last test of each mailbox.
 
 use mailrail_domain::{
-    Timestamp,
-    id::MailboxId,
-    mailbox_test::{MailboxTest, TEST_SECONDS_MAX, TestPhase},
-    seconds_after,
+    Timestamp, seconds_after,
+    words::{
+        id::MailboxId,
+        trial::{MailboxTest, TEST_SECONDS_MAX, TestPhase},
+    },
 };
 
 use super::{INCOMING, StateStore, created, details};

@@ -1,10 +1,10 @@
 //! API tokens, the audit and tests of mailboxes, in memory.
 
-use mailrail_domain::{
+use mailrail_domain::words::{
     audit::{AuditEntry, AuditSubject},
     id::MailboxId,
-    mailbox_test::MailboxTest,
     role::ApiToken,
+    trial::MailboxTest,
 };
 use mailrail_engine::{
     outage::Outage,

@@ -2,11 +2,13 @@
 
 use mailrail_domain::{
     Timestamp,
-    alert::{Alert, AlertKind, AlertStatus},
-    delivery::Delivery,
-    id::ProfileId,
-    notice::{Notice, NoticeStatus},
-    outage::ProfileHealth,
+    rules::hold::ProfileHealth,
+    words::{
+        alert::{Alert, AlertKind, AlertStatus},
+        delivery::Delivery,
+        id::ProfileId,
+        notice::{Notice, NoticeStatus},
+    },
 };
 use mailrail_engine::{
     outage::Outage,

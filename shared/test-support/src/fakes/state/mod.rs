@@ -10,17 +10,20 @@ use std::{
 
 use mailrail_domain::{
     Timestamp,
-    address::EmailAddress,
-    alert::{Alert, AlertKind, AlertStatus},
-    audit::AuditEntry,
-    delivery::{Delivery, DeliveryState, SynchronizationMethod},
-    id::{MailboxId, ProfileId},
-    mailbox::Mailbox,
-    mailbox_test::MailboxTest,
-    notice::Notice,
-    position::Position,
-    role::ApiToken,
-    schedule::Slot,
+    email::position::Position,
+    rules::schedule::Slot,
+    settings::mailbox::Mailbox,
+    words::{
+        address::EmailAddress,
+        alert::{Alert, AlertKind, AlertStatus},
+        audit::AuditEntry,
+        delivery::{Delivery, SynchronizationMethod},
+        id::{MailboxId, ProfileId},
+        notice::Notice,
+        role::ApiToken,
+        state::DeliveryState,
+        trial::MailboxTest,
+    },
 };
 use mailrail_engine::{
     outage::Outage,

@@ -1,0 +1,13 @@
+//! What follows from what: every decision of synchronization, as a function of its arguments.
+
+pub mod admission;
+pub mod budget;
+pub mod classification;
+pub mod freshness;
+pub mod gate;
+pub mod hold;
+pub mod majority;
+pub mod recovery;
+pub mod retry;
+pub mod schedule;
+pub mod support;

@@ -1,0 +1,69 @@
+//! A profile and one of its mailboxes, for the tests of this crate.
+
+use crate::{
+    Timestamp,
+    settings::{
+        approval::{Approval, ApprovalState},
+        mailbox::{Mailbox, MailboxKind},
+        profile::{
+            Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
+            ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+        },
+    },
+    words::{
+        address::EmailAddress,
+        cause::CredentialSource,
+        delivery::SynchronizationMethod,
+        id::{MailboxId, ProfileId},
+    },
+};
+
+/// A profile and one of its mailboxes, for the tests of this crate.
+#[allow(clippy::unwrap_used)]
+pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
+    let created_at = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+    let location = ServerLocation { host: "mail.example.org".into(), port: 993, security: Security::Tls };
+    let profile = EmailServerProfile {
+        id: ProfileId::parse("p1").unwrap(),
+        name: "Example IMAP".into(),
+        owner_address: EmailAddress::parse("owner@example.org").unwrap(),
+        server_type: ServerType::InternetMail,
+        incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
+        outgoing: Some(ServerLocation { port: 465, ..location }),
+        autodiscover: false,
+        location: None,
+        use_impersonation: false,
+        exchange_version: None,
+        tenant_id: None,
+        client_id: None,
+        cloud: Cloud::Global,
+        tracked_folders: Vec::new(),
+        credentials: CredentialSource::Mailbox,
+        username: None,
+        authentication: Authentication::Password,
+        process_emails_received_after: None,
+        minimum_polling_interval_minutes: 0,
+        maximum_concurrent_connections: CONNECTIONS_DEFAULT,
+        delete_after_processing: false,
+        move_undeliverable: false,
+        connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
+        unknown_outcome: UnknownOutcome::Hold,
+        outages: None,
+        created_at,
+    };
+    let mailbox = Mailbox {
+        id: MailboxId::parse("m1").unwrap(),
+        name: "Sales".into(),
+        kind: MailboxKind::User,
+        address: EmailAddress::parse("sales@example.org").ok(),
+        approval: Approval { state: ApprovalState::Approved, ..Approval::default() },
+        profile_id: profile.id.clone(),
+        username: None,
+        process_emails_received_after: None,
+        incoming_email: SynchronizationMethod::ServerSideSynchronization,
+        outgoing_email: SynchronizationMethod::ServerSideSynchronization,
+        appointments_contacts_tasks: SynchronizationMethod::None,
+        created_at,
+    };
+    (profile, mailbox)
+}

@@ -1,0 +1,5 @@
+//! Sentences for people: alerts and notices.
+
+pub mod alert;
+pub mod notice;
+pub mod wording;

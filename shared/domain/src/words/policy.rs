@@ -1,0 +1,25 @@
+//! The retry policy of a deployment: how many failures in a row are too many, and how far apart two tries are.
+
+/// Failures in a row at which a transient error counts as permanent (source page: 10).
+pub const FAILURES_MAX: u32 = 10;
+
+/// Gap between two tries, in seconds (source page: 5 minutes).
+pub const GAP_SECONDS: u32 = 300;
+
+/// Shortest gap that a deployment accepts, in seconds; only the local stack may go below.
+pub const GAP_SECONDS_MIN: u32 = 60;
+
+/// How failures are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Failures in a row that are too many.
+    pub failures_max: u32,
+    /// Least gap between two tries, in seconds.
+    pub gap_seconds: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { failures_max: FAILURES_MAX, gap_seconds: GAP_SECONDS }
+    }
+}

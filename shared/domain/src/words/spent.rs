@@ -1,0 +1,14 @@
+//! What a delivery has spent of a budget that its provider gives it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// What was spent of a budget since its time began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// When the time began.
+    pub since: Timestamp,
+    /// How much was spent since.
+    pub amount: u32,
+}
