@@ -220,7 +220,7 @@ fn arrows_between_the_layers_of_the_rules_run_one_way() {
 #[test]
 fn names_in_a_tree_are_found() {
     let code =
-        "use crate::{\n    Timestamp,\n    rules::{hold::is_outage, retry},\n};\nuse crate::words::id::MailboxId;\n";
-    let expected = ["Timestamp", "rules::hold::is_outage", "rules::retry", "words::id::MailboxId"];
+        "use crate::{\n    Timestamp,\n    rules::{hold::can_hold, retry},\n};\nuse crate::words::id::MailboxId;\n";
+    let expected = ["Timestamp", "rules::hold::can_hold", "rules::retry", "words::id::MailboxId"];
     assert_eq!(named(code).into_iter().collect::<Vec<_>>(), expected);
 }

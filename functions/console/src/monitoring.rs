@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap};
 use mailrail_domain::{
-    settings::{hold::OutageSettings, organization::Organization},
+    settings::{hold::HoldSettings, organization::Organization},
     words::{
         alert::{Alert, AlertStatus, Level},
         audit::{AuditAction, AuditSubject},
@@ -78,7 +78,7 @@ pub struct OrganizationSettings {
     /// How outages of servers are borne, where a profile says nothing else: `hold_after_mailboxes`, 0 to 100, and
     /// `recovery_probe`, `off`, `tell` or `resume`.
     #[schema(value_type = Object)]
-    outages: OutageSettings,
+    outages: HoldSettings,
     /// Whether an owner is told at the eighth failure in a row, two before the last.
     warn_before_disabling: bool,
     /// Whether a mailbox's own address is told what the owner of its profile is told.
@@ -114,7 +114,7 @@ impl From<StoredOrganization> for OrganizationView {
             tenant_id,
             cross_tenant_client_id,
             recipients_per_hour,
-            outages,
+            hold: outages,
             warn_before_disabling,
             notify_mailbox_owners,
             recorded_alert_levels,
@@ -216,7 +216,7 @@ pub async fn change_organization(
         tenant_id: settings.tenant_id,
         cross_tenant_client_id: settings.cross_tenant_client_id,
         recipients_per_hour: settings.recipients_per_hour,
-        outages: settings.outages,
+        hold: settings.outages,
         warn_before_disabling: settings.warn_before_disabling,
         notify_mailbox_owners: settings.notify_mailbox_owners,
         recorded_alert_levels: settings.recorded_alert_levels,

@@ -10,7 +10,7 @@ use mailrail_boot::{is_client_certificate, now};
 use mailrail_domain::{
     rules::support::{refuse_mailbox, refuse_profile},
     settings::{
-        hold::OutageSettings,
+        hold::HoldSettings,
         profile::{
             Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeVersion, IncomingProtocol,
             IncomingServer, Security, ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
@@ -170,7 +170,7 @@ pub struct ProfileInput {
     /// and `recovery_probe`, `off`, `tell` or `resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    outages: Option<OutageSettings>,
+    outages: Option<HoldSettings>,
 }
 
 const fn connections() -> u16 {
@@ -236,7 +236,7 @@ impl From<StoredProfile> for ProfileView {
                 move_undeliverable: profile.move_undeliverable,
                 connection_timeout_seconds: profile.connection_timeout_seconds,
                 unknown_outcome: profile.unknown_outcome,
-                outages: profile.outages,
+                outages: profile.hold,
             },
         }
     }
@@ -283,7 +283,7 @@ impl ProfileInput {
             move_undeliverable: self.move_undeliverable,
             connection_timeout_seconds: self.connection_timeout_seconds,
             unknown_outcome: self.unknown_outcome,
-            outages: self.outages,
+            hold: self.outages,
             created_at,
         };
         profile.validate()?;

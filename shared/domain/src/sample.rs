@@ -48,7 +48,7 @@ pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
         move_undeliverable: false,
         connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
         unknown_outcome: UnknownOutcome::Hold,
-        outages: None,
+        hold: None,
         created_at,
     };
     let mailbox = Mailbox {

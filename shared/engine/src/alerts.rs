@@ -80,7 +80,7 @@ impl<P: Ports> Engine<P> {
         let (Some(own), Some(error), Some(classification)) = (&alert, error, &outcome.classification) else {
             return Ok(alert);
         };
-        if !is_told_on_profile(classification, in_use.outages) {
+        if !is_told_on_profile(classification, in_use.hold) {
             return Ok(alert);
         }
         let store = self.ports.mailboxes();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 use futures_util::{FutureExt, StreamExt, stream};
 use mailrail_domain::{
     Timestamp,
-    settings::{hold::OutageSettings, organization::Organization, profile::EmailServerProfile},
+    settings::{hold::HoldSettings, organization::Organization, profile::EmailServerProfile},
     words::{delivery::Delivery, id::ProfileId},
 };
 use tokio::{
@@ -52,8 +52,8 @@ pub(crate) struct Profiles {
 #[derive(Debug)]
 pub(crate) struct ProfileInUse {
     pub stored: StoredProfile,
-    /// How outages of its servers are borne.
-    pub outages: OutageSettings,
+    /// What is done when its servers fail.
+    pub hold: HoldSettings,
     /// What was known of its servers when the batch began; read only where the profile may be held.
     pub health: Option<StoredHealth>,
     connections: Arc<Semaphore>,
@@ -196,15 +196,15 @@ impl<P: Ports> Engine<P> {
                 let connections = stored.profile.maximum_concurrent_connections;
                 let place = self.place(id, connections, deadline).await?;
                 let connections = Arc::new(Semaphore::new(share(connections, self.settings.invocations_max)));
-                let outages = match stored.profile.outages {
-                    Some(outages) => outages,
-                    None => self.organization_of(profiles).await?.outages,
+                let hold = match stored.profile.hold {
+                    Some(hold) => hold,
+                    None => self.organization_of(profiles).await?.hold,
                 };
-                let health = match outages.hold_after_mailboxes {
+                let health = match hold.hold_after_mailboxes {
                     0 => None,
                     _ => self.ports.mailboxes().health(id).await?,
                 };
-                Some(Arc::new(ProfileInUse { stored, outages, health, connections, place }))
+                Some(Arc::new(ProfileInUse { stored, hold, health, connections, place }))
             }
         };
         known.insert(id.clone(), in_use.clone());

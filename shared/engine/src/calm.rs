@@ -3,7 +3,7 @@
 use mailrail_domain::{
     rules::{
         classification::classify,
-        hold::{ProfileHealth, Turn, after_failure, is_outage, next_probe, turn},
+        hold::{ProfileHealth, Turn, after_failure, can_hold, next_probe, turn},
         recovery::next_recovery_minutes,
         retry::settle_test,
     },
@@ -46,14 +46,14 @@ impl<P: Ports> Engine<P> {
         profile: &ProfileInUse,
         result: &Result<(), DeliveryError>,
     ) -> Result<(), Outage> {
-        let mailboxes = profile.outages.hold_after_mailboxes;
+        let mailboxes = profile.hold.hold_after_mailboxes;
         if mailboxes == 0 {
             return Ok(());
         }
         match result {
             Ok(()) if profile.health.is_some() => self.release(profile).await,
             Ok(()) => Ok(()),
-            Err(error) if is_outage(&classify(error.cause, profile.profile().credentials)) => {
+            Err(error) if can_hold(&classify(error.cause, profile.profile().credentials)) => {
                 self.note_failure(row, profile, error, mailboxes).await
             }
             Err(_) => Ok(()),
@@ -119,7 +119,7 @@ impl<P: Ports> Engine<P> {
         let works = self.lets_in(row, profile).await?;
         let (now, delivery) = (self.now(), row.claim.delivery);
         let since = row.state.failing_since.unwrap_or(now);
-        let resumes = profile.outages.recovery_probe == RecoveryProbe::Resume;
+        let resumes = profile.hold.recovery_probe == RecoveryProbe::Resume;
         let mut state = row.state.clone();
         state.last_run = Some(now);
         let (mut alerts, mut closed) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use mailrail_domain::{
     email::position::Position,
     rules::{
         classification::{Permanence, classify},
-        hold::{Turn, is_outage},
+        hold::{Turn, can_hold},
         recovery::next_recovery_minutes,
         retry::{self, Attempt, Outcome},
         schedule,
@@ -63,8 +63,8 @@ impl<P: Ports> Engine<P> {
         turn: Turn,
     ) -> Result<(), Outage> {
         let result = ended.result.clone();
-        let is_outage = |error: &DeliveryError| is_outage(&classify(error.cause, profile.profile().credentials));
-        if turn == Turn::Probe && result.as_ref().err().is_some_and(is_outage) {
+        let can_hold = |error: &DeliveryError| can_hold(&classify(error.cause, profile.profile().credentials));
+        if turn == Turn::Probe && result.as_ref().err().is_some_and(can_hold) {
             // Written back as it was, which gives the lease back.
             let settlement = Settlement {
                 state: row.state.clone(),
@@ -114,7 +114,7 @@ impl<P: Ports> Engine<P> {
             Err(error) => Alert::of_failure(&row.mailbox, profile, delivery, error, &outcome, policy, now),
         };
         if outcome.disabled
-            && in_use.outages.recovery_probe != RecoveryProbe::Off
+            && in_use.hold.recovery_probe != RecoveryProbe::Off
             && outcome.classification.is_some_and(|classification| classification.permanence == Permanence::Transient)
         {
             // Never where a permanent error disabled it: a password known to be wrong is not tried again.

@@ -88,7 +88,7 @@ pub fn profile(
         move_undeliverable: false,
         connection_timeout_seconds: 10,
         unknown_outcome: UnknownOutcome::Hold,
-        outages: None,
+        hold: None,
         created_at: moment(0),
     }
 }

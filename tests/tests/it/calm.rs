@@ -8,7 +8,7 @@ use end_to_end::{
 };
 use mailrail_domain::{
     settings::{
-        hold::{OutageSettings, RecoveryProbe},
+        hold::{HoldSettings, RecoveryProbe},
         organization::Organization,
         profile::{EmailServerProfile, IncomingProtocol, Security},
     },
@@ -48,7 +48,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn of(mailboxes: usize, outages: OutageSettings) -> Self {
+    async fn of(mailboxes: usize, hold: HoldSettings) -> Self {
         let ports = MemoryPorts::new(MemoryServers::default());
         let settings = Settings { invocations_max: 1, ..Settings::default() };
         let mut fleet = Self { engine: Engine::new(ports, settings, now), mailboxes: Vec::new() };
@@ -59,7 +59,7 @@ impl Fleet {
         let desk = EmailServerProfile { incoming: None, ..build::profile("desk", None, Some(location)) };
         fleet.put_profile(&desk).await;
         let sender = fleet.add("desk-mailbox", &desk).await;
-        let organization = Organization { notice_mailbox_id: Some(sender), outages, ..Organization::default() };
+        let organization = Organization { notice_mailbox_id: Some(sender), hold, ..Organization::default() };
         let stored = StoredOrganization { organization, revision: 0 };
         let written = fleet.engine.ports.state.put_organization(&stored, &build::audit()).await;
         assert_eq!(written.expect("a store that works"), Written::Done);
@@ -184,7 +184,7 @@ impl Fleet {
 
 #[tokio::test]
 async fn with_the_hold_on_an_outage_is_one_alert_and_one_notice_and_disables_nobody() {
-    let hold = OutageSettings { hold_after_mailboxes: 10, ..OutageSettings::default() };
+    let hold = HoldSettings { hold_after_mailboxes: 10, ..HoldSettings::default() };
     let fleet = Fleet::of(MAILBOXES, hold).await;
     fleet.deliver_to_all("before");
     fleet.minutes(6).await;
@@ -218,7 +218,7 @@ async fn with_the_hold_on_an_outage_is_one_alert_and_one_notice_and_disables_nob
 
 #[tokio::test]
 async fn with_the_hold_off_each_is_tried_ten_times_and_disabled_and_one_digest_tells_of_all() {
-    let fleet = Fleet::of(MAILBOXES, OutageSettings::default()).await;
+    let fleet = Fleet::of(MAILBOXES, HoldSettings::default()).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
     let before = fleet.servers().connections();
@@ -246,7 +246,7 @@ async fn with_the_hold_off_each_is_tried_ten_times_and_disabled_and_one_digest_t
 
 #[tokio::test]
 async fn an_owner_is_warned_at_the_eighth_failure_and_told_of_the_recovery() {
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
     for _ in 0..60 {
@@ -271,7 +271,7 @@ async fn an_owner_is_warned_at_the_eighth_failure_and_told_of_the_recovery() {
 
 /// A mailbox that an outage has disabled, under these settings.
 async fn disabled(recovery_probe: RecoveryProbe) -> Fleet {
-    let fleet = Fleet::of(1, OutageSettings { recovery_probe, ..OutageSettings::default() }).await;
+    let fleet = Fleet::of(1, HoldSettings { recovery_probe, ..HoldSettings::default() }).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
     fleet.minutes(OUTAGE_MINUTES).await;
@@ -315,7 +315,7 @@ async fn without_a_recovery_probe_a_disabled_delivery_is_left_alone() {
 
 #[tokio::test]
 async fn a_mailbox_owner_gets_a_copy_where_the_organization_says_so() {
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     let state = &fleet.engine.ports.state;
     let mut stored = state.organization().await.expect("a store that works");
     stored.organization.notify_mailbox_owners = true;
@@ -352,7 +352,7 @@ async fn hour_without_runs(fleet: &Fleet) {
 
 #[tokio::test]
 async fn a_delivery_that_does_not_get_its_turn_is_reported_once_and_its_next_success_closes_it() {
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     fleet.minutes(6).await;
     hour_without_runs(&fleet).await;
     hour_without_runs(&fleet).await;
@@ -371,7 +371,7 @@ async fn a_delivery_that_does_not_get_its_turn_is_reported_once_and_its_next_suc
 
 #[tokio::test]
 async fn only_levels_that_the_organization_records_become_alerts() {
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     set(&fleet, |organization| organization.recorded_alert_levels = vec![Level::Error]).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
@@ -386,7 +386,7 @@ async fn only_levels_that_the_organization_records_become_alerts() {
 #[tokio::test]
 async fn closed_alerts_are_not_kept_where_the_organization_says_so() {
     for (days, kept) in [(30, 1), (0, 0)] {
-        let fleet = Fleet::of(1, OutageSettings::default()).await;
+        let fleet = Fleet::of(1, HoldSettings::default()).await;
         set(&fleet, |organization| organization.closed_alert_days = days).await;
         fleet.servers().set_down(true);
         fleet.minutes(12).await;
@@ -401,7 +401,7 @@ async fn closed_alerts_are_not_kept_where_the_organization_says_so() {
 
 #[tokio::test]
 async fn every_alert_says_how_far_it_reaches_why_it_was_classed_so_and_what_mends_it() {
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     fleet.servers().set_down(true);
     fleet.minutes(6).await;
     let alert = alerts(&fleet).await.remove(0);
@@ -413,7 +413,7 @@ async fn every_alert_says_how_far_it_reaches_why_it_was_classed_so_and_what_mend
 #[tokio::test]
 async fn more_than_half_of_a_profile_failing_is_one_notice_of_its_own() {
     for (mailboxes, failing, expected) in [(12, 7, 1), (12, 6, 0), (4, 4, 0)] {
-        let fleet = Fleet::of(mailboxes, OutageSettings::default()).await;
+        let fleet = Fleet::of(mailboxes, HoldSettings::default()).await;
         fleet.minutes(6).await;
         for id in &fleet.mailboxes[..failing] {
             fleet.servers().refuse(&format!("{id}@example.test"));
@@ -432,7 +432,7 @@ async fn more_than_half_of_a_profile_failing_is_one_notice_of_its_own() {
 
 #[tokio::test]
 async fn what_is_the_servers_is_one_alert_of_the_profile_to_which_its_mailboxes_refer_until_the_last_works() {
-    let fleet = Fleet::of(3, OutageSettings::default()).await;
+    let fleet = Fleet::of(3, HoldSettings::default()).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
     fleet.minutes(6).await;
@@ -465,7 +465,7 @@ async fn what_is_the_servers_is_one_alert_of_the_profile_to_which_its_mailboxes_
 
 #[tokio::test]
 async fn a_shared_alert_is_closed_in_a_profile_of_many_too_and_when_its_last_mailbox_is_deleted() {
-    let fleet = Fleet::of(60, OutageSettings::default()).await;
+    let fleet = Fleet::of(60, HoldSettings::default()).await;
     fleet.minutes(6).await;
     fleet.servers().set_down(true);
     fleet.minutes(6).await;
@@ -474,7 +474,7 @@ async fn a_shared_alert_is_closed_in_a_profile_of_many_too_and_when_its_last_mai
     let alerts = fleet.profile_alerts().await;
     assert!(alerts.iter().all(|alert| alert.status == AlertStatus::Closed) && !alerts.is_empty(), "{alerts:?}");
 
-    let fleet = Fleet::of(1, OutageSettings::default()).await;
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
     fleet.servers().set_down(true);
     fleet.minutes(6).await;
     assert_eq!(fleet.profile_alerts().await[0].status, AlertStatus::Open);

@@ -6,7 +6,7 @@ use crate::{
     Timestamp,
     rules::classification::{Classification, Permanence, Scope},
     seconds_after,
-    settings::hold::OutageSettings,
+    settings::hold::HoldSettings,
     words::{cause::DeliveryError, delivery::Delivery},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub const PROBE_SECONDS: i64 = 300;
 
 /// Failures of mailboxes of a profile that are this far apart are not one outage, in seconds.
-pub const OUTAGE_WINDOW_SECONDS: i64 = 900;
+pub const HOLD_WINDOW_SECONDS: i64 = 900;
 
 /// What is known of a profile's servers from the failures of its mailboxes. There is none while all is well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,15 +55,15 @@ pub fn turn(health: Option<&ProfileHealth>, now: Timestamp) -> Turn {
 
 /// Whether a failure says something of the servers of a whole profile.
 #[must_use]
-pub fn is_outage(classification: &Classification) -> bool {
+pub fn can_hold(classification: &Classification) -> bool {
     (classification.permanence, classification.scope) == (Permanence::Transient, Scope::Server)
 }
 
 /// Whether a failure is told on the profile: the next mailbox will meet it too. While a hold may still come of it, it is
 /// told on the few mailboxes that are tried until then, and the hold is the profile's alert.
 #[must_use]
-pub fn is_told_on_profile(classification: &Classification, outages: OutageSettings) -> bool {
-    classification.scope == Scope::Server && !(outages.hold_after_mailboxes > 0 && is_outage(classification))
+pub fn is_told_on_profile(classification: &Classification, settings: HoldSettings) -> bool {
+    classification.scope == Scope::Server && !(settings.hold_after_mailboxes > 0 && can_hold(classification))
 }
 
 /// The health after a mailbox failed because of its server at `now`; the profile is held once `mailboxes` have.
@@ -78,7 +78,7 @@ pub fn after_failure(
 ) -> ProfileHealth {
     let fresh = ProfileHealth { since: now, failing: vec![], delivery, error: error.clone(), probe_at: None };
     let same =
-        before.filter(|known| known.probe_at.is_some() || (now - known.since).num_seconds() < OUTAGE_WINDOW_SECONDS);
+        before.filter(|known| known.probe_at.is_some() || (now - known.since).num_seconds() < HOLD_WINDOW_SECONDS);
     let mut health = ProfileHealth { error: error.clone(), ..same.cloned().unwrap_or(fresh) };
     if health.failing.iter().all(|known| known != mailbox) && health.failing.len() < usize::from(mailboxes) {
         health.failing.push(mailbox.to_owned());
@@ -132,13 +132,13 @@ mod tests {
     #[test]
     fn failures_far_apart_are_not_one_outage() {
         let first = failed(Some(&failed(None, "a", 0)), "b", 1);
-        let later = failed(Some(&first), "c", OUTAGE_WINDOW_SECONDS);
+        let later = failed(Some(&first), "c", HOLD_WINDOW_SECONDS);
         assert_eq!((later.failing, later.probe_at), (vec!["c".to_owned()], None));
     }
 
     #[test]
     fn only_passing_faults_of_the_server_are_an_outage() {
-        let is = |cause, credentials| is_outage(&classify(cause, credentials));
+        let is = |cause, credentials| can_hold(&classify(cause, credentials));
         assert!(is(Cause::ConnectionRefused, CredentialSource::Mailbox));
         assert!(is(Cause::ServerUnavailable, CredentialSource::Profile));
         for cause in [Cause::CredentialsRefused, Cause::CertificateRefused, Cause::MailboxInUse, Cause::Unknown] {

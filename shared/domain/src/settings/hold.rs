@@ -10,10 +10,10 @@ use crate::words::invalid::Invalid;
 /// Most mailboxes that a profile hold may wait for.
 pub const HOLD_MAILBOXES_MAX: u16 = 100;
 
-/// How outages of servers are borne.
+/// What is done when the servers of a profile fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct OutageSettings {
+pub struct HoldSettings {
     /// Distinct mailboxes of a profile that must fail because of its server before the profile is held: looked into no
     /// more, but for one probe every five minutes, and no tries spent. 0 for never.
     pub hold_after_mailboxes: u16,
@@ -34,7 +34,7 @@ pub enum RecoveryProbe {
     Resume,
 }
 
-impl OutageSettings {
+impl HoldSettings {
     /// Checks every field.
     pub fn validate(&self) -> Result<(), Invalid> {
         if self.hold_after_mailboxes <= HOLD_MAILBOXES_MAX {

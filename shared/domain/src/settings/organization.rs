@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    settings::hold::OutageSettings,
+    settings::hold::HoldSettings,
     words::{
         alert::Level,
         guid::validate_guid,
@@ -52,8 +52,9 @@ pub struct Organization {
     pub cross_tenant_client_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour: this is no system for mass mail (source page).
     pub recipients_per_hour: u32,
-    /// How outages of servers are borne, where a profile says nothing else.
-    pub outages: OutageSettings,
+    /// What is done when the servers of a profile fail, where the profile says nothing else.
+    #[serde(rename = "outages")]
+    pub hold: HoldSettings,
     /// Whether an owner is told at the eighth failure in a row, two before the last.
     pub warn_before_disabling: bool,
     /// Whether a mailbox's own address is told what the owner of its profile is told.
@@ -78,7 +79,7 @@ impl Default for Organization {
             tenant_id: None,
             cross_tenant_client_id: None,
             recipients_per_hour: RECIPIENTS_PER_HOUR,
-            outages: OutageSettings::default(),
+            hold: HoldSettings::default(),
             warn_before_disabling: true,
             notify_mailbox_owners: false,
             recorded_alert_levels: Level::ALL.to_vec(),
@@ -104,7 +105,7 @@ impl Organization {
             let problem = format!("\"{}\" is not the address of a console", excerpt(url));
             return Err(Invalid::new("console_url", problem, "Give an address that begins with https://"));
         }
-        self.outages.validate().map_err(|invalid| invalid.within("outages"))?;
+        self.hold.validate().map_err(|invalid| invalid.within("outages"))?;
         let range = |field: &str, value: u32, least: u32, most: u32| {
             if (least..=most).contains(&value) {
                 return Ok(());

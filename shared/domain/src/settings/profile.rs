@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Timestamp,
-    settings::hold::OutageSettings,
+    settings::hold::HoldSettings,
     words::{
         address::EmailAddress,
         cause::CredentialSource,
@@ -251,9 +251,9 @@ pub struct EmailServerProfile {
     /// What to do with an email whose fate is unknown.
     #[serde(default)]
     pub unknown_outcome: UnknownOutcome,
-    /// How outages of its servers are borne, where it is not as the organization has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outages: Option<OutageSettings>,
+    /// What is done when its servers fail, where it is not as the organization has it.
+    #[serde(default, rename = "outages", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldSettings>,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -283,8 +283,8 @@ impl EmailServerProfile {
             ));
         }
         validate_folders(&self.tracked_folders)?;
-        if let Some(outages) = &self.outages {
-            outages.validate().map_err(|invalid| invalid.within("outages"))?;
+        if let Some(hold) = &self.hold {
+            hold.validate().map_err(|invalid| invalid.within("outages"))?;
         }
         validate_range(
             "minimum_polling_interval_minutes",

@@ -2,7 +2,7 @@
 
 use crate::{
     Timestamp,
-    rules::{hold::is_outage, retry::Outcome},
+    rules::{hold::can_hold, retry::Outcome},
     seconds_after,
     settings::{mailbox::Mailbox, profile::EmailServerProfile},
     words::{
@@ -217,7 +217,7 @@ impl Notice {
     /// will follow within that time, and one digest tells of all.
     #[must_use]
     pub fn gathered(self, outcome: &Outcome, gap_seconds: u32) -> Self {
-        let shared = outcome.classification.is_some_and(|classification| is_outage(&classification));
+        let shared = outcome.classification.is_some_and(|classification| can_hold(&classification));
         let wait = if shared { i64::from(gap_seconds) * 6 / 5 } else { 0 };
         Self { next_attempt: seconds_after(self.next_attempt, wait), ..self }
     }

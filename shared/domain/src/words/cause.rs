@@ -1,6 +1,6 @@
 //! What an adapter saw when a delivery failed: a closed list of facts, without a verdict.
 //!
-//! Whether a fact is permanent, whose it is and which alert it raises is decided in [`crate::classification`].
+//! Whether a fact is permanent, whose it is and which alert it raises is decided in [`crate::rules::classification`].
 
 use serde::{Deserialize, Serialize};
 

@@ -203,7 +203,7 @@ async fn a_delivery_that_an_outage_disabled_is_let_in_by_the_server_and_not_by_a
     let mailbox = sender(&online).await;
     let state = &online.world.engine.ports.state;
     let mut stored = state.organization().await.expect("a store that works");
-    stored.organization.outages.recovery_probe = RecoveryProbe::Resume;
+    stored.organization.hold.recovery_probe = RecoveryProbe::Resume;
     state.put_organization(&stored, &build::audit()).await.expect("a store that works");
     let bob = address("bob");
     online.world.pend(&mailbox, &Outbound { to: &[&bob], subject: "After", ..Outbound::default() }).await;
