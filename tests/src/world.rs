@@ -42,10 +42,10 @@ use mailrail_engine::{
     batch::Handled,
     mime::{Composition, compose},
     ports::{
-        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, Settlement,
-        StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
+        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, QueueName, RecordStore, Secret,
+        Settlement, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
     },
-    test::Asked,
+    trial::Asked,
 };
 use mailrail_exchange_online::Hosts;
 use mailrail_test_support::{build, fakes::MemoryPorts};
@@ -190,15 +190,15 @@ impl World {
     pub async fn run(&self, mailbox: &MailboxId, delivery: Delivery) {
         pass(BETWEEN_RUNS_SECONDS);
         let wake = Wake { mailbox: mailbox.clone(), delivery };
-        let handled = self.engine.run_batch(&[wake], Deadline::after(INVOCATION)).await;
-        assert!(matches!(handled[..], [Handled::Done]), "an outage or a panic: {handled:?}");
+        let handled = self.engine.run_batch(&[wake.into()], Deadline::after(INVOCATION)).await;
+        assert!(matches!(handled[..], [Handled::Done(_)]), "an outage or a panic: {handled:?}");
     }
 
     /// Asks for the test of a mailbox, runs it, and gives what it came to.
     pub async fn tested(&self, mailbox: &MailboxId) -> MailboxTest {
         let asked = Asked { by: "ann".to_owned(), items_with_this_organization_only: false };
         assert!(self.engine.request_test(mailbox, &asked, &build::audit_at(now())).await.expect("no outage"));
-        self.engine.drain_tests(Deadline::after(INVOCATION)).await.expect("no outage");
+        self.engine.drain(QueueName::Trials, Deadline::after(INVOCATION)).await.expect("no outage");
         self.engine.ports.state.test(mailbox).await.expect("a store that works").expect("a test")
     }
 
@@ -273,7 +273,7 @@ impl World {
 
     /// Works off the queue as an invocation by the schedule does.
     pub async fn drain(&self, delivery: Delivery) -> usize {
-        let drained = self.engine.drain(delivery, Deadline::after(INVOCATION)).await.expect("fakes that work");
+        let drained = self.engine.drain(delivery.into(), Deadline::after(INVOCATION)).await.expect("fakes that work");
         assert_eq!(drained.left, 0, "an outage or a panic");
         drained.done
     }

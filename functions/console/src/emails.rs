@@ -26,7 +26,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     mime::{Composition, beginning, clean_html, compose},
-    ports::{BodyStore, Directory, MailboxQueue, Ports, RecordStore, StoredEmail, Wake},
+    ports::{BodyStore, Directory, JobQueue, Ports, RecordStore, StoredEmail, Wake},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -281,7 +281,7 @@ pub async fn send(State(app): State<App>, Path(id): Path<String>) -> Result<(Sta
     };
     let delivery = Delivery::OutgoingEmail;
     let wake = Wake { mailbox: stored.email.mailbox_id.clone(), delivery };
-    app.engine.ports.queue().send(delivery, &[wake], 0).await?;
+    app.engine.ports.queue().send(&[wake.into()], 0).await?;
     Ok((StatusCode::ACCEPTED, Json(stored.email.into())))
 }
 

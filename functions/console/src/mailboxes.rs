@@ -12,7 +12,7 @@ use mailrail_boot::now;
 use mailrail_domain::{
     rules::{
         admission,
-        schedule::Slot,
+        schedule::{Slot, interval_of as interval},
         support::{check_mailbox, mixing_warning},
     },
     settings::{
@@ -31,10 +31,9 @@ use mailrail_domain::{
 use mailrail_engine::{
     access::mailbox_owner,
     ports::{
-        Directory, MailboxDetails, MailboxQueue, PageRequest, Ports, RecordStore, Sealed, Secret, StoredMailbox, Vault,
+        Directory, JobQueue, MailboxDetails, PageRequest, Ports, RecordStore, Sealed, Secret, StoredMailbox, Vault,
         Wake, Written,
     },
-    settle::interval,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -421,8 +420,8 @@ async fn delivery_of(app: &App, id: &str, delivery: &str) -> Result<(MailboxDeta
 }
 
 async fn wake(app: &App, mailbox: MailboxId, delivery: Delivery) -> Result<(), Problem> {
-    let wakes = [Wake { mailbox, delivery }];
-    Ok(app.engine.ports.queue().send(delivery, &wakes, WAKE_DELAY_SECONDS).await?)
+    let wake = Wake { mailbox, delivery };
+    Ok(app.engine.ports.queue().send(&[wake.into()], WAKE_DELAY_SECONDS).await?)
 }
 
 /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.

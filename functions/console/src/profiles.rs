@@ -27,7 +27,8 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     access::profile_owner,
-    ports::{Directory, MailboxQueue, PageRequest, Ports, Secret, StoredProfile, Vault, Wake, Written},
+    limits::QUEUE_BATCH,
+    ports::{Directory, Job, JobQueue, PageRequest, Ports, Secret, StoredMailbox, StoredProfile, Vault, Wake, Written},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -472,9 +473,11 @@ async fn wake_mailboxes(app: &App, id: &ProfileId) -> Result<(), Problem> {
     let mut page = PageRequest { limit: WOKEN_PAGE, cursor: None };
     for _ in 0..WOKEN_PAGES_MAX {
         let found = app.engine.ports.mailboxes().mailboxes(Some(id), &page).await?;
-        let wakes: Vec<Wake> =
-            found.items.into_iter().map(|stored| Wake { mailbox: stored.mailbox.id, delivery }).collect();
-        app.engine.ports.queue().send(delivery, &wakes, 0).await?;
+        let wake = |stored: StoredMailbox| Job::Wake(Wake { mailbox: stored.mailbox.id, delivery });
+        let jobs: Vec<Job> = found.items.into_iter().map(wake).collect();
+        for batch in jobs.chunks(QUEUE_BATCH) {
+            app.engine.ports.queue().send(batch, 0).await?;
+        }
         page.cursor = found.cursor;
         if page.cursor.is_none() {
             break;

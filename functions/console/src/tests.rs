@@ -9,11 +9,11 @@ use mailrail_domain::words::{
     audit::{AuditAction, AuditSubject},
     delivery::{Delivery, SynchronizationMethod},
     invalid::Invalid,
-    trial::{MailboxTest, ProfileTest, TestRequest},
+    trial::{MailboxTest, ProfileTest},
 };
 use mailrail_engine::{
-    ports::{Ports, TestQueue, TestStore},
-    test::Asked,
+    ports::{Job, JobQueue, Ports, TestStore},
+    trial::Asked,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -79,7 +79,7 @@ pub async fn test(
                 items_with_this_organization_only,
                 cursor: None,
             };
-            app.engine.ports.queue().send_tests(&[TestRequest::Profile(tests)], 0).await?;
+            app.engine.ports.queue().send(&[Job::TrialsOfProfile(tests)], 0).await?;
             Accepted::Profile { profile_id: profile.id.to_string() }
         }
         (Some(_), Some(_)) | (None, None) => {

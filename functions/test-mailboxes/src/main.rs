@@ -3,7 +3,7 @@
 //! The batch comes from an SQS event source mapping, or, invoked by a schedule or by hand, from the queue itself.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use mailrail_boot::{answer_tests, deadline, engine};
+use mailrail_boot::{QueueName, answer, deadline, engine};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
     let engine = &engine;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = deadline(&event.context);
-        Ok::<_, Error>(answer_tests(engine, event.payload, deadline).await?)
+        Ok::<_, Error>(answer(engine, QueueName::Trials, event.payload, deadline).await?)
     }))
     .await
 }

@@ -1,7 +1,11 @@
 //! One handler, two triggers: a batch that an event source mapping brings, or an invocation that fetches its own.
 
-use mailrail_domain::words::delivery::Delivery;
-use mailrail_engine::{Deadline, Engine, batch::Handled, outage::Outage, ports::Ports};
+use mailrail_engine::{
+    Deadline, Engine,
+    batch::Handled,
+    outage::Outage,
+    ports::{Job, Ports, QueueName},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,49 +40,39 @@ pub struct Failure {
     pub id: String,
 }
 
-/// Answers an event: runs the batch that it brings, or, where it brings none (a schedule, a hand), batches from the
-/// queue of `delivery` until the time is up.
+/// Answers an event: does the jobs that it brings, or, where it brings none (a schedule, a hand), batches of jobs from
+/// `queue` until the time is up.
 pub async fn answer<P: Ports>(
     engine: &Engine<P>,
-    delivery: Delivery,
+    queue: impl Into<QueueName>,
     event: Value,
     deadline: Deadline,
 ) -> Result<Value, Outage> {
     if event.get("Records").is_none() {
-        let drained = engine.drain(delivery, deadline).await?;
+        let drained = engine.drain(queue.into(), deadline).await?;
         return Ok(json!({ "done": drained.done, "left": drained.left }));
     }
-    let batch = Batch::read(event, mailrail_queue::decode)?;
-    let handled = engine.run_batch(&batch.items, deadline).await;
-    batch.answered(handled)
-}
-
-/// The same for the queue of tests.
-pub async fn answer_tests<P: Ports>(engine: &Engine<P>, event: Value, deadline: Deadline) -> Result<Value, Outage> {
-    if event.get("Records").is_none() {
-        return Ok(json!({ "done": engine.drain_tests(deadline).await? }));
-    }
-    let batch = Batch::read(event, mailrail_queue::decode_test)?;
-    let handled = engine.run_tests(&batch.items, deadline).await;
+    let batch = Batch::read(event)?;
+    let handled = engine.run_batch(&batch.jobs, deadline).await;
     batch.answered(handled)
 }
 
 /// The messages of an event: those that could be read, and the ids of those that could not.
-struct Batch<T> {
-    items: Vec<T>,
+struct Batch {
+    jobs: Vec<Job>,
     ids: Vec<String>,
     unreadable: Vec<Failure>,
 }
 
-impl<T> Batch<T> {
-    fn read(event: Value, decode: impl Fn(&str) -> Result<T, String>) -> Result<Self, Outage> {
+impl Batch {
+    fn read(event: Value) -> Result<Self, Outage> {
         let event: SqsEvent =
             serde_json::from_value(event).map_err(|error| Outage::because("the event is not one of SQS", error))?;
-        let mut batch = Self { items: Vec::new(), ids: Vec::new(), unreadable: Vec::new() };
+        let mut batch = Self { jobs: Vec::new(), ids: Vec::new(), unreadable: Vec::new() };
         for record in event.records {
-            match decode(&record.body) {
-                Ok(item) => {
-                    batch.items.push(item);
+            match mailrail_queue::decode(&record.body) {
+                Ok(job) => {
+                    batch.jobs.push(job);
                     batch.ids.push(record.message_id);
                 }
                 Err(problem) => {

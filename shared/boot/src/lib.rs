@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 pub use configuration::{Configuration, Deployment};
-pub use event::{BatchResponse, answer, answer_tests};
+pub use event::{BatchResponse, answer};
 use mailrail_connect::Connector;
 use mailrail_domain::Timestamp;
+pub use mailrail_engine::ports::QueueName;
 use mailrail_engine::{Deadline, Engine, ports::Ports};
 use mailrail_queue::Queue;
 use mailrail_store::{Bodies, KmsVault, Store};

@@ -14,8 +14,8 @@ use mailrail_domain::{
 
 use crate::{
     Engine,
-    outage::Outage,
     ports::{Access, Ports, Progress, Sealed, StoredProfile, Vault},
+    run::Stop,
 };
 
 /// Whom a mailbox's secret is sealed for.
@@ -31,14 +31,14 @@ pub fn profile_owner(id: &mailrail_domain::words::id::ProfileId) -> String {
 }
 
 impl<P: Ports> Engine<P> {
-    /// The access of `mailbox` to `location`, with the credentials that the profile says are used.
+    /// The access of `mailbox` to `endpoint`, with the credentials that the profile says are used.
     pub(crate) async fn access(
         &self,
         mailbox: &Mailbox,
         credentials: Option<&Sealed>,
         stored: &StoredProfile,
         endpoint: &Endpoint,
-    ) -> Result<Result<Access, DeliveryError>, Outage> {
+    ) -> Result<Access, Stop> {
         let profile = &stored.profile;
         let (owner, username, sealed) = match profile.credentials {
             CredentialSource::Mailbox => (mailbox_owner(&mailbox.id), Some(mailbox.sign_in_name()), credentials),
@@ -53,12 +53,12 @@ impl<P: Ports> Engine<P> {
             }
         };
         let (Some(username), Some(sealed)) = (username, sealed) else {
-            return Ok(Err(missing(Cause::CredentialsMissing, "no password is stored")));
+            return Err(missing(Cause::CredentialsMissing, "no password is stored").into());
         };
         let Some(secret) = self.ports.vault().open(&owner, sealed).await? else {
-            return Ok(Err(missing(Cause::CredentialsUnreadable, "the stored password cannot be decrypted")));
+            return Err(missing(Cause::CredentialsUnreadable, "the stored password cannot be decrypted").into());
         };
-        Ok(Ok(Access {
+        Ok(Access {
             endpoint: endpoint.clone(),
             username: username.to_owned(),
             address: mailbox.address.clone(),
@@ -68,7 +68,7 @@ impl<P: Ports> Engine<P> {
             tracked_folders: profile.tracked_folders.clone(),
             learned: Learned::default(),
             progress: Progress::default(),
-        }))
+        })
     }
 }
 

@@ -8,19 +8,15 @@ use std::collections::BTreeSet;
 
 use mailrail_domain::{
     Timestamp,
-    rules::{hold::is_told_on_profile, retry::Outcome},
     words::{
         alert::{Alert, AlertKind, AlertStatus},
-        cause::DeliveryError,
         delivery::Delivery,
         id::{MailboxId, ProfileId},
-        policy::RetryPolicy,
     },
 };
 
 use crate::{
     Engine,
-    batch::ProfileInUse,
     limits::{LOOKUP_PAGE, REFERENCES_AT_ONCE_MAX},
     outage::Outage,
     ports::{AlertFilter, Directory, HealthStore, MailboxDetails, Page, PageRequest, Ports},
@@ -67,33 +63,6 @@ pub(crate) struct Standing {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Raises on the profile the alert of a failure that is the server's, and gives back the one that is the mailbox's
-    /// own. Before the run is committed: an alert that nobody refers to is closed in time, a reference to none stays.
-    pub(crate) async fn share(
-        &self,
-        alert: Option<Alert>,
-        in_use: &ProfileInUse,
-        error: Option<&DeliveryError>,
-        outcome: &Outcome,
-        policy: RetryPolicy,
-    ) -> Result<Option<Alert>, Outage> {
-        let (Some(own), Some(error), Some(classification)) = (&alert, error, &outcome.classification) else {
-            return Ok(alert);
-        };
-        if !is_told_on_profile(classification, in_use.hold) {
-            return Ok(alert);
-        }
-        let store = self.ports.mailboxes();
-        let mut shared = own.shared(in_use.profile(), error, outcome, policy);
-        match store.open_alert(&shared.profile_id, shared.delivery, shared.kind).await? {
-            Some(open) if !open.takes(&shared, policy) => return Ok(None),
-            Some(open) => shared.level = shared.level.max(open.level),
-            None => {}
-        }
-        store.raise(&shared, None).await?;
-        Ok(None)
-    }
-
     /// Closes those alerts of a profile to which a mailbox has ceased to refer, unless another does. In a profile with
     /// more mailboxes than are looked at here, [`Engine::check_profiles`] does it.
     pub async fn unshare(&self, profile: &ProfileId, delivery: Delivery, kinds: &[AlertKind]) -> Result<(), Outage> {

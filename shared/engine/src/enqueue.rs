@@ -7,7 +7,7 @@ use crate::{
     Deadline, Engine,
     limits::{DEADLINE_MARGIN, DUE_PAGES_MAX, QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE},
     outage::Outage,
-    ports::{MailboxQueue, MailboxStore, Ports, Wake},
+    ports::{Job, JobQueue, MailboxStore, Ports, Wake},
 };
 
 /// What one tick did.
@@ -49,13 +49,14 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn enqueue(&self, wakes: Vec<Wake>) -> Result<(), Outage> {
-        let mut batches = Vec::new();
+        let mut batches: Vec<Vec<Job>> = Vec::new();
         for delivery in Delivery::ALL {
-            let of_delivery: Vec<Wake> = wakes.iter().filter(|w| w.delivery == delivery).cloned().collect();
-            batches.extend(of_delivery.chunks(QUEUE_BATCH).map(|batch| (delivery, batch.to_vec())));
+            let of_delivery = wakes.iter().filter(|w| w.delivery == delivery);
+            let jobs: Vec<Job> = of_delivery.cloned().map(Job::Wake).collect();
+            batches.extend(jobs.chunks(QUEUE_BATCH).map(<[Job]>::to_vec));
         }
         stream::iter(batches)
-            .map(|(delivery, batch)| async move { self.ports.queue().send(delivery, &batch, 0).await })
+            .map(|batch| async move { self.ports.queue().send(&batch, 0).await })
             .buffer_unordered(QUEUE_BATCHES_AT_ONCE)
             .try_collect()
             .await

@@ -3,20 +3,16 @@
 //! Every minute looks at one sixtieth of the schedule, so that each delivery is looked at once an hour.
 
 use mailrail_domain::{
-    Timestamp,
-    rules::{freshness::stalled_since, schedule::Slot},
+    rules::{freshness::stalled_since, run::end::told, schedule::Slot, story::Story},
     settings::organization::Organization,
-    words::{
-        alert::{Alert, AlertKind},
-        delivery::Delivery,
-    },
+    words::delivery::Delivery,
 };
 
 use crate::{
     Deadline, Engine,
     limits::{DEADLINE_MARGIN, DUE_PAGES_MAX},
     outage::Outage,
-    ports::{AlertWrite, DeliveryRow, Directory, MailboxStore, Ports, Settlement, Wake},
+    ports::{Directory, MailboxStore, Ports, Wake},
 };
 
 /// Minutes in which the whole schedule is looked at once.
@@ -72,35 +68,15 @@ impl<P: Ports> Engine<P> {
         let Some(since) = stalled_since(&row.state, row.interval_minutes, organization.stall_minutes, now) else {
             return Ok(false);
         };
-        self.report_stall(&row, organization, since, now).await?;
-        Ok(true)
-    }
-
-    async fn report_stall(
-        &self,
-        row: &DeliveryRow,
-        organization: &Organization,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), Outage> {
-        let (kind, delivery) = (AlertKind::Stalled, row.claim.delivery);
-        let alert = Alert::of_stall(&row.mailbox, delivery, since, now);
-        if row.state.open_alerts.contains(&kind) || !organization.records(alert.level) {
-            return Ok(());
-        }
-        tracing::warn!(mailbox = %row.claim.mailbox, delivery = delivery.as_str(), "stalled");
-        let mut state = row.state.clone();
-        state.open_alerts.push(kind);
-        let settlement = Settlement {
-            state,
-            position: None,
-            alerts: vec![AlertWrite::Raise(Box::new(alert))],
-            notice: None,
-            interval_minutes: row.interval_minutes.unwrap_or_default(),
-            previous_interval_minutes: row.interval_minutes,
+        let Some(end) = told(&row.state, Story::Stall { since }, organization) else {
+            return Ok(true);
         };
+        let Some(stored) = self.ports.mailboxes().profile(&row.mailbox.profile_id).await? else {
+            return Ok(true);
+        };
+        tracing::warn!(mailbox = %wake.mailbox, delivery = wake.delivery.as_str(), "stalled");
         // Refused if a run ended meanwhile, which is the very thing that was missed.
-        self.ports.mailboxes().commit(&row.claim, &settlement).await?;
-        Ok(())
+        self.commit(&row, &row.claim, &stored.profile, None, end).await?;
+        Ok(true)
     }
 }

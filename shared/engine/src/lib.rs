@@ -1,28 +1,24 @@
 //! The use cases of Mailrail and the ports that they need.
 //!
 //! This is the only asynchronous orchestration: `domain` decides, the adapters behind the ports act. A mailbox's
-//! failure is a [`mailrail_domain::words::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. The two never mix:
-//! `Result<Result<_, DeliveryError>, Outage>` makes it a type error to disable a mailbox because a table was away.
+//! failure is a [`mailrail_domain::words::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. A run stops for one of
+//! the two, as a [`run::Stop`], and one place tells them apart, so that no mailbox is disabled because a table was away.
 
 pub mod access;
-mod admission;
 pub mod alerts;
-mod arrival;
 pub mod batch;
-mod calm;
+mod deliveries;
 pub mod enqueue;
 mod freshness;
+mod hold;
 pub mod limits;
-mod majority;
 pub mod mime;
 pub mod notify;
 pub mod outage;
 pub mod ports;
 pub mod quarantine;
-pub mod receive;
-pub mod send;
-pub mod settle;
-pub mod test;
+pub mod run;
+pub mod trial;
 
 use std::time::Duration;
 

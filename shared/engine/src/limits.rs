@@ -19,16 +19,16 @@ pub const OUTBOX_PAGE: usize = 100;
 /// not hold up the ones behind them.
 pub const OUTBOX_PAGES_MAX: usize = 20;
 /// Mailboxes of a profile that are looked at for tests in one step.
-pub const TESTS_PAGE: usize = 100;
+pub const TRIALS_PAGE: usize = 100;
 /// Times that a test message is looked for, and the wait between two looks: mail to oneself is there within seconds, or
 /// held up by something that a minute would not show either.
 pub const ARRIVAL_LOOKS_MAX: usize = 25;
 /// Wait between two such looks.
 pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
 /// A test of a mailbox that is being synchronized is put back for so long.
-pub const TEST_BUSY_SECONDS: u32 = 15;
+pub const TRIAL_BUSY_SECONDS: u32 = 15;
 /// Times that the result of a test is written again when something else of the delivery was written meanwhile.
-pub const TEST_WRITES_MAX: usize = 5;
+pub const TRIAL_WRITES_MAX: usize = 5;
 /// Times that what a run says of a profile's servers is written again when another run wrote meanwhile.
 pub const HEALTH_WRITES_MAX: usize = 5;
 /// Pending notices that are looked through for those that are one digest.
@@ -65,8 +65,6 @@ pub const GIVE_UP_MARGIN: Duration = Duration::from_secs(2);
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// A mailbox whose profile has no connection free is looked at again after this long.
 pub const CONNECTIONS_BUSY_SECONDS: u32 = 15;
-/// A run that goes on in the next one is woken after this long, so that the next reads the row as this one wrote it.
-pub const GO_ON_SECONDS: u32 = 1;
 /// Largest message that is read into memory whole, so that its parts can be taken out.
 pub const WHOLE_MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest message that becomes a record (source system: 150 MB). Larger ones go to quarantine, streamed.

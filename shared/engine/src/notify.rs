@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{
     email::record::{ContentReply, RecipientReply},
-    texts::notice::DIGEST_FROM,
+    rules::notices::DIGEST_FROM,
+    texts::notice::digest,
     words::{
         address::EmailAddress,
         delivery::Delivery,
@@ -22,6 +23,7 @@ use crate::{
         Access, Directory, EnvelopeReply, MailboxStore, NoticeStore, OutgoingServers, OutgoingSession, PageRequest,
         Ports,
     },
+    run::Stop,
 };
 
 /// What one run did.
@@ -31,6 +33,25 @@ pub struct Notified {
     pub sent: usize,
     /// Notices that could not be sent and wait for another try.
     pub waiting: usize,
+}
+
+/// The notice mailbox's address and a session that sends for it.
+type Connected<P> = (EmailAddress, <<P as Ports>::Outgoing as OutgoingServers>::Session);
+/// The same, or why there is none.
+type Sender<P> = Result<Connected<P>, String>;
+
+/// Why no notice can be sent.
+enum NoSender {
+    /// The notice mailbox is not set up.
+    Because(String),
+    /// Its server failed, or something of ours did.
+    Stopped(Stop),
+}
+
+impl<E: Into<Stop>> From<E> for NoSender {
+    fn from(stop: E) -> Self {
+        Self::Stopped(stop.into())
+    }
 }
 
 impl<P: Ports> Engine<P> {
@@ -123,38 +144,37 @@ impl<P: Ports> Engine<P> {
     }
 
     /// The notice mailbox's address and a session that sends for it, or why there is none.
-    #[allow(clippy::type_complexity)] // a pair of what is used together once
-    async fn notice_sender(
-        &self,
-    ) -> Result<Result<(EmailAddress, <P::Outgoing as OutgoingServers>::Session), String>, Outage> {
-        let (address, access) = match self.notice_access().await? {
-            Ok(found) => found,
-            Err(why) => return Ok(Err(why)),
-        };
-        let session = self.ports.outgoing().open(&access).await;
-        Ok(session.map(|session| (address, session)).map_err(|error| error.to_string()))
+    async fn notice_sender(&self) -> Result<Sender<P>, Outage> {
+        match self.connect_to_send().await {
+            Ok(sender) => Ok(Ok(sender)),
+            Err(NoSender::Because(why)) => Ok(Err(why)),
+            Err(NoSender::Stopped(Stop::Mailbox(error))) => Ok(Err(error.to_string())),
+            Err(NoSender::Stopped(Stop::Ours(outage))) => Err(outage),
+        }
     }
 
-    async fn notice_access(&self) -> Result<Result<(EmailAddress, Access), String>, Outage> {
+    async fn connect_to_send(&self) -> Result<Connected<P>, NoSender> {
         let mailboxes = self.ports.mailboxes();
+        let because = |why: &str| NoSender::Because(why.to_owned());
         let Some(id) = mailboxes.organization().await?.organization.notice_mailbox_id else {
-            return Ok(Err("the organization has no notice mailbox; set notice_mailbox_id".to_owned()));
+            return Err(because("the organization has no notice mailbox; set notice_mailbox_id"));
         };
         let Some(row) = mailboxes.load(&id, Delivery::OutgoingEmail).await? else {
-            return Ok(Err("the organization's notice mailbox does not exist".to_owned()));
+            return Err(because("the organization's notice mailbox does not exist"));
         };
         let Some(stored) = mailboxes.profile(&row.mailbox.profile_id).await? else {
-            return Ok(Err("the notice mailbox's email server profile does not exist".to_owned()));
+            return Err(because("the notice mailbox's email server profile does not exist"));
         };
         let Some(endpoint) = stored.profile.endpoint(Delivery::OutgoingEmail) else {
-            return Ok(Err("the notice mailbox's email server profile has no outgoing server".to_owned()));
+            return Err(because("the notice mailbox's email server profile has no outgoing server"));
         };
         let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &endpoint).await?;
-        let access = access.map(|access| Access { learned: row.state.learned.clone(), ..access });
+        let access = Access { learned: row.state.learned.clone(), ..access };
         let Some(address) = row.mailbox.address else {
-            return Ok(Err("the organization's notice mailbox has no address".to_owned()));
+            return Err(because("the organization's notice mailbox has no address"));
         };
-        Ok(access.map(|access| (address, access)).map_err(|error| error.to_string()))
+        let session = self.ports.outgoing().open(&access).await.map_err(Stop::from)?;
+        Ok((address, session))
     }
 
     async fn hand_over_notice(
@@ -202,5 +222,5 @@ impl<P: Ports> Engine<P> {
 
 /// What is sent for notices: the one, or their digest.
 fn told(notices: &[Notice]) -> Option<Notice> {
-    if notices.len() >= DIGEST_FROM { Notice::digest(notices) } else { notices.first().cloned() }
+    if notices.len() >= DIGEST_FROM { digest(notices) } else { notices.first().cloned() }
 }

@@ -1,4 +1,4 @@
-//! The queues (SQS): a message wakes a delivery, and its row says everything else.
+//! The queues (SQS): a message says what to look at, and the rows say everything else.
 
 mod message;
 
@@ -7,13 +7,13 @@ use aws_sdk_sqs::{
     types::{DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry},
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
-use mailrail_domain::words::{delivery::Delivery, trial::TestRequest};
+use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     limits::{QUEUE_BATCH, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,
-    ports::{MailboxQueue, ReceivedTest, ReceivedWake, TestQueue, Wake},
+    ports::{Job, JobQueue, QueueName, Received},
 };
-pub use message::{decode, decode_test, encode, encode_test};
+pub use message::{decode, encode};
 
 /// How long a hand-made receipt waits for messages, in seconds: long enough to ask every server of the queue.
 const RECEIVE_WAIT_SECONDS: i32 = 1;
@@ -43,18 +43,16 @@ impl Queue {
         Self { client, urls }
     }
 
-    fn url(&self, delivery: Delivery) -> Result<&str, Outage> {
-        match delivery {
-            Delivery::IncomingEmail => known(self.urls.incoming_email.as_deref(), "INCOMING_EMAIL_QUEUE_URL"),
-            Delivery::OutgoingEmail => known(self.urls.outgoing_email.as_deref(), "OUTGOING_EMAIL_QUEUE_URL"),
-            Delivery::AppointmentsContactsTasks => {
-                Err(Outage::new("there is no queue for appointments, contacts, and tasks yet"))
+    fn url(&self, queue: QueueName) -> Result<&str, Outage> {
+        let (url, variable) = match queue {
+            QueueName::Delivery(Delivery::IncomingEmail) => (&self.urls.incoming_email, "INCOMING_EMAIL_QUEUE_URL"),
+            QueueName::Delivery(Delivery::OutgoingEmail) => (&self.urls.outgoing_email, "OUTGOING_EMAIL_QUEUE_URL"),
+            QueueName::Delivery(Delivery::AppointmentsContactsTasks) => {
+                return Err(Outage::new("there is no queue for appointments, contacts, and tasks yet"));
             }
-        }
-    }
-
-    fn tests_url(&self) -> Result<&str, Outage> {
-        known(self.urls.tests.as_deref(), "TESTS_QUEUE_URL")
+            QueueName::Trials => (&self.urls.tests, "TESTS_QUEUE_URL"),
+        };
+        url.as_deref().ok_or_else(|| Outage::new(format!("{variable} is not set for this function")))
     }
 
     async fn put(&self, url: &str, bodies: &[String], delay_seconds: u32) -> Result<(), Outage> {
@@ -108,42 +106,22 @@ impl Queue {
     }
 }
 
-fn known<'a>(url: Option<&'a str>, name: &str) -> Result<&'a str, Outage> {
-    url.ok_or_else(|| Outage::new(format!("{name} is not set for this function")))
-}
-
-impl MailboxQueue for Queue {
-    async fn send(&self, delivery: Delivery, wakes: &[Wake], delay_seconds: u32) -> Result<(), Outage> {
-        if wakes.is_empty() {
+impl JobQueue for Queue {
+    async fn send(&self, jobs: &[Job], delay_seconds: u32) -> Result<(), Outage> {
+        let Some(first) = jobs.first() else {
             return Ok(());
-        }
-        let bodies: Vec<String> = wakes.iter().map(encode).collect();
-        self.put(self.url(delivery)?, &bodies, delay_seconds).await
+        };
+        let bodies: Vec<String> = jobs.iter().map(encode).collect();
+        self.put(self.url(first.queue())?, &bodies, delay_seconds).await
     }
 
-    async fn receive(&self, delivery: Delivery) -> Result<Vec<ReceivedWake>, Outage> {
-        let messages = self.take(self.url(delivery)?).await?.into_iter();
-        Ok(messages.map(|(body, receipt)| ReceivedWake { wake: decode(&body), receipt }).collect())
+    async fn receive(&self, queue: QueueName) -> Result<Vec<Received>, Outage> {
+        let messages = self.take(self.url(queue)?).await?.into_iter();
+        Ok(messages.map(|(body, receipt)| Received { job: decode(&body), receipt }).collect())
     }
 
-    async fn delete(&self, delivery: Delivery, receipts: &[String]) -> Result<(), Outage> {
-        self.remove(self.url(delivery)?, receipts).await
-    }
-}
-
-impl TestQueue for Queue {
-    async fn send_tests(&self, requests: &[TestRequest], delay_seconds: u32) -> Result<(), Outage> {
-        let bodies: Vec<String> = requests.iter().map(encode_test).collect();
-        self.put(self.tests_url()?, &bodies, delay_seconds).await
-    }
-
-    async fn receive_tests(&self) -> Result<Vec<ReceivedTest>, Outage> {
-        let messages = self.take(self.tests_url()?).await?.into_iter();
-        Ok(messages.map(|(body, receipt)| ReceivedTest { request: decode_test(&body), receipt }).collect())
-    }
-
-    async fn delete_tests(&self, receipts: &[String]) -> Result<(), Outage> {
-        self.remove(self.tests_url()?, receipts).await
+    async fn delete(&self, queue: QueueName, receipts: &[String]) -> Result<(), Outage> {
+        self.remove(self.url(queue)?, receipts).await
     }
 }
 

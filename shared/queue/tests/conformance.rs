@@ -10,7 +10,7 @@ use aws_types::{SdkConfig, region::Region};
 use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     outage::Outage,
-    ports::{MailboxQueue, ReceivedWake, Wake},
+    ports::{Job, JobQueue, QueueName, Received, Wake},
 };
 use mailrail_queue::{Queue, QueueUrls};
 use mailrail_test_support::{
@@ -35,17 +35,17 @@ struct Queues {
     queue: Queue,
 }
 
-impl MailboxQueue for Queues {
-    fn send(&self, delivery: Delivery, wakes: &[Wake], delay: u32) -> impl Future<Output = Result<(), Outage>> + Send {
-        self.queue.send(delivery, wakes, delay)
+impl JobQueue for Queues {
+    fn send(&self, jobs: &[Job], delay: u32) -> impl Future<Output = Result<(), Outage>> + Send {
+        self.queue.send(jobs, delay)
     }
 
-    fn receive(&self, delivery: Delivery) -> impl Future<Output = Result<Vec<ReceivedWake>, Outage>> + Send {
-        self.queue.receive(delivery)
+    fn receive(&self, queue: QueueName) -> impl Future<Output = Result<Vec<Received>, Outage>> + Send {
+        self.queue.receive(queue)
     }
 
-    fn delete(&self, delivery: Delivery, receipts: &[String]) -> impl Future<Output = Result<(), Outage>> + Send {
-        self.queue.delete(delivery, receipts)
+    fn delete(&self, queue: QueueName, receipts: &[String]) -> impl Future<Output = Result<(), Outage>> + Send {
+        self.queue.delete(queue, receipts)
     }
 }
 
@@ -87,9 +87,9 @@ async fn created(client: &Client, name: &str) -> String {
 }
 
 /// The first messages that come, waited for within a bound.
-async fn received(queues: &Queues) -> Vec<ReceivedWake> {
+async fn received(queues: &Queues) -> Vec<Received> {
     for _ in 0..RECEPTIONS_MAX {
-        let received = queues.receive(INCOMING).await.unwrap();
+        let received = queues.receive(INCOMING.into()).await.unwrap();
         if !received.is_empty() {
             return received;
         }
@@ -104,7 +104,7 @@ async fn a_message_that_cannot_be_read_is_reported_and_stays_on_the_queue() {
     queues.client.send_message().queue_url(&queues.incoming_email_url).message_body(body).send().await.unwrap();
     for _ in 0..2 {
         let received = received(&queues).await;
-        assert!(matches!(&received[..], [ReceivedWake { wake: Err(_), .. }]), "{received:?}");
+        assert!(matches!(&received[..], [Received { job: Err(_), .. }]), "{received:?}");
     }
 }
 
@@ -113,9 +113,9 @@ async fn a_message_that_cannot_be_read_keeps_no_other_back() {
     let queues = queues().await;
     queues.client.send_message().queue_url(&queues.incoming_email_url).message_body("?").send().await.unwrap();
     let wake = Wake { mailbox: mailbox_id("m1"), delivery: INCOMING };
-    queues.send(INCOMING, std::slice::from_ref(&wake), 0).await.unwrap();
+    queues.send(&[wake.clone().into()], 0).await.unwrap();
     for _ in 0..RECEPTIONS_MAX {
-        if received(&queues).await.into_iter().any(|message| message.wake.as_ref() == Ok(&wake)) {
+        if received(&queues).await.into_iter().any(|message| message.job == Ok(wake.clone().into())) {
             return;
         }
     }
@@ -128,7 +128,7 @@ async fn a_queue_that_is_not_there_is_an_outage() {
     let gone = format!("{}-gone", queues.incoming_email_url);
     let queue = Queue::new(queues.client.clone(), QueueUrls { incoming_email: Some(gone), ..QueueUrls::default() });
     let wake = Wake { mailbox: mailbox_id("m1"), delivery: INCOMING };
-    assert!(queue.send(INCOMING, &[wake], 0).await.is_err());
-    assert!(queue.receive(INCOMING).await.is_err());
-    assert!(queue.receive(Delivery::OutgoingEmail).await.is_err(), "one that this function does not know");
+    assert!(queue.send(&[wake.into()], 0).await.is_err());
+    assert!(queue.receive(INCOMING.into()).await.is_err());
+    assert!(queue.receive(Delivery::OutgoingEmail.into()).await.is_err(), "one that this function does not know");
 }

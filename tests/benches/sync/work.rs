@@ -12,6 +12,7 @@ use mailrail_boot::{Configuration, engine_of};
 use mailrail_connect::{Connector, InternalHosts};
 use mailrail_domain::{
     Timestamp,
+    rules::run::end::GO_ON_SECONDS,
     settings::profile::{IncomingProtocol, Security},
     words::{delivery::Delivery, id::MailboxId},
 };
@@ -19,10 +20,8 @@ use mailrail_engine::{
     Deadline, Engine, Settings,
     access::mailbox_owner,
     batch::Handled,
-    limits::GO_ON_SECONDS,
     ports::{
-        Directory, MailboxQueue, MailboxStore, PageRequest, Ports, RecordStore, Secret, StoredMailbox, StoredProfile,
-        Vault,
+        Directory, JobQueue, MailboxStore, PageRequest, Ports, RecordStore, Secret, StoredMailbox, StoredProfile, Vault,
     },
 };
 use mailrail_internet_mail::InternetMail;
@@ -146,22 +145,22 @@ async fn run<P: Ports>(engine: &Engine<P>, go_on: impl Fn()) -> Result<Value, Bo
     let (mut ended, mut spent) = (started, processor);
     let (mut runs, mut again) = (0, 0);
     loop {
-        let mut received = engine.ports.queue().receive(Delivery::IncomingEmail).await?;
+        let mut received = engine.ports.queue().receive(Delivery::IncomingEmail.into()).await?;
         if received.is_empty() {
             // A run that goes on in the next one is put back for so long.
             tokio::time::sleep(Duration::from_secs(GO_ON_SECONDS.into())).await;
             go_on();
-            received = engine.ports.queue().receive(Delivery::IncomingEmail).await?;
+            received = engine.ports.queue().receive(Delivery::IncomingEmail.into()).await?;
         }
         if received.is_empty() {
             break;
         }
-        let batch = received.iter().map(|message| message.wake.clone()).collect::<Result<Vec<_>, _>>()?;
+        let batch = received.iter().map(|message| message.job.clone()).collect::<Result<Vec<_>, _>>()?;
         let handled = engine.run_batch(&batch, Deadline::after(INVOCATION)).await;
         again += handled.iter().filter(|handled| matches!(handled, Handled::Again)).count();
         runs += handled.len();
         let receipts: Vec<String> = received.into_iter().map(|message| message.receipt).collect();
-        engine.ports.queue().delete(Delivery::IncomingEmail, &receipts).await?;
+        engine.ports.queue().delete(Delivery::IncomingEmail.into(), &receipts).await?;
         // Not the last look at the queue, which waits for what might still come.
         (ended, spent) = (Instant::now(), processor_time());
     }

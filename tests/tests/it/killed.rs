@@ -32,7 +32,7 @@ const INVOCATION: Duration = Duration::from_secs(120);
 /// Runs a delivery and kills the run after `time`; whether it was still running.
 async fn kill_after(world: &World, mailbox: &MailboxId, delivery: Delivery, time: Duration) -> bool {
     pass(BETWEEN_RUNS_SECONDS);
-    let wake = [Wake { mailbox: mailbox.clone(), delivery }];
+    let wake = [Wake { mailbox: mailbox.clone(), delivery }.into()];
     timeout(time, world.engine.run_batch(&wake, Deadline::after(INVOCATION))).await.is_err()
 }
 
@@ -68,9 +68,9 @@ async fn killed_between_enqueue_and_delete_the_failure_is_counted_once() {
     let mailbox = failing_mailbox(&world).await;
     let queue = &world.engine.ports.queue;
     let wake = Wake { mailbox: mailbox.clone(), delivery: INCOMING };
-    mailrail_engine::ports::MailboxQueue::send(queue, INCOMING, &[wake], 0).await.expect("a queue");
+    mailrail_engine::ports::JobQueue::send(queue, &[wake.into()], 0).await.expect("a queue");
     queue.stick(Some(QueueCall::Delete));
-    let draining = world.engine.drain(INCOMING, Deadline::after(INVOCATION));
+    let draining = world.engine.drain(INCOMING.into(), Deadline::after(INVOCATION));
     assert!(timeout(TO_THE_CALL, draining).await.is_err(), "it was to be killed while deleting");
     queue.stick(None);
     assert_eq!(queue.waiting(INCOMING).len(), 2, "the message that was not deleted, and the retry");

@@ -7,10 +7,12 @@ use end_to_end::{
     stack::Server,
     world::{World, incoming_at},
 };
-use mailrail_domain::{settings::profile::EmailServerProfile, words::delivery::Delivery};
+use mailrail_domain::{
+    rules::run::end::GO_ON_SECONDS, settings::profile::EmailServerProfile, words::delivery::Delivery,
+};
 use mailrail_engine::{
-    limits::{GO_ON_SECONDS, RUN_MESSAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
-    ports::{MailboxQueue, Wake},
+    limits::{RUN_MESSAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
+    ports::{JobQueue, Wake},
 };
 use mailrail_test_support::proxy::{Mischief, Proxy};
 
@@ -34,7 +36,7 @@ async fn check_many(server: Server, delete_after_processing: bool) {
     };
     let mailbox = world.mailbox(&account, &profile).await;
     let wake = Wake { mailbox: mailbox.clone(), delivery: Delivery::IncomingEmail };
-    world.engine.ports.queue.send(Delivery::IncomingEmail, &[wake], 0).await.expect("a queue that works");
+    world.engine.ports.queue.send(&[wake.into()], 0).await.expect("a queue that works");
     for run in 1..=2 {
         assert_eq!(world.drain(Delivery::IncomingEmail).await, 1, "run {run}");
         world.engine.ports.queue.pass(GO_ON_SECONDS);

@@ -3,13 +3,14 @@
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
 mod approval;
-mod calm;
 mod corpora;
 mod deployed;
 mod dovecot;
 mod exchange_online;
 mod exchange_server;
 mod failure;
+mod fence;
+mod hold;
 mod hostile;
 mod incoming;
 mod killed;

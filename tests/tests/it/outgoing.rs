@@ -9,6 +9,7 @@ use end_to_end::{
 };
 use mailrail_domain::{
     email::record::{Email, EmailStatus, Recipient, RecipientStatus},
+    rules::run::end::GO_ON_SECONDS,
     seconds_after,
     settings::profile::{
         Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, UnknownOutcome,
@@ -24,7 +25,7 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::{
-    limits::{GO_ON_SECONDS, SENDS_PER_RUN},
+    limits::SENDS_PER_RUN,
     ports::{BodyStore, Directory, RecordStore},
 };
 use mailrail_test_support::{

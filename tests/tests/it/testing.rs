@@ -17,13 +17,13 @@ use mailrail_domain::{
         evidence::Stage,
         id::MailboxId,
         notice::NoticeStatus,
-        trial::{MailboxTest, ProfileTest, TEST_SUBJECT, TestPhase, TestRequest},
+        trial::{MailboxTest, ProfileTest, TEST_SUBJECT, TestPhase},
     },
 };
 use mailrail_engine::{
     Deadline,
-    ports::{AccessStore, Directory, PageRequest, TestQueue, TestStore},
-    test::Asked,
+    ports::{AccessStore, Directory, Job, JobQueue, PageRequest, QueueName, TestStore},
+    trial::Asked,
 };
 use mailrail_test_support::{
     build,
@@ -62,7 +62,7 @@ async fn tested(world: &World, mailbox: &MailboxId) -> MailboxTest {
 }
 
 async fn run(world: &World) {
-    world.engine.drain_tests(Deadline::after(INVOCATION)).await.expect("no outage");
+    world.engine.drain(QueueName::Trials, Deadline::after(INVOCATION)).await.expect("no outage");
 }
 
 async fn last(world: &World, mailbox: &MailboxId) -> MailboxTest {
@@ -150,7 +150,7 @@ async fn a_wrong_password_fails_at_signing_in_with_the_servers_words_and_enables
             (alert.kind, alert.level, alert.status),
             (AlertKind::MailboxCredentialsIncorrect, Level::Error, AlertStatus::Open)
         );
-        assert!(alert.text.contains("not enabled until a test passes"), "{}", alert.text);
+        assert!(alert.text.contains("is enabled for"), "{}", alert.text);
     }
     assert_eq!(world.notices(NoticeStatus::Pending).await.len(), 0, "nothing was disabled that ran");
 }
@@ -220,7 +220,7 @@ async fn a_mailbox_under_test_is_not_tested_twice_and_a_deleted_one_is_left_alon
     run(&world).await;
     let first = last(&world, &mailbox).await;
     // A request that comes twice finds the test finished.
-    world.engine.ports.queue.send_tests(&[TestRequest::Mailbox(mailbox.clone())], 0).await.expect("a queue that works");
+    world.engine.ports.queue.send(&[Job::Trial(mailbox.clone())], 0).await.expect("a queue that works");
     run(&world).await;
     assert_eq!(last(&world, &mailbox).await, first);
 
@@ -241,13 +241,13 @@ async fn all_mailboxes_of_a_profile_are_tested() {
     for account in &accounts {
         ids.push(untested(&world, account, &profile).await);
     }
-    let request = TestRequest::Profile(ProfileTest {
+    let request = Job::TrialsOfProfile(ProfileTest {
         profile: profile.id.clone(),
         requested_by: "ann".to_owned(),
         items_with_this_organization_only: false,
         cursor: None,
     });
-    world.engine.ports.queue.send_tests(&[request], 0).await.expect("a queue that works");
+    world.engine.ports.queue.send(&[request], 0).await.expect("a queue that works");
     run(&world).await;
     for id in &ids {
         assert_eq!(last(&world, id).await.phase, TestPhase::Finished);

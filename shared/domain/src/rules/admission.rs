@@ -7,7 +7,10 @@ use crate::{
         organization::Organization,
         profile::{EmailServerProfile, ServerType},
     },
-    words::cause::Cause,
+    words::{
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 
 /// The approval that a mailbox lacks, as the cause for which its deliveries are disabled; `None` if it may run.
@@ -27,6 +30,13 @@ pub fn lacking(mailbox: &Mailbox, profile: &EmailServerProfile, organization: &O
         ApprovalState::Rejected | ApprovalState::Empty => true,
     };
     refused.then_some(Cause::AddressNotApproved)
+}
+
+/// Why a mailbox may not be synchronized, as the failure for which its deliveries are disabled; `None` if it may.
+#[must_use]
+pub fn refusal(mailbox: &Mailbox, profile: &EmailServerProfile, organization: &Organization) -> Option<DeliveryError> {
+    let cause = lacking(mailbox, profile, organization)?;
+    Some(DeliveryError::new(cause, Evidence::new(Stage::Prepare, "the approval is missing")))
 }
 
 #[cfg(test)]

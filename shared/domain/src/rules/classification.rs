@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::words::{
     alert::AlertKind,
     cause::{Cause, CredentialSource},
-    evidence::Stage,
 };
 
 /// Whether trying again can help.
@@ -43,23 +42,7 @@ pub struct Classification {
     pub alert: AlertKind,
 }
 
-impl Classification {
-    /// The classification as a sentence, for whoever wonders; `stage` is where the failure was seen.
-    #[must_use]
-    pub fn sentence(&self, stage: Stage) -> String {
-        let permanence = match self.permanence {
-            Permanence::Permanent => "permanent: somebody has to change something before trying again can help",
-            Permanence::Transient => "transient: it may pass by itself",
-        };
-        let scope = match self.scope {
-            Scope::Server => "the server's or the profile's, so that other mailboxes of the profile will meet it too",
-            Scope::Mailbox => "this mailbox's alone",
-        };
-        format!("Seen while {}, it was taken for {permanence}; and for {scope}.", stage.doing())
-    }
-}
-
-/// The classification on a cause, given whose credentials the attempt used.
+/// The classification of a cause, given whose credentials the attempt used.
 #[must_use]
 pub const fn classify(cause: Cause, credentials: CredentialSource) -> Classification {
     Classification { permanence: permanence(cause), scope: scope(cause, credentials), alert: alert(cause, credentials) }

@@ -1,14 +1,14 @@
 //! The retry policy as a state machine: ten failures in a row, five minutes apart, then disabled; permanent at once.
 //!
-//! Source page, "Mailbox deliveries regularly disabled". [`settle`] is the only place that counts a failure or disables
-//! a delivery.
+//! Source page, "Mailbox deliveries regularly disabled". [`settle`] and [`settle_test`] are the only places that count a
+//! failure or disable a delivery; [`crate::rules::run::end`] adds what else follows from the end of a run.
 
 use crate::{
     Timestamp,
     rules::classification::{Classification, Permanence, classify},
     seconds_after,
     words::{
-        alert::{AlertChange, AlertKind},
+        alert::AlertKind,
         cause::{CredentialSource, DeliveryError},
         delivery::TestStatus,
         policy::RetryPolicy,
@@ -63,26 +63,14 @@ pub enum Attempt<'a> {
 pub struct Outcome {
     /// The delivery's state from now on.
     pub state: DeliveryState,
-    /// Alerts to raise and to close.
-    pub alerts: Vec<AlertChange>,
+    /// Kinds of the alerts that are over.
+    pub closed: Vec<AlertKind>,
     /// Seconds after which to try again, where another try follows.
     pub retry_in_seconds: Option<u32>,
     /// Whether this attempt disabled the delivery, so that the profile's owner must be told.
     pub disabled: bool,
     /// What the failure was taken for.
     pub classification: Option<Classification>,
-}
-
-impl Outcome {
-    /// The kinds of the alerts that it closes.
-    #[must_use]
-    pub fn closed(&self) -> Vec<AlertKind> {
-        let kind = |change: &AlertChange| match change {
-            AlertChange::Close(kind) => Some(*kind),
-            AlertChange::Raise(_) => None,
-        };
-        self.alerts.iter().filter_map(kind).collect()
-    }
 }
 
 /// The outcome of an attempt that began at `started` and ended at `now`.
@@ -111,8 +99,8 @@ pub fn settle_test(
     match result {
         Ok(()) => {
             let state = DeliveryState { status: TestStatus::Success, ..before.re_enabled() };
-            let alerts = before.open_alerts.iter().map(|kind| AlertChange::Close(*kind)).collect();
-            Outcome { state, alerts, retry_in_seconds: None, disabled: false, classification: None }
+            let closed = before.open_alerts.clone();
+            Outcome { state, closed, retry_in_seconds: None, disabled: false, classification: None }
         }
         Err((error, credentials)) => {
             let classification = classify(error.cause, credentials);
@@ -129,10 +117,9 @@ pub fn settle_test(
                 times_disabled: before.times_disabled + u32::from(before.enabled),
                 ..before.clone()
             };
-            let alerts = vec![AlertChange::Raise(classification.alert)];
             Outcome {
                 state,
-                alerts,
+                closed: Vec::new(),
                 retry_in_seconds: None,
                 disabled: before.enabled,
                 classification: Some(classification),
@@ -142,7 +129,7 @@ pub fn settle_test(
 }
 
 fn succeeded(before: &DeliveryState, started: Timestamp, now: Timestamp) -> Outcome {
-    let alerts = before.open_alerts.iter().map(|kind| AlertChange::Close(*kind)).collect();
+    let closed = before.open_alerts.clone();
     let state = DeliveryState {
         status: TestStatus::Success,
         transient_failure_count: 0,
@@ -153,7 +140,7 @@ fn succeeded(before: &DeliveryState, started: Timestamp, now: Timestamp) -> Outc
         open_alerts: Vec::new(),
         ..before.clone()
     };
-    Outcome { state, alerts, retry_in_seconds: None, disabled: false, classification: None }
+    Outcome { state, closed, retry_in_seconds: None, disabled: false, classification: None }
 }
 
 fn failed(
@@ -193,7 +180,7 @@ fn failed(
         ..before.clone()
     };
     Outcome {
-        alerts: vec![AlertChange::Raise(classification.alert)],
+        closed: Vec::new(),
         retry_in_seconds: (!disabled).then_some(wait),
         disabled,
         classification: Some(classification),
@@ -263,7 +250,7 @@ mod tests {
         let failed = fail(&fresh(), Cause::TimedOut, at(0)).state;
         let outcome = settle(RetryPolicy::default(), &failed, Attempt::Succeeded, at(300), at(301));
         assert_eq!((outcome.state.transient_failure_count, outcome.state.failing_since), (0, None));
-        assert_eq!(outcome.alerts, [AlertChange::Close(AlertKind::ServerNotReachable)]);
+        assert_eq!(outcome.closed, [AlertKind::ServerNotReachable]);
         assert_eq!(outcome.state.last_success, Some(at(301)));
     }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Timestamp,
-    settings::profile::POLLING_MINUTES_MAX,
+    settings::profile::{EmailServerProfile, POLLING_MINUTES_MAX},
     words::{delivery::Delivery, id::MailboxId},
 };
 
@@ -73,6 +73,18 @@ pub fn due_since(intervals: &[u16], last: Option<Timestamp>, now: Timestamp) -> 
 #[must_use]
 pub fn interval(deployment_minutes: u16, profile_minimum_minutes: u16) -> u16 {
     rounded(deployment_minutes.max(profile_minimum_minutes))
+}
+
+/// Minutes between two runs of a delivery, as the schedule counts them. Sending is not polling, so that a profile's
+/// polling interval does not slow it.
+#[must_use]
+pub fn interval_of(deployment_minutes: u16, delivery: Delivery, profile: &EmailServerProfile) -> u16 {
+    match delivery {
+        Delivery::IncomingEmail | Delivery::AppointmentsContactsTasks => {
+            interval(deployment_minutes, profile.minimum_polling_interval_minutes)
+        }
+        Delivery::OutgoingEmail => interval(deployment_minutes, 0),
+    }
 }
 
 fn rounded(minutes: u16) -> u16 {

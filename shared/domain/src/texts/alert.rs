@@ -3,230 +3,233 @@
 use crate::{
     Timestamp,
     rules::{
-        classification::{Permanence, Scope, classify},
-        hold::ProfileHealth,
-        retry::Outcome,
+        classification::{Classification, Permanence, Scope, classify},
+        hold::{PROBE_SECONDS, ProfileHealth},
+        run::end::Whom,
+        story::{Consequence, Failure, Story},
     },
     settings::{mailbox::Mailbox, profile::EmailServerProfile},
-    texts::wording::{action, capitalized, reason, resolution, undone},
+    texts::wording::{action, capitalized, duration, moment, reason, resolution, undone},
     words::{
-        alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus, Level},
-        cause::DeliveryError,
+        alert::{Alert, AlertAction, AlertScope, AlertStatus},
         delivery::Delivery,
-        id::ProfileId,
+        evidence::Stage,
         policy::RetryPolicy,
     },
 };
 
-impl Alert {
-    /// The alert that a failed attempt raises. `outcome` is what the retry policy made of `error`.
-    #[must_use]
-    pub fn of_failure(
-        mailbox: &Mailbox,
-        profile: &EmailServerProfile,
-        delivery: Delivery,
-        error: &DeliveryError,
-        outcome: &Outcome,
-        policy: RetryPolicy,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let kind = outcome.classification?.alert;
-        let consequence = if outcome.retry_in_seconds.is_none() && !outcome.disabled {
-            "It is not enabled until a test passes.".to_owned()
-        } else if outcome.disabled {
-            format!(
-                "The mailbox has been disabled for {} and the owner of the email server profile {} has been notified.",
-                delivery.purpose(),
-                profile.name
-            )
-        } else {
-            format!(
-                "It will be tried again in {} seconds; this was failure {} of {} in a row.",
-                outcome.retry_in_seconds.unwrap_or(policy.gap_seconds),
-                outcome.state.transient_failure_count,
-                policy.failures_max
-            )
-        };
-        let mut steps = resolution(kind, profile);
-        if outcome.retry_in_seconds.is_none() {
+/// Whom something is told about, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The profile.
+    pub profile: &'a EmailServerProfile,
+    /// The mailbox; `None` if it concerns the profile with all its mailboxes.
+    pub mailbox: Option<&'a Mailbox>,
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The policy, for the numbers in the sentences.
+    pub policy: RetryPolicy,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl About<'_> {
+    /// The name of the mailbox; empty where a profile is meant.
+    fn mailbox_name(&self) -> &str {
+        self.mailbox.map_or("", |mailbox| mailbox.name.as_str())
+    }
+}
+
+/// The alert that tells a story.
+#[must_use]
+pub fn alert(story: &Story, about: &About<'_>) -> Alert {
+    let blank = Alert {
+        kind: story.kind(),
+        level: story.level(),
+        status: AlertStatus::Open,
+        mailbox_id: about.mailbox.map(|mailbox| mailbox.id.clone()),
+        profile_id: about.profile.id.clone(),
+        delivery: about.delivery,
+        scope: AlertScope::Mailbox,
+        text: String::new(),
+        why: String::new(),
+        action: None,
+        resolution: Vec::new(),
+        cause: None,
+        evidence: None,
+        count: 1,
+        first_seen: about.now,
+        last_seen: about.now,
+    };
+    match story {
+        Story::Failure(failure) => of_failure(failure, about, blank),
+        Story::Held(health) => of_hold(health, about, blank),
+        Story::Majority { failing } => of_majority(*failing, about, blank),
+        Story::Stall { since } => of_stall(*since, about, blank),
+        Story::PendingSend { why } => of_pending_send(why, about, blank),
+    }
+}
+
+/// The same alert as it is told on a mailbox or on its profile.
+#[must_use]
+pub fn alert_on(whom: Whom, story: &Story, about: &About<'_>) -> Alert {
+    match whom {
+        Whom::Mailbox => alert(story, about),
+        Whom::Profile => alert(story, &About { mailbox: None, ..*about }),
+    }
+}
+
+fn of_failure(failure: &Failure, about: &About<'_>, blank: Alert) -> Alert {
+    let Failure { error, classification, .. } = failure;
+    let kind = classification.alert;
+    let whom = match about.mailbox {
+        Some(mailbox) => format!("the mailbox {}", mailbox.name),
+        None => format!("mailboxes of the email server profile {}", about.profile.name),
+    };
+    let what = undone(about.delivery, &whom);
+    let why = reason(kind, error, about.profile);
+    let consequence = if about.mailbox.is_some() { own_consequence(failure, about) } else { common(failure, about) };
+    let mut steps = resolution(kind, about.profile);
+    match (about.mailbox, failure.consequence) {
+        (None, _) => steps.push("Then test and enable the mailboxes of the profile that were disabled.".to_owned()),
+        (Some(_), Consequence::Disabled | Consequence::NotEnabled) => {
             steps.push("Then test and enable the mailbox again.".to_owned());
         }
-        let what = undone(delivery, &format!("the mailbox {}", mailbox.name));
-        Some(Self {
-            kind,
-            level: if outcome.retry_in_seconds.is_none() { Level::Error } else { Level::Warning },
-            status: AlertStatus::Open,
-            mailbox_id: Some(mailbox.id.clone()),
-            profile_id: profile.id.clone(),
-            delivery,
-            scope: match outcome.classification?.scope {
-                Scope::Server => AlertScope::Profile,
-                Scope::Mailbox => AlertScope::Mailbox,
-            },
-            text: format!("{what} because {}. {consequence}", reason(kind, error, profile)),
-            why: outcome.classification?.sentence(error.evidence.stage),
-            action: action(kind),
-            resolution: steps,
-            cause: Some(error.cause),
-            evidence: Some(error.evidence.clone()),
-            count: 1,
-            first_seen: now,
-            last_seen: now,
-        })
+        (Some(_), Consequence::Again { .. }) => {}
     }
+    Alert {
+        scope: match classification.scope {
+            Scope::Server => AlertScope::Profile,
+            Scope::Mailbox => AlertScope::Mailbox,
+        },
+        text: format!("{what} because {why}. {consequence}"),
+        why: taken_for(classification, error.evidence.stage),
+        action: action(kind),
+        resolution: steps,
+        cause: Some(error.cause),
+        evidence: Some(error.evidence.clone()),
+        ..blank
+    }
+}
 
-    /// An open alert that says nothing yet: what those have in common that no single failure raises.
-    fn open(
-        kind: AlertKind,
-        level: Level,
-        scope: AlertScope,
-        delivery: Delivery,
-        profile: &ProfileId,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            kind,
-            level,
-            status: AlertStatus::Open,
-            mailbox_id: None,
-            profile_id: profile.clone(),
-            delivery,
-            scope,
-            text: String::new(),
-            why: String::new(),
-            action: None,
-            resolution: Vec::new(),
-            cause: None,
-            evidence: None,
-            count: 1,
-            first_seen: now,
-            last_seen: now,
+/// What follows for the one mailbox that failed.
+fn own_consequence(failure: &Failure, about: &About<'_>) -> String {
+    let purpose = about.delivery.purpose();
+    match failure.consequence {
+        Consequence::NotEnabled => format!("The mailbox is enabled for {purpose} once a test passes."),
+        Consequence::Disabled => format!(
+            "The mailbox has been disabled for {purpose} and the owner of the email server profile {} has been notified.",
+            about.profile.name
+        ),
+        Consequence::Again { in_seconds } => format!(
+            "It will be tried again in {}; this was failure {} of {} in a row.",
+            duration(in_seconds),
+            failure.count,
+            about.policy.failures_max
+        ),
+    }
+}
+
+/// What follows for every mailbox of a profile that meets the same failure.
+fn common(failure: &Failure, about: &About<'_>) -> String {
+    let purpose = about.delivery.purpose();
+    if failure.consequence == Consequence::NotEnabled {
+        return format!("A mailbox that meets this error is enabled for {purpose} once its test passes.");
+    }
+    if failure.is_transient() {
+        let RetryPolicy { failures_max, gap_seconds } = about.policy;
+        let gap = duration(gap_seconds);
+        return format!(
+            "A mailbox that meets this error is tried again every {gap}, and is disabled for {purpose} after {failures_max} \
+             failures in a row."
+        );
+    }
+    format!("A mailbox that meets this error is disabled for {purpose} at once.")
+}
+
+/// Why a failure was taken for what it was, as a sentence; `stage` is where it was seen.
+fn taken_for(classification: &Classification, stage: Stage) -> String {
+    let permanence = match classification.permanence {
+        Permanence::Permanent => "permanent, because trying again cannot help before somebody changes something",
+        Permanence::Transient => "transient, because it may pass by itself",
+    };
+    let scope = match classification.scope {
+        Scope::Server => {
+            "It concerns the server or the profile, so that other mailboxes of the profile will meet it too."
         }
-    }
+        Scope::Mailbox => "It concerns this mailbox alone.",
+    };
+    format!("The error was seen while {} and is {permanence}. {scope}", stage.doing())
+}
 
-    /// The same alert as one of the profile, shared by all of its mailboxes that meet the same failure.
-    #[must_use]
-    pub fn shared(
-        &self,
-        profile: &EmailServerProfile,
-        error: &DeliveryError,
-        outcome: &Outcome,
-        policy: RetryPolicy,
-    ) -> Self {
-        let purpose = self.delivery.purpose();
-        let is_transient =
-            outcome.classification.is_some_and(|classification| classification.permanence == Permanence::Transient);
-        let consequence = if outcome.retry_in_seconds.is_none() && !outcome.disabled {
-            "None that meets this is enabled until its test passes.".to_owned()
-        } else if is_transient {
-            format!(
-                "Each is tried again after {} seconds, and the one that fails {} times in a row is disabled for {purpose}.",
-                policy.gap_seconds, policy.failures_max
-            )
-        } else {
-            format!("Each that meets this is disabled for {purpose} at once.")
-        };
-        let mut steps = resolution(self.kind, profile);
-        steps.push("Then test and enable the mailboxes of the profile that were disabled.".to_owned());
-        let what = undone(self.delivery, &format!("mailboxes of the email server profile {}", profile.name));
-        let why = reason(self.kind, error, profile);
-        Self {
-            mailbox_id: None,
-            text: format!("{what} because {why}. {consequence}"),
-            resolution: steps,
-            ..self.clone()
-        }
+fn of_hold(health: &ProfileHealth, about: &About<'_>, blank: Alert) -> Alert {
+    let classification = classify(health.error.cause, about.profile.credentials);
+    let why = reason(classification.alert, &health.error, about.profile);
+    Alert {
+        scope: AlertScope::Profile,
+        text: format!(
+            "The mailboxes of the email server profile {} are held because {why}; so far {} of them have met this error. \
+             One mailbox tries every {}. When it gets through, all go on by themselves and fetch what they missed. No \
+             mailbox is disabled meanwhile, and the tries of none are spent.",
+            about.profile.name,
+            health.failing.len(),
+            duration(u32::try_from(PROBE_SECONDS).unwrap_or(u32::MAX))
+        ),
+        why: taken_for(&classification, health.error.evidence.stage),
+        resolution: resolution(classification.alert, about.profile),
+        cause: Some(health.error.cause),
+        evidence: Some(health.error.evidence.clone()),
+        first_seen: health.since,
+        delivery: health.delivery,
+        ..blank
     }
+}
 
-    /// Whether a repeat of this open alert of a profile is worth a write: it tells more than what is written, or the
-    /// gap between two tries has passed since. So an outage of a thousand mailboxes is a write for each round.
-    #[must_use]
-    pub fn takes(&self, repeat: &Self, policy: RetryPolicy) -> bool {
-        repeat.level > self.level
-            || repeat.cause != self.cause
-            || repeat.last_seen >= crate::seconds_after(self.last_seen, i64::from(policy.gap_seconds))
+fn of_majority(failing: usize, about: &About<'_>, blank: Alert) -> Alert {
+    let name = &about.profile.name;
+    Alert {
+        scope: AlertScope::Profile,
+        text: format!(
+            "{failing} mailboxes of the email server profile {name}, more than half of them, have failed within an hour."
+        ),
+        resolution: vec![
+            "Read the open alerts of its mailboxes: the cause that most of them name is likely the one to mend."
+                .to_owned(),
+            format!("Check that the servers of the email server profile {name} are up and reachable."),
+        ],
+        ..blank
     }
+}
 
-    /// The one alert of a held profile, instead of one for each of its mailboxes.
-    #[must_use]
-    pub fn of_hold(profile: &EmailServerProfile, health: &ProfileHealth, now: Timestamp) -> Self {
-        let why = reason(classify(health.error.cause, profile.credentials).alert, &health.error, profile);
-        Self {
-            why: classify(health.error.cause, profile.credentials).sentence(health.error.evidence.stage),
-            text: format!(
-                "The mailboxes of the email server profile {} are held because {why}, for {} of them so far. One mailbox \
-                 tries every 5 minutes; when that works, all go on by themselves and fetch what was missed. No mailbox is \
-                 disabled and no tries are spent.",
-                profile.name,
-                health.failing.len()
-            ),
-            resolution: resolution(classify(health.error.cause, profile.credentials).alert, profile),
-            cause: Some(health.error.cause),
-            evidence: Some(health.error.evidence.clone()),
-            first_seen: health.since,
-            ..Self::open(AlertKind::ProfileHeld, Level::Error, AlertScope::Profile, health.delivery, &profile.id, now)
-        }
+fn of_stall(since: Timestamp, about: &About<'_>, blank: Alert) -> Alert {
+    Alert {
+        text: format!(
+            "{} has not worked since {}, although no run failed: its runs do not get their turn.",
+            capitalized(about.delivery.purpose(), about.mailbox_name()),
+            moment(since)
+        ),
+        resolution: vec![
+            "Look at the alarms of this deployment, at the dead letters of its queues and at the logs of its functions.".to_owned(),
+            "Check that maximum_concurrent_connections of the email server profile lets all its mailboxes have their turn.".to_owned(),
+        ],
+        ..blank
     }
+}
 
-    /// The alert of a profile more than half of whose mailboxes, `failing` of them, have failed within an hour.
-    #[must_use]
-    pub fn of_majority(profile: &EmailServerProfile, failing: usize, now: Timestamp) -> Self {
-        Self {
-            text: format!(
-                "{failing} mailboxes of the email server profile {}, more than half of them, have failed within an hour.",
-                profile.name
-            ),
-            resolution: vec![
-                "Read the open alerts of its mailboxes: what most of them name is likely the one cause.".to_owned(),
-                format!("Check that the servers of the email server profile {} are up and reachable.", profile.name),
-            ],
-            ..Self::open(
-                AlertKind::MajorityFailing,
-                Level::Error,
-                AlertScope::Profile,
-                Delivery::IncomingEmail,
-                &profile.id,
-                now,
-            )
-        }
-    }
-
-    /// The alert of a delivery that runs and does not fail, and has received nothing for long; `since` is when it last
-    /// worked.
-    #[must_use]
-    pub fn of_stall(mailbox: &Mailbox, delivery: Delivery, since: Timestamp, now: Timestamp) -> Self {
-        Self {
-            mailbox_id: Some(mailbox.id.clone()),
-            text: format!(
-                "{} has not worked since {}, although nothing failed: it does not get its turn.",
-                capitalized(delivery.purpose(), &mailbox.name),
-                since.format("%Y-%m-%d %H:%M:%S UTC")
-            ),
-            resolution: vec![
-                "Look at the alarms of this deployment, at the dead letters of its queues and at the functions' logs.".to_owned(),
-                "Check that maximum_concurrent_connections of the email server profile lets all its mailboxes have their turn.".to_owned(),
-            ],
-            ..Self::open(AlertKind::Stalled, Level::Warning, AlertScope::Mailbox, delivery, &mailbox.profile_id, now)
-        }
-    }
-
-    /// The alert of an email that cannot leave, because its mailbox may not send; `why` is the gate's reason.
-    #[must_use]
-    pub fn of_pending_send(mailbox: &Mailbox, why: &str, now: Timestamp) -> Self {
-        Self {
-            mailbox_id: Some(mailbox.id.clone()),
-            action: Some(AlertAction::TestAgain),
-            text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", mailbox.name),
-            resolution: vec![
-                "Open the mailbox and check that its synchronization method for outgoing email is server-side \
-                 synchronization."
-                    .to_owned(),
-                "Read the mailbox's other alerts, mend what they name, and test and enable the mailbox again. The waiting \
-                 email is then sent by itself."
-                    .to_owned(),
-            ],
-            ..Self::open(AlertKind::EmailPendingSend, Level::Warning, AlertScope::Email, Delivery::OutgoingEmail, &mailbox.profile_id, now)
-        }
+fn of_pending_send(why: &str, about: &About<'_>, blank: Alert) -> Alert {
+    Alert {
+        scope: AlertScope::Email,
+        action: Some(AlertAction::TestAgain),
+        text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", about.mailbox_name()),
+        resolution: vec![
+            "Open the mailbox and check that its synchronization method for outgoing email is server-side \
+             synchronization."
+                .to_owned(),
+            "Read the other alerts of the mailbox, mend what they name, and test and enable the mailbox again. The waiting \
+             email is then sent by itself."
+                .to_owned(),
+        ],
+        ..blank
     }
 }
 
@@ -234,10 +237,14 @@ impl Alert {
 mod tests {
     use super::*;
     use crate::{
-        rules::retry::{Attempt, settle},
+        rules::run::{
+            end::{AlertChange, End, Mode, Ran, Terms, end},
+            moved::Moved,
+        },
+        settings::organization::Organization,
         words::{
-            cause::{Cause, CredentialSource},
-            evidence::{Evidence, Stage},
+            cause::{Cause, CredentialSource, DeliveryError},
+            evidence::Evidence,
         },
     };
 
@@ -246,25 +253,46 @@ mod tests {
         let (profile, mailbox) = crate::sample::sample();
         let policy = RetryPolicy::default();
         let now = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        let delivery = Delivery::IncomingEmail;
+        let about = About { profile: &profile, mailbox: Some(&mailbox), delivery, policy, now };
+        let organization = Organization::default();
+        let hold = organization.hold;
+        let terms = Terms { policy, organization: &organization, hold, credentials: CredentialSource::Mailbox };
         let mut texts = String::new();
         for cause in Cause::ALL {
             let error = DeliveryError::new(cause, Evidence::new(Stage::SignIn, "the server's words"));
-            let state = mailbox.initial_state(Delivery::IncomingEmail);
-            let outcome = settle(policy, &state, Attempt::Failed(&error, CredentialSource::Mailbox), now, now);
-            let delivery = Delivery::IncomingEmail;
-            let alert = Alert::of_failure(&mailbox, &profile, delivery, &error, &outcome, policy, now).unwrap();
-            texts.push_str(&format!("{cause:?} [{:?}, {:?}, {:?}]\n", alert.level, alert.scope, alert.action));
-            texts.push_str(&format!("  {}\n  {}\n", alert.text, alert.why));
-            for step in &alert.resolution {
+            let state = mailbox.initial_state(delivery);
+            let ran = Ran { mode: Mode::Synchronization, started: now, moved: &Moved::default(), result: Err(&error) };
+            let End { alerts, .. } = end(&state, &ran, &terms, now);
+            let [AlertChange::Raise(story, whom)] = &alerts[..] else { panic!("one alert: {alerts:?}") };
+            let own = alert(story, &about);
+            texts.push_str(&format!("{cause:?} [{:?}, {:?}, {:?}]\n", own.level, own.scope, own.action));
+            texts.push_str(&format!("  {}\n  {}\n", own.text, own.why));
+            for step in &own.resolution {
                 texts.push_str(&format!("  - {step}\n"));
             }
-            if alert.scope == AlertScope::Profile {
-                texts.push_str(&format!(
-                    "  Of the profile: {}\n",
-                    alert.shared(&profile, &error, &outcome, policy).text
-                ));
+            if *whom == Whom::Profile {
+                texts.push_str(&format!("  Of the profile: {}\n", alert_on(*whom, story, &about).text));
             }
         }
         insta::assert_snapshot!(texts);
+    }
+
+    #[test]
+    fn numbers_in_a_text_are_those_of_the_policy() {
+        let (profile, mailbox) = crate::sample::sample();
+        let now = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        let policy = RetryPolicy { failures_max: 4, gap_seconds: 90 };
+        let about =
+            About { profile: &profile, mailbox: Some(&mailbox), delivery: Delivery::IncomingEmail, policy, now };
+        let error = DeliveryError::new(Cause::TimedOut, Evidence::new(Stage::Connect, "words"));
+        let classification = classify(Cause::TimedOut, CredentialSource::Mailbox);
+        let consequence = Consequence::Again { in_seconds: 90 };
+        let failure = Failure { error, classification, consequence, count: 2, since: now };
+        let story = Story::Failure(Box::new(failure));
+        let own = alert(&story, &about).text;
+        assert!(own.contains("in 90 seconds") && own.contains("failure 2 of 4"), "{own}");
+        let common = alert_on(Whom::Profile, &story, &about).text;
+        assert!(common.contains("every 90 seconds") && common.contains("after 4 failures"), "{common}");
     }
 }

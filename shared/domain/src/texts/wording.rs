@@ -1,6 +1,7 @@
 //! The words of alerts: what could not be done, why, and what to do about it.
 
 use crate::{
+    Timestamp,
     settings::profile::{EmailServerProfile, ServerType},
     words::{
         alert::{AlertAction, AlertKind},
@@ -219,4 +220,18 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         AlertKind::Stalled => vec!["Look at the alarms of this deployment.".to_owned()],
         AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
     }
+}
+
+/// A time as a person says it: in seconds up to two minutes, then in minutes.
+pub(super) fn duration(seconds: u32) -> String {
+    match seconds {
+        1 => "1 second".to_owned(),
+        0..120 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+/// A moment, to the second, in UTC.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Timestamp,
+    Timestamp, seconds_after,
     words::{
         cause::Cause,
         delivery::Delivery,
         evidence::Evidence,
         id::{MailboxId, ProfileId},
+        policy::RetryPolicy,
     },
 };
 
@@ -141,15 +142,6 @@ pub enum AlertStatus {
     Closed,
 }
 
-/// A change of the alerts of one delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AlertChange {
-    /// Open an alert of this kind, or raise the count of the open one.
-    Raise(AlertKind),
-    /// Close the open alert of this kind.
-    Close(AlertKind),
-}
-
 /// An alert as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
@@ -191,4 +183,15 @@ pub struct Alert {
     pub first_seen: Timestamp,
     /// When it last happened.
     pub last_seen: Timestamp,
+}
+
+impl Alert {
+    /// Whether a repeat of this open alert of a profile is worth a write: it tells more than what is written, or the
+    /// gap between two tries has passed since. So a failure of a thousand mailboxes is one write in each round.
+    #[must_use]
+    pub fn takes(&self, repeat: &Self, policy: RetryPolicy) -> bool {
+        repeat.level > self.level
+            || repeat.cause != self.cause
+            || repeat.last_seen >= seconds_after(self.last_seen, i64::from(policy.gap_seconds))
+    }
 }

@@ -5,6 +5,7 @@ pub mod alert;
 pub mod audit;
 pub mod cause;
 pub mod delivery;
+pub mod event;
 pub mod evidence;
 pub mod guid;
 pub mod hex;

@@ -12,3 +12,12 @@ pub struct Spent {
     /// How much was spent since.
     pub amount: u32,
 }
+
+/// An account that a delivery keeps of what it spends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Requests, or messages that are sent.
+    Requests,
+    /// Recipients.
+    Recipients,
+}

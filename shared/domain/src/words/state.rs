@@ -7,9 +7,28 @@ use crate::{
     words::{
         alert::AlertKind,
         delivery::{Learned, SynchronizationMethod, TestStatus},
-        spent::Spent,
+        spent::{Account, Spent},
     },
 };
+
+impl Account {
+    /// The account in a delivery's state.
+    pub const fn of(self, state: &mut DeliveryState) -> &mut Option<Spent> {
+        match self {
+            Self::Requests => &mut state.spent,
+            Self::Recipients => &mut state.spent_recipients,
+        }
+    }
+
+    /// What the account says.
+    #[must_use]
+    pub const fn read(self, state: &DeliveryState) -> Option<Spent> {
+        match self {
+            Self::Requests => state.spent,
+            Self::Recipients => state.spent_recipients,
+        }
+    }
+}
 
 /// Everything a delivery remembers between two runs, but for its position in the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +80,9 @@ pub struct DeliveryState {
     /// What was spent of the provider's budget of recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent_recipients: Option<Spent>,
+    /// Since when it had failed when its owner was warned; empty once the owner has been told how that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warned_since: Option<Timestamp>,
     /// How often it has been disabled; names the notice of each disabling.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times_disabled: u32,
@@ -105,6 +127,7 @@ impl DeliveryState {
             open_alerts: Vec::new(),
             last_run: None,
             recovery_minutes: None,
+            warned_since: None,
             ..self.clone()
         }
     }

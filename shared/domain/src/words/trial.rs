@@ -101,16 +101,6 @@ impl MailboxTest {
     }
 }
 
-/// What a message on the queue of tests asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TestRequest {
-    /// The test of one mailbox, which its row describes.
-    Mailbox(MailboxId),
-    /// Tests of all mailboxes of a profile, from a place in their list on.
-    Profile(ProfileTest),
-}
-
 /// Tests of all mailboxes of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileTest {

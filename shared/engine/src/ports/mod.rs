@@ -18,7 +18,7 @@ pub use directory::{
 pub use incoming::{Access, Arrival, Content, Folder, IncomingServers, IncomingSession, Look, Progress, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
-pub use queue::{MailboxQueue, ReceivedTest, ReceivedWake, TestQueue, Wake};
+pub use queue::{Job, JobQueue, QueueName, Received, Wake};
 pub use records::{Inserted, RecordStore, StoredEmail};
 pub use vault::{Sealed, Secret, Vault};
 
@@ -32,8 +32,8 @@ pub trait Ports: Send + Sync {
     type Bodies: BodyStore;
     /// Credentials.
     type Vault: Vault;
-    /// Queues of wakes.
-    type Queue: MailboxQueue + TestQueue;
+    /// Queues of jobs.
+    type Queue: JobQueue;
     /// Servers of incoming email.
     type Incoming: IncomingServers;
     /// Servers of outgoing email.
@@ -47,7 +47,7 @@ pub trait Ports: Send + Sync {
     fn bodies(&self) -> &Self::Bodies;
     /// Credentials.
     fn vault(&self) -> &Self::Vault;
-    /// Queues of wakes.
+    /// Queues of jobs.
     fn queue(&self) -> &Self::Queue;
     /// Servers of incoming email.
     fn incoming(&self) -> &Self::Incoming;

@@ -1,11 +1,11 @@
-//! Queues of wakes, and what becomes of one that is not deleted.
+//! Queues of jobs, and what becomes of one that is not deleted.
 
 use std::collections::HashMap;
 
 use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     limits::QUEUE_BATCH,
-    ports::{MailboxQueue, ReceivedWake, Wake},
+    ports::{Job, JobQueue, Received, Wake},
 };
 
 use crate::build::mailbox_id;
@@ -54,17 +54,21 @@ fn wakes(delivery: Delivery, names: std::ops::Range<usize>) -> Vec<Wake> {
     names.map(|n| Wake { mailbox: mailbox_id(&format!("m{n}")), delivery }).collect()
 }
 
-async fn send(queue: &impl MailboxQueue, wakes: &[Wake], delay_seconds: u32) {
-    queue.send(wakes[0].delivery, wakes, delay_seconds).await.unwrap();
+async fn send(queue: &impl JobQueue, wakes: &[Wake], delay_seconds: u32) {
+    let jobs: Vec<Job> = wakes.iter().cloned().map(Job::Wake).collect();
+    queue.send(&jobs, delay_seconds).await.unwrap();
 }
 
 /// Receives until `count` wakes are there, and answers them with their receipts.
-async fn receive(queue: &impl MailboxQueue, delivery: Delivery, count: usize) -> Vec<(Wake, String)> {
+async fn receive(queue: &impl JobQueue, delivery: Delivery, count: usize) -> Vec<(Wake, String)> {
     let mut received = Vec::new();
     for _ in 0..RECEPTIONS_MAX {
-        let batch = queue.receive(delivery).await.unwrap();
+        let batch = queue.receive(delivery.into()).await.unwrap();
         assert!(batch.len() <= QUEUE_BATCH, "{} at once", batch.len());
-        received.extend(batch.into_iter().map(|ReceivedWake { wake, receipt }| (wake.unwrap(), receipt)));
+        received.extend(batch.into_iter().map(|Received { job, receipt }| match job.unwrap() {
+            Job::Wake(wake) => (wake, receipt),
+            other => panic!("{other:?} is no wake"),
+        }));
         if received.len() >= count {
             break;
         }
@@ -84,33 +88,33 @@ fn without_receipts(received: Vec<(Wake, String)>) -> HashMap<Wake, usize> {
     counted(received.into_iter().map(|(wake, _)| wake))
 }
 
-async fn delete(queue: &impl MailboxQueue, delivery: Delivery, received: &[(Wake, String)]) {
+async fn delete(queue: &impl JobQueue, delivery: Delivery, received: &[(Wake, String)]) {
     let receipts: Vec<String> = received.iter().map(|(_, receipt)| receipt.clone()).collect();
-    queue.delete(delivery, &receipts).await.unwrap();
+    queue.delete(delivery.into(), &receipts).await.unwrap();
 }
 
-async fn is_empty(queue: &impl MailboxQueue, delivery: Delivery) -> bool {
-    queue.receive(delivery).await.unwrap().is_empty()
+async fn is_empty(queue: &impl JobQueue, delivery: Delivery) -> bool {
+    queue.receive(delivery.into()).await.unwrap().is_empty()
 }
 
-pub async fn an_empty_queue_gives_nothing(queue: &impl MailboxQueue) {
+pub async fn an_empty_queue_gives_nothing(queue: &impl JobQueue) {
     assert!(is_empty(queue, INCOMING).await);
     assert!(is_empty(queue, OUTGOING).await);
 }
 
-pub async fn a_wake_is_received_as_it_was_sent(queue: &impl MailboxQueue) {
+pub async fn a_wake_is_received_as_it_was_sent(queue: &impl JobQueue) {
     let wake = Wake { mailbox: mailbox_id("0192aBc-longer-ID"), delivery: INCOMING };
     send(queue, std::slice::from_ref(&wake), 0).await;
     assert_eq!(without_receipts(receive(queue, INCOMING, 1).await), counted([wake]));
 }
 
-pub async fn a_whole_batch_is_received(queue: &impl MailboxQueue) {
+pub async fn a_whole_batch_is_received(queue: &impl JobQueue) {
     let sent = wakes(INCOMING, 0..QUEUE_BATCH);
     send(queue, &sent, 0).await;
     assert_eq!(without_receipts(receive(queue, INCOMING, QUEUE_BATCH).await), counted(sent));
 }
 
-pub async fn no_more_than_a_batch_is_received_at_once(queue: &impl MailboxQueue) {
+pub async fn no_more_than_a_batch_is_received_at_once(queue: &impl JobQueue) {
     let sent = wakes(INCOMING, 0..2 * QUEUE_BATCH);
     for batch in sent.chunks(QUEUE_BATCH) {
         send(queue, batch, 0).await;
@@ -118,12 +122,12 @@ pub async fn no_more_than_a_batch_is_received_at_once(queue: &impl MailboxQueue)
     assert_eq!(without_receipts(receive(queue, INCOMING, sent.len()).await), counted(sent));
 }
 
-pub async fn sending_nothing_is_no_error(queue: &impl MailboxQueue) {
-    queue.send(INCOMING, &[], 0).await.unwrap();
+pub async fn sending_nothing_is_no_error(queue: &impl JobQueue) {
+    queue.send(&[], 0).await.unwrap();
     assert!(is_empty(queue, INCOMING).await);
 }
 
-pub async fn the_same_wake_may_be_sent_twice_in_one_batch(queue: &impl MailboxQueue) {
+pub async fn the_same_wake_may_be_sent_twice_in_one_batch(queue: &impl JobQueue) {
     let wake = wakes(INCOMING, 0..1).remove(0);
     send(queue, &[wake.clone(), wake.clone()], 0).await;
     // A duplicate is harmless, so whether it is one message or two is the queue's affair.
@@ -131,7 +135,7 @@ pub async fn the_same_wake_may_be_sent_twice_in_one_batch(queue: &impl MailboxQu
     assert!(!received.is_empty() && received.iter().all(|(received, _)| *received == wake));
 }
 
-pub async fn deliveries_have_queues_of_their_own(queue: &impl MailboxQueue) {
+pub async fn deliveries_have_queues_of_their_own(queue: &impl JobQueue) {
     for delivery in [INCOMING, OUTGOING] {
         send(queue, &wakes(delivery, 0..2), 0).await;
     }
@@ -143,7 +147,7 @@ pub async fn deliveries_have_queues_of_their_own(queue: &impl MailboxQueue) {
     }
 }
 
-pub async fn a_delayed_wake_is_not_received_at_once(queue: &(impl MailboxQueue + PassTime)) {
+pub async fn a_delayed_wake_is_not_received_at_once(queue: &(impl JobQueue + PassTime)) {
     let (delayed, prompt) = (wakes(INCOMING, 0..1), wakes(INCOMING, 1..2));
     send(queue, &delayed, DELAY_SECONDS).await;
     send(queue, &prompt, 0).await;
@@ -155,13 +159,13 @@ pub async fn a_delayed_wake_is_not_received_at_once(queue: &(impl MailboxQueue +
     assert_eq!(without_receipts(receive(queue, INCOMING, 1).await), counted(delayed));
 }
 
-pub async fn a_wake_that_is_being_dealt_with_is_not_received_again(queue: &impl MailboxQueue) {
+pub async fn a_wake_that_is_being_dealt_with_is_not_received_again(queue: &impl JobQueue) {
     send(queue, &wakes(INCOMING, 0..3), 0).await;
     assert_eq!(receive(queue, INCOMING, 3).await.len(), 3);
     assert!(is_empty(queue, INCOMING).await);
 }
 
-pub async fn a_wake_that_was_not_deleted_is_received_again(queue: &(impl MailboxQueue + PassTime)) {
+pub async fn a_wake_that_was_not_deleted_is_received_again(queue: &(impl JobQueue + PassTime)) {
     let sent = wakes(INCOMING, 0..3);
     send(queue, &sent, 0).await;
     assert_eq!(receive(queue, INCOMING, 3).await.len(), 3);
@@ -169,7 +173,7 @@ pub async fn a_wake_that_was_not_deleted_is_received_again(queue: &(impl Mailbox
     assert_eq!(without_receipts(receive(queue, INCOMING, 3).await), counted(sent));
 }
 
-pub async fn a_wake_that_was_deleted_is_not_received_again(queue: &(impl MailboxQueue + PassTime)) {
+pub async fn a_wake_that_was_deleted_is_not_received_again(queue: &(impl JobQueue + PassTime)) {
     send(queue, &wakes(INCOMING, 0..QUEUE_BATCH), 0).await;
     let received = receive(queue, INCOMING, QUEUE_BATCH).await;
     delete(queue, INCOMING, &received).await;
@@ -177,7 +181,7 @@ pub async fn a_wake_that_was_deleted_is_not_received_again(queue: &(impl Mailbox
     assert!(is_empty(queue, INCOMING).await);
 }
 
-pub async fn of_a_batch_only_what_was_not_deleted_is_received_again(queue: &(impl MailboxQueue + PassTime)) {
+pub async fn of_a_batch_only_what_was_not_deleted_is_received_again(queue: &(impl JobQueue + PassTime)) {
     send(queue, &wakes(INCOMING, 0..5), 0).await;
     let mut received = receive(queue, INCOMING, 5).await;
     let kept = received.split_off(2);
@@ -186,6 +190,6 @@ pub async fn of_a_batch_only_what_was_not_deleted_is_received_again(queue: &(imp
     assert_eq!(without_receipts(receive(queue, INCOMING, 3).await), without_receipts(kept));
 }
 
-pub async fn deleting_nothing_is_no_error(queue: &impl MailboxQueue) {
-    queue.delete(INCOMING, &[]).await.unwrap();
+pub async fn deleting_nothing_is_no_error(queue: &impl JobQueue) {
+    queue.delete(INCOMING.into(), &[]).await.unwrap();
 }

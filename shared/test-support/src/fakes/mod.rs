@@ -13,7 +13,7 @@ pub use bodies::MemoryBodies;
 use mailrail_engine::ports::{IncomingServers, OutgoingServers, Page, PageRequest, Ports};
 pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;
-pub use servers::MemoryServers;
+pub use servers::{Affliction, MemoryServers};
 pub use state::MemoryState;
 pub use vault::MemoryVault;
 

@@ -36,10 +36,25 @@ struct State {
     mail: BTreeMap<String, Vec<Bytes>>,
     connections: usize,
     refused: BTreeSet<String>,
+    afflicted: BTreeMap<String, Affliction>,
     sent: Vec<(Vec<EmailAddress>, String)>,
 }
 
+/// What happens to whoever connects as an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affliction {
+    /// The adapter panics.
+    Panic,
+    /// The server never answers, and the adapter waits for ever.
+    Silence,
+}
+
 impl MemoryServers {
+    /// Afflicts an account from now on.
+    pub fn afflict(&self, username: &str, affliction: Affliction) {
+        lock(&self.0).afflicted.insert(username.to_owned(), affliction);
+    }
+
     /// Takes the server of incoming email down, or up again.
     pub fn set_down(&self, is_down: bool) {
         lock(&self.0).is_down = is_down;
@@ -148,6 +163,12 @@ impl IncomingServers for MemoryServers {
     type Session = MemoryIncoming;
 
     async fn open(&self, access: &Access, _: &MemoryBudget) -> Result<MemoryIncoming, DeliveryError> {
+        let afflicted = lock(&self.0).afflicted.get(&access.username).copied();
+        match afflicted {
+            Some(Affliction::Panic) => panic!("the adapter panics for {}", access.username),
+            Some(Affliction::Silence) => std::future::pending().await,
+            None => {}
+        }
         let mut state = lock(&self.0);
         state.connections += 1;
         if state.is_down {

@@ -10,7 +10,7 @@ use mailrail_domain::{
         cause::Cause,
         delivery::{Learned, SynchronizationMethod, TestStatus},
         id::MailboxId,
-        notice::NoticeStatus,
+        notice::{NoticeKind, NoticeStatus},
         policy::FAILURES_MAX,
         spent::Spent,
         state::DeliveryState,
@@ -49,6 +49,7 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         done_until: Some(seconds_after(now, -3600)),
         spent: Some(Spent { since: now, amount: 12 }),
         spent_recipients: Some(Spent { since: seconds_after(now, -60), amount: 40 }),
+        warned_since: Some(seconds_after(now, -900)),
         learned: Learned {
             location: Some("https://mail.example.org/EWS/Exchange.asmx".to_owned()),
             undeliverable_folder: Some("folder".to_owned()),
@@ -211,6 +212,9 @@ pub async fn ten_failures_in_a_row_are_counted_one_by_one(store: &impl StateStor
     }
     let after = everything(store, &mailbox, INCOMING).await;
     assert!(!after.row.state.enabled);
-    assert_eq!((after.slots.len(), after.alerts.len(), after.pending.len()), (0, 1, 1));
+    assert_eq!((after.slots.len(), after.alerts.len()), (0, 1));
+    let mut told: Vec<NoticeKind> = after.pending.iter().map(|notice| notice.kind).collect();
+    told.sort();
+    assert_eq!(told, [NoticeKind::Disabled, NoticeKind::Warning]);
     assert_eq!(after.alerts[0].count, u64::from(FAILURES_MAX));
 }

@@ -5,7 +5,7 @@ use futures_util::future::join;
 use mailrail_domain::{
     email::{imap::ImapPosition, position::Position},
     rules::{
-        gate::{Gate, gate},
+        run::gate::{Gate, gate},
         schedule::Slot,
     },
     seconds_after,

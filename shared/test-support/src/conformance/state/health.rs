@@ -1,14 +1,24 @@
 //! What is known of profiles' servers, and what is told of a profile.
 
 use mailrail_domain::{
-    rules::{hold::ProfileHealth, schedule::Slot},
+    rules::{
+        hold::ProfileHealth,
+        schedule::Slot,
+        story::{Story, Tidings},
+    },
     seconds_after,
+    texts::{
+        self,
+        alert::{About, alert},
+        notice::notice,
+    },
     words::{
         alert::{Alert, AlertStatus},
         cause::{Cause, DeliveryError},
         delivery::Delivery,
         evidence::{Evidence, Stage},
-        notice::{Notice, NoticeStatus},
+        notice::NoticeStatus,
+        policy::RetryPolicy,
     },
 };
 use mailrail_engine::ports::{AlertFilter, Settlement, StoredHealth};
@@ -52,8 +62,10 @@ pub async fn of_many_that_write_health_at_once_one_does(store: &impl StateStore)
 pub async fn an_alert_of_a_profile_is_one_however_often_it_is_raised(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let (profile, now) = (a_profile("p1").profile, this_second());
-    let alert = Alert::of_hold(&profile, &health(), now);
-    let notice = Notice::of_hold(&profile, &alert, now);
+    let (delivery, policy) = (health().delivery, RetryPolicy::default());
+    let about = About { profile: &profile, mailbox: None, delivery, policy, now };
+    let alert = alert(&Story::Held(Box::new(health())), &about);
+    let notice = notice(&Tidings::Held(Box::new(health())), &about);
     store.raise(&alert, Some(&notice)).await.unwrap();
     store.raise(&Alert { last_seen: seconds_after(now, 9), ..alert.clone() }, None).await.unwrap();
     let filter = AlertFilter::Profile(profile.id.clone());
@@ -67,7 +79,8 @@ pub async fn an_alert_of_a_profile_is_one_however_often_it_is_raised(store: &imp
     assert_eq!(store.open_alert(&profile.id, Delivery::OutgoingEmail, alert.kind).await.unwrap(), None);
     assert_eq!(store.open_alert(&a_profile("p11").profile.id, alert.delivery, alert.kind).await.unwrap(), None);
 
-    let release = Notice::of_release(&profile, &alert, seconds_after(now, 60));
+    let later = About { now: seconds_after(now, 60), ..about };
+    let release = texts::notice::notice(&Tidings::Released { since: alert.first_seen }, &later);
     store.close(&alert, seconds_after(now, 60), Some(&release)).await.unwrap();
     let closed = Alert { status: AlertStatus::Closed, last_seen: seconds_after(now, 60), ..expected };
     assert_eq!(alerts(store, filter).await, [closed]);

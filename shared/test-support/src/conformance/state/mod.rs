@@ -17,12 +17,22 @@ pub mod testing;
 use mailrail_domain::{
     Timestamp,
     rules::{
-        retry::{Attempt, settle},
+        run::{
+            end::{AlertChange, Mode, Ran, Terms, end},
+            moved::Moved,
+        },
         schedule::Slot,
     },
-    settings::profile::{IncomingProtocol, Security},
+    settings::{
+        organization::Organization,
+        profile::{IncomingProtocol, Security},
+    },
+    texts::{
+        alert::{About, alert},
+        notice::notice,
+    },
     words::{
-        alert::{Alert, AlertChange},
+        alert::Alert,
         cause::{Cause, CredentialSource, DeliveryError},
         delivery::{Delivery, SynchronizationMethod},
         evidence::{Evidence, Stage},
@@ -295,29 +305,34 @@ fn unchanged(row: &DeliveryRow) -> Settlement {
 
 /// What a run writes that failed.
 fn failed(row: &DeliveryRow, cause: Cause, now: Timestamp) -> Settlement {
-    let (profile, policy, delivery) = (a_profile("p1").profile, RetryPolicy::default(), row.claim.delivery);
     let evidence = Evidence::new(Stage::SignIn, "the server's words").with_code("NO").with_detail(Some("DETAIL"));
-    let error = DeliveryError::new(cause, evidence);
-    let outcome = settle(policy, &row.state, Attempt::Failed(&error, CredentialSource::Mailbox), now, now);
-    let alert = Alert::of_failure(&row.mailbox, &profile, delivery, &error, &outcome, policy, now)
-        .expect("a failure raises an alert");
-    let disabling = || Notice::of_disabling(&row.mailbox, &profile, delivery, &outcome, &alert, now);
-    Settlement {
-        notice: outcome.disabled.then(disabling),
-        alerts: vec![AlertWrite::Raise(Box::new(alert))],
-        state: outcome.state,
-        ..unchanged(row)
-    }
+    ended(row, Err(&DeliveryError::new(cause, evidence)), now)
 }
 
 /// What a run writes that went through.
 fn succeeded(row: &DeliveryRow, now: Timestamp) -> Settlement {
-    let outcome = settle(RetryPolicy::default(), &row.state, Attempt::Succeeded, now, now);
-    let close = |change| match change {
+    ended(row, Ok(()), now)
+}
+
+/// What a run writes that came to this. Every alert is the mailbox's own, because the suite is of its rows.
+fn ended(row: &DeliveryRow, result: Result<(), &DeliveryError>, now: Timestamp) -> Settlement {
+    let (profile, organization, policy) = (a_profile("p1").profile, Organization::default(), RetryPolicy::default());
+    let (hold, credentials) = (organization.hold, CredentialSource::Mailbox);
+    let terms = Terms { policy, organization: &organization, hold, credentials };
+    let ran = Ran { mode: Mode::Synchronization, started: now, moved: &Moved::default(), result };
+    let end = end(&row.state, &ran, &terms, now);
+    let delivery = row.claim.delivery;
+    let about = About { profile: &profile, mailbox: Some(&row.mailbox), delivery, policy, now };
+    let write = |change| match change {
+        AlertChange::Raise(story, _) => AlertWrite::Raise(Box::new(alert(&story, &about))),
         AlertChange::Close(kind) => AlertWrite::Close(kind, now),
-        AlertChange::Raise(kind) => panic!("a success raised {kind:?}"),
     };
-    Settlement { alerts: outcome.alerts.into_iter().map(close).collect(), state: outcome.state, ..unchanged(row) }
+    Settlement {
+        notice: end.notice.map(|to_write| notice(&to_write.tidings, &about)),
+        alerts: end.alerts.into_iter().map(write).collect(),
+        state: end.state,
+        ..unchanged(row)
+    }
 }
 
 /// Disables a delivery as a permanent failure does.

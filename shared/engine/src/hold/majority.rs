@@ -6,12 +6,19 @@
 use std::collections::BTreeMap;
 
 use mailrail_domain::{
-    rules::majority::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS, is_majority},
+    rules::{
+        majority::{MAJORITY_MAILBOXES_MIN, MAJORITY_WINDOW_SECONDS, is_majority},
+        story::{Story, Tidings},
+    },
     seconds_after,
+    texts::{
+        alert::{About, alert},
+        notice::notice,
+    },
     words::{
         alert::{Alert, AlertKind, AlertStatus},
+        delivery::Delivery,
         id::ProfileId,
-        notice::Notice,
     },
 };
 
@@ -64,8 +71,11 @@ impl<P: Ports> Engine<P> {
                 Some(_) | None if !fails_mostly => {}
                 told => {
                     let Some(stored) = store.profile(&profile).await? else { continue };
-                    let alert = Alert::of_majority(&stored.profile, failing, now);
-                    let notice = Notice::of_majority(&stored.profile, &alert, now);
+                    // It is of the profile, whichever delivery fails; alerts stand under one.
+                    let (delivery, policy) = (Delivery::IncomingEmail, self.settings.retry);
+                    let about = About { profile: &stored.profile, mailbox: None, delivery, policy, now };
+                    let alert = alert(&Story::Majority { failing }, &about);
+                    let notice = notice(&Tidings::Majority { failing }, &about);
                     store.raise(&alert, told.is_none().then_some(&notice)).await?;
                     majorities += 1;
                 }

@@ -5,7 +5,7 @@ use mailrail_domain::{
     Timestamp,
     email::quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
-    words::{cause::DeliveryError, hex::hex, id::MailboxId},
+    words::{hex::hex, id::MailboxId},
 };
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,7 @@ use crate::{
     mime::{ReadMessage, Unreadable, clues, read},
     outage::Outage,
     ports::{Arrival, BodyStore, Content, IncomingServers, IncomingSession, Ports, RecordStore, RemoteId},
+    run::Stop,
 };
 
 /// Media type of a raw message (RFC 822 in the registry's name for it).
@@ -103,11 +104,8 @@ impl<P: Ports> Engine<P> {
         received_at: Option<Timestamp>,
         size: u64,
         start_date: Option<Timestamp>,
-    ) -> Result<Result<End, DeliveryError>, Outage> {
-        let first = match session.read().await {
-            Ok(piece) => piece.unwrap_or_default(),
-            Err(error) => return Ok(Err(error)),
-        };
+    ) -> Result<End, Stop> {
+        let first = session.read().await?.unwrap_or_default();
         let message = if size > MESSAGE_BYTES_MAX {
             let detail = format!("{size} bytes; at most {MESSAGE_BYTES_MAX} become a record");
             Err(Unreadable { reason: QuarantineReason::TooLarge, detail })
@@ -116,13 +114,8 @@ impl<P: Ports> Engine<P> {
         };
         if message.as_ref().is_ok_and(|message| is_before_start(received_at, message, start_date)) {
             // The server is already sending it, so it has to be heard out.
-            loop {
-                match session.read().await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => return Ok(Ok(End::PassedOver)),
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
+            while session.read().await?.is_some() {}
+            return Ok(End::PassedOver);
         }
         let seen = if message.is_err() { clues(&first) } else { Clues::default() };
         let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
@@ -131,21 +124,20 @@ impl<P: Ports> Engine<P> {
         let mut piece = first;
         loop {
             bodies.append(&mut upload, piece).await?;
-            piece = match session.read().await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => break,
-                Err(error) => return Ok(Err(error)),
+            piece = match session.read().await? {
+                Some(piece) => piece,
+                None => break,
             };
         }
         bodies.finish(upload).await?;
         match message {
             Ok(message) => {
                 self.ports.records().insert_received(&message.email, mailbox).await?;
-                Ok(Ok(End::Recorded))
+                Ok(End::Recorded)
             }
             Err(unreadable) => {
                 self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await?;
-                Ok(Ok(End::Quarantined))
+                Ok(End::Quarantined)
             }
         }
     }

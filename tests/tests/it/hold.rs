@@ -1,4 +1,4 @@
-//! Calm in an outage: a thousand mailboxes of one profile over hours of virtual time, and single ones that recover.
+//! A server that fails: a thousand mailboxes of one profile over hours of virtual time, and single ones that recover.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use mailrail_engine::{
     access::mailbox_owner,
     alerts::alerts_of_mailbox,
     ports::{
-        AlertFilter, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
-        StoredOrganization, StoredProfile, Vault, Written,
+        AlertFilter, Directory, HealthStore, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret,
+        StoredMailbox, StoredOrganization, StoredProfile, Vault, Written,
     },
 };
 use mailrail_test_support::{
@@ -100,7 +100,7 @@ impl Fleet {
         self.engine.ports.queue.pass(60);
         self.engine.enqueue_due(Deadline::after(INVOCATION)).await.expect("no outage");
         for delivery in [INCOMING, Delivery::OutgoingEmail] {
-            let drained = self.engine.drain(delivery, Deadline::after(INVOCATION)).await.expect("no outage");
+            let drained = self.engine.drain(delivery.into(), Deadline::after(INVOCATION)).await.expect("no outage");
             assert_eq!(drained.left, 0);
         }
         self.engine.notify(Deadline::after(INVOCATION)).await.expect("no outage");
@@ -259,7 +259,7 @@ async fn an_owner_is_warned_at_the_eighth_failure_and_told_of_the_recovery() {
     assert_eq!(row.expect("a delivery").state.transient_failure_count, 8);
     let warnings = fleet.notices(NoticeKind::Warning).await;
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].text.contains("Two tries are left"), "{}", warnings[0].text);
+    assert!(warnings[0].text.contains("2 tries are left"), "{}", warnings[0].text);
     fleet.servers().set_down(false);
     fleet.minutes(8).await;
     assert_eq!(fleet.enabled().await, 1);
@@ -267,6 +267,52 @@ async fn an_owner_is_warned_at_the_eighth_failure_and_told_of_the_recovery() {
     assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), 0);
     fleet.minutes(10).await;
     assert_eq!(fleet.told().len(), 2, "{:?}", fleet.told());
+}
+
+#[tokio::test]
+async fn an_owner_who_was_warned_is_told_of_a_recovery_that_brings_mail() {
+    let fleet = Fleet::of(1, HoldSettings::default()).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    for _ in 0..60 {
+        fleet.minute().await;
+        if !fleet.notices(NoticeKind::Warning).await.is_empty() {
+            break;
+        }
+    }
+    fleet.deliver_to_all("meanwhile");
+    fleet.servers().set_down(false);
+    fleet.minutes(8).await;
+    assert_eq!((fleet.enabled().await, fleet.with_records(1).await), (1, 1));
+    assert_eq!(fleet.notices(NoticeKind::Recovered).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_probe_of_a_held_profile_is_not_spent_where_all_connections_are_taken() {
+    let hold = HoldSettings { hold_after_mailboxes: 2, ..HoldSettings::default() };
+    let mut fleet = Fleet::of(3, hold).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(6).await;
+    let id = build::profile("fleet", None, None).id;
+    let health = fleet.engine.ports.state.health(&id).await.expect("a store that works").expect("a held profile");
+    assert!(health.health.probe_at.is_some());
+    // Other invocations have every connection of the profile for an hour.
+    fleet.engine.settings.invocations_max = 200;
+    let connections = build::profile("fleet", None, None).maximum_concurrent_connections;
+    for _ in 0..connections {
+        let until = mailrail_domain::seconds_after(now(), 3_600);
+        let taken = fleet.engine.ports.state.take_place(&id, connections, until, now()).await;
+        assert!(taken.expect("a store that works").is_some());
+    }
+    let tries = fleet.servers().connections();
+    fleet.minutes(12).await;
+    let after = fleet.engine.ports.state.health(&id).await.expect("a store that works");
+    assert_eq!((after, fleet.servers().connections()), (Some(health), tries), "the probe is still to be made");
+    fleet.engine.settings.invocations_max = 1;
+    fleet.servers().set_down(false);
+    fleet.minutes(2).await;
+    assert_eq!(fleet.engine.ports.state.health(&id).await.expect("a store that works"), None, "it was made at once");
 }
 
 /// A mailbox that an outage has disabled, under these settings.

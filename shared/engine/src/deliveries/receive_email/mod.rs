@@ -1,0 +1,379 @@
+//! Incoming email of one mailbox: look, read page by page, store each message, remember how far.
+
+pub(crate) mod arrival;
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use mailrail_domain::{
+    Timestamp,
+    email::{pop3::SeenUidls, position::Position, quarantine::QuarantineReason},
+    rules::{budget, retry::Pace, run::moved::Spend, story::Story},
+    settings::{
+        endpoint::{Endpoint, source},
+        mailbox::MailboxKind,
+    },
+    words::{
+        cause::{Cause, DeliveryError},
+        delivery::{Delivery, Learned},
+        evidence::Stage,
+        id::MailboxId,
+        spent::Account,
+    },
+};
+
+use self::arrival::{BYTES_TYPE, End, Taken};
+use crate::{
+    Engine,
+    limits::{DEADLINE_MARGIN, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX, STORES_AT_ONCE},
+    mime::Unreadable,
+    outage::Outage,
+    ports::{
+        Access, Arrival, BodyStore, Content, DeliveryRow, IncomingServers, IncomingSession, Look, Ports, RemoteId,
+    },
+    run::{Run, Stop, Whose, Work},
+    trial::Stages,
+};
+
+/// A session with a server of incoming email.
+type Session<P> = <<P as Ports>::Incoming as IncomingServers>::Session;
+
+/// The work of incoming email.
+pub(crate) struct ReceiveEmail;
+
+impl<P: Ports> Work<P> for ReceiveEmail {
+    fn polls(&self) -> bool {
+        true
+    }
+
+    /// Only the server knows.
+    async fn is_due(&mut self, _: &Engine<P>, _: &DeliveryRow) -> Result<bool, Outage> {
+        Ok(true)
+    }
+
+    fn story_of_waiting(&self, _: &'static str) -> Option<Story> {
+        None
+    }
+
+    /// Reading without the lease would be harmless, but twice the work. A maildrop of POP3 has one reader.
+    fn leases_first(&self, _: &Engine<P>, endpoint: &Endpoint) -> bool {
+        matches!(endpoint, Endpoint::Pop3(_))
+    }
+
+    async fn work(&mut self, run: &mut Run<'_, P>) -> Result<Whose, Stop> {
+        let access = run.access(Delivery::IncomingEmail).await?;
+        let mailbox = &run.row.mailbox;
+        let source = source(&access.endpoint, mailbox.sign_in_name());
+        // A position of another account is worth nothing, even where its numbers look right.
+        let is_same = run.row.state.source.as_ref().is_none_or(|known| *known == source);
+        let stored = run.row.position.clone().filter(|_| is_same);
+        let learned = if is_same { run.row.state.learned.clone() } else { Learned::default() };
+        let reads = budget::of_reads(&access.endpoint);
+        let now = run.engine.now();
+        let most = reads.map_or(u32::MAX, |budget| budget.messages_of_a_run(run.row.state.spent, now));
+        let profile = run.profile.profile();
+        let mut reading = Reading {
+            stored,
+            start_date: mailbox.start_date(profile),
+            delete_after_processing: profile.delete_after_processing && mailbox.kind == MailboxKind::Queue,
+            move_undeliverable: profile.move_undeliverable,
+            pace: Pace::after(run.row.state.transient_failure_count),
+            messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
+            done: 0,
+            listed: 0,
+        };
+        let access = Access { learned, ..access };
+        let mut session = run.engine.ports.incoming().open(&access, &run.engine.memory).await?;
+        let ended = reading.read(run, &mut session).await;
+        run.moved.done = u32::try_from(reading.done).unwrap_or(u32::MAX);
+        run.moved.learned = Some(session.learned());
+        run.moved.source = run.position.is_some().then_some(source);
+        // A server that lists page by page does not say how many there are; where a run ended early there is one.
+        let waiting = reading.listed.saturating_sub(reading.done).max(usize::from(run.moved.more && ended.is_ok()));
+        run.moved.waiting = Some(u32::try_from(waiting).unwrap_or(u32::MAX));
+        let spend = |budget| Spend { account: Account::Requests, budget, amount: session.requests() };
+        run.moved.spends.extend(reads.map(spend));
+        if ended? == Whose::Elses {
+            return Ok(Whose::Elses);
+        }
+        // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
+        session.close().await?;
+        Ok(Whose::Ours)
+    }
+
+    /// Signs in and asks whether anything is new.
+    async fn enter(&mut self, run: &Run<'_, P>) -> Result<(), Stop> {
+        let access = run.access(Delivery::IncomingEmail).await?;
+        let mut session = run.engine.ports.incoming().open(&access, &run.engine.memory).await?;
+        session.look(None).await?;
+        Ok(session.close().await?)
+    }
+
+    /// Signs in, opens the inbox and lists what is new, as a synchronization does, and reads nothing.
+    async fn try_out(&mut self, run: &Run<'_, P>, stages: &mut Stages<'_>) -> Result<(), Stop> {
+        let access = run.access(Delivery::IncomingEmail).await?;
+        let opened = run.engine.ports.incoming().open(&access, &run.engine.memory).await;
+        stages.connected(&access.progress, opened.as_ref().err());
+        stages.save(run.engine).await?;
+        let mut session = opened?;
+        stages.step(Stage::Open, session.look(None)).await?;
+        let listing = session.begin(None, SeenUidls::default(), Some(run.engine.now()), Pace::Singly);
+        stages.step(Stage::List, listing).await?;
+        Ok(session.close().await?)
+    }
+}
+
+/// One reading of a mailbox.
+struct Reading {
+    /// How far earlier runs have read it.
+    stored: Option<Position>,
+    start_date: Option<Timestamp>,
+    delete_after_processing: bool,
+    move_undeliverable: bool,
+    pace: Pace,
+    /// Most messages of this run.
+    messages_max: usize,
+    /// Messages that are done.
+    done: usize,
+    /// Messages that were listed to do.
+    listed: usize,
+}
+
+impl Reading {
+    async fn read<P: Ports>(&mut self, run: &mut Run<'_, P>, session: &mut Session<P>) -> Result<Whose, Stop> {
+        match session.look(self.stored.as_ref()).await? {
+            Look::Nothing(position) => {
+                run.position = Some(position);
+                return Ok(Whose::Ours);
+            }
+            Look::Something => {}
+        }
+        if !run.hold().await? {
+            return Ok(Whose::Elses);
+        }
+        let seen = self.seen(run.engine).await?;
+        self.listed = session.begin(self.stored.as_ref(), seen.clone(), self.start_date, self.pace).await?;
+        self.messages(run, session, seen).await
+    }
+
+    async fn messages<P: Ports>(
+        &mut self,
+        run: &mut Run<'_, P>,
+        session: &mut Session<P>,
+        mut seen: SeenUidls,
+    ) -> Result<Whose, Stop> {
+        let engine = run.engine;
+        let mailbox = &run.row.mailbox.id;
+        let mut storing = FuturesOrdered::new();
+        let mut page: Vec<Taken> = Vec::new();
+        let mut end: Result<(), Stop> = Ok(());
+        // After failures each message is a page, so that what was done before the next failure stays done.
+        let (page_messages, stores_at_once) =
+            if self.pace == Pace::Pages { (PAGE_MESSAGES, STORES_AT_ONCE) } else { (1, 1) };
+        loop {
+            if self.done + page.len() + storing.len() >= self.messages_max || run.deadline.is_within(DEADLINE_MARGIN) {
+                run.moved.more = true;
+                break;
+            }
+            // The next message is read while those before it are being stored. `next` must not be dropped half way.
+            let arrival = {
+                let mut next = pin!(session.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(stored) = storing.next(), if !storing.is_empty() => page.push(stored?),
+                        arrival = &mut next => break arrival,
+                    }
+                }
+            };
+            if let Ok(Some(Arrival { received_at: Some(at), .. })) = &arrival {
+                run.moved.done_until = Some(*at);
+            }
+            match arrival {
+                Ok(Some(Arrival { content: Content::Pieces, remote, received_at, size })) => {
+                    while let Some(stored) = storing.next().await {
+                        page.push(stored?);
+                    }
+                    match engine.take_pieces(mailbox, session, &remote, received_at, size, self.start_date).await {
+                        Ok(end) => page.push(Taken { remote, end }),
+                        Err(stop) => {
+                            end = Err(stop);
+                            break;
+                        }
+                    }
+                }
+                Ok(Some(arrival)) => storing.push_back(engine.take(mailbox, self.start_date, arrival)),
+                Ok(None) => break,
+                Err(error) => {
+                    end = Err(error.into());
+                    break;
+                }
+            }
+            while storing.len() >= stores_at_once {
+                if let Some(stored) = storing.next().await {
+                    page.push(stored?);
+                }
+            }
+            if page.len() >= page_messages {
+                if self.delete_after_processing {
+                    session.delete(&ended(&page, End::Recorded)).await?;
+                }
+                self.put_aside(mailbox, session, &page).await;
+                if !self.turn_page(run, session, &page, &mut seen).await? {
+                    return Ok(Whose::Elses);
+                }
+                page.clear();
+            }
+        }
+        while let Some(stored) = storing.next().await {
+            page.push(stored?);
+        }
+        if let Err(Stop::Mailbox(error)) = &end
+            && self.pace == Pace::PassOver
+            && self.done == 0
+            && page.is_empty()
+            && hangs_up(error)
+            && let Some(remote) = session.pass_over()
+        {
+            // The same message has ended every run: it must not block those behind it.
+            let detail = format!("the server ends the connection when it is read: {}", error.evidence.words);
+            let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
+            engine.quarantine(mailbox, &remote, 0, unreadable, None).await?;
+            page.push(Taken { remote, end: End::Quarantined });
+        }
+        if self.delete_after_processing {
+            if end.is_ok()
+                && let Err(error) = session.delete(&ended(&page, End::Recorded)).await
+            {
+                end = Err(error.into());
+            }
+            if end.is_err() && page.iter().any(|taken| taken.end == End::Recorded) {
+                // What could not be deleted is read once more by the next run, which recognizes and deletes it.
+                return end.map(|()| Whose::Ours);
+            }
+        }
+        self.done += page.len();
+        self.put_aside(mailbox, session, &page).await;
+        self.remember(&mut seen, &page);
+        if end.is_ok() && !run.moved.more {
+            session.prune(&mut seen);
+            let key = self.put_seen(run, &seen, session).await?;
+            run.position = Some(session.position(None, &key));
+        } else if let Some(last) = page.last() {
+            let key = self.put_seen(run, &seen, session).await?;
+            run.position = Some(session.position(Some(&last.remote), &key));
+        }
+        end.map(|()| Whose::Ours)
+    }
+
+    /// Writes how far we are in the middle of a run. `false` if somebody else took over.
+    async fn turn_page<P: Ports>(
+        &mut self,
+        run: &mut Run<'_, P>,
+        session: &Session<P>,
+        page: &[Taken],
+        seen: &mut SeenUidls,
+    ) -> Result<bool, Outage> {
+        self.remember(seen, page);
+        let key = self.put_seen(run, seen, session).await?;
+        let position = session.position(page.last().map(|taken| &taken.remote), &key);
+        if !run.advance(position).await? {
+            return Ok(false);
+        }
+        self.done += page.len();
+        tracing::debug!(mailbox = %run.row.mailbox.id, messages = self.done, "page stored");
+        Ok(true)
+    }
+
+    /// The set of seen UIDLs of a POP3 maildrop; empty for a folder.
+    async fn seen<P: Ports>(&self, engine: &Engine<P>) -> Result<SeenUidls, Outage> {
+        let Some(Position::Pop3(pop3)) = &self.stored else {
+            return Ok(SeenUidls::default());
+        };
+        let object = engine.ports.bodies().get(&pop3.seen_key, SEEN_BYTES_MAX).await?;
+        // A lost set means reading again; the records are recognized.
+        Ok(object.and_then(|bytes| SeenUidls::from_bytes(&bytes)).unwrap_or_default())
+    }
+
+    /// Writes the set of seen UIDLs beside the row that names it. It holds only what is done, so a row that is behind
+    /// it does no harm.
+    async fn put_seen<P: Ports>(
+        &self,
+        run: &Run<'_, P>,
+        seen: &SeenUidls,
+        session: &Session<P>,
+    ) -> Result<String, Outage> {
+        let key = format!("positions/{}", run.row.mailbox.id);
+        if matches!(session.position(None, &key), Position::Pop3(_)) {
+            run.engine.ports.bodies().put(&key, Bytes::from(seen.to_bytes()), BYTES_TYPE).await?;
+        }
+        Ok(key)
+    }
+
+    /// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
+    /// and must be read again, to be deleted, when it has not.
+    fn remember(&self, seen: &mut SeenUidls, page: &[Taken]) {
+        for taken in page.iter().filter(|taken| !(self.delete_after_processing && taken.end == End::Recorded)) {
+            match &taken.remote {
+                RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
+                RemoteId::Imap { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => {}
+            }
+        }
+    }
+
+    /// Has messages moved out of the way that cannot be processed, where the profile wants it. They are in quarantine, so
+    /// that nothing is lost where the server does not move them.
+    async fn put_aside(&self, mailbox: &MailboxId, session: &mut impl IncomingSession, page: &[Taken]) {
+        let quarantined = ended(page, End::Quarantined);
+        if self.move_undeliverable
+            && !quarantined.is_empty()
+            && let Err(error) = session.move_undeliverable(&quarantined).await
+        {
+            tracing::warn!(%mailbox, cause = ?error.cause, "messages that cannot be processed stay where they are");
+        }
+    }
+}
+
+/// The messages of a page that ended so.
+fn ended(page: &[Taken], end: End) -> Vec<RemoteId> {
+    page.iter().filter(|taken| taken.end == end).map(|taken| taken.remote.clone()).collect()
+}
+
+/// Whether a failure is the server ending the connection, in words or without, or saying nothing that can be read when it
+/// is asked for a message.
+fn hangs_up(error: &DeliveryError) -> bool {
+    let is_of_fetching = error.evidence.stage == Stage::Fetch;
+    match error.cause {
+        Cause::ServerUnavailable | Cause::ConnectionLost => true,
+        Cause::TimedOut | Cause::ProtocolViolation | Cause::Unknown => is_of_fetching,
+        Cause::HostNotFound
+        | Cause::HostNotAllowed
+        | Cause::ConnectionRefused
+        | Cause::CertificateRefused
+        | Cause::HandshakeFailed
+        | Cause::TlsNotOffered
+        | Cause::ServerBusy
+        | Cause::CapabilityMissing
+        | Cause::AuthenticationNotOffered
+        | Cause::CredentialsMissing
+        | Cause::CredentialsUnreadable
+        | Cause::CredentialsRefused
+        | Cause::CredentialsExpired
+        | Cause::ApplicationUnknown
+        | Cause::PermissionMissing
+        | Cause::MailboxNotEnabled
+        | Cause::AccessDenied
+        | Cause::SignInFailed
+        | Cause::MailboxInUse
+        | Cause::MailboxNotFound
+        | Cause::OverQuota
+        | Cause::SenderRefused
+        | Cause::SenderDeferred
+        | Cause::TestMessageNotArrived
+        | Cause::AddressNotApproved
+        | Cause::TenantApprovalMissing
+        | Cause::OrganizerMissing
+        | Cause::OtherPrimaryOrganization => false,
+    }
+}

@@ -1,0 +1,157 @@
+//! Outgoing email of one mailbox: settle what is unknown, then hand over what is Pending Send.
+
+mod hand_over;
+mod trial;
+mod unknown_outcome;
+
+use mailrail_domain::{
+    Timestamp,
+    email::record::EmailStatus,
+    rules::{
+        budget::{self, Allowance},
+        run::moved::Spend,
+        story::Story,
+    },
+    settings::endpoint::Endpoint,
+    words::{delivery::Delivery, id::MailboxId, spent::Account},
+};
+
+use crate::{
+    Engine,
+    limits::{DEADLINE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, SENDS_PER_RUN},
+    outage::Outage,
+    ports::{Access, DeliveryRow, OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, StoredEmail},
+    run::{Run, Stop, Whose, Work},
+    trial::Stages,
+};
+
+/// The work of outgoing email.
+#[derive(Default)]
+pub(crate) struct SendEmail {
+    /// Emails that are due, those first that were never tried.
+    due: Vec<StoredEmail>,
+    /// Whether the outbox has more of them than one run sends.
+    is_full: bool,
+}
+
+impl<P: Ports> Work<P> for SendEmail {
+    /// Sending is not polling: an email goes out when it is there.
+    fn polls(&self) -> bool {
+        false
+    }
+
+    async fn is_due(&mut self, engine: &Engine<P>, row: &DeliveryRow) -> Result<bool, Outage> {
+        let mut due = engine.due_of_outbox(&row.mailbox.id, engine.now()).await?;
+        // What was never tried goes before what the server hung up at.
+        due.sort_by_key(|stored| stored.email.outgoing.as_ref().and_then(|outgoing| outgoing.next_attempt));
+        self.is_full = due.len() > SENDS_PER_RUN;
+        due.truncate(SENDS_PER_RUN);
+        self.due = due;
+        Ok(!self.due.is_empty())
+    }
+
+    fn story_of_waiting(&self, why: &'static str) -> Option<Story> {
+        Some(Story::PendingSend { why })
+    }
+
+    /// Two that send the same email would send it twice.
+    fn leases_first(&self, _: &Engine<P>, _: &Endpoint) -> bool {
+        true
+    }
+
+    async fn work(&mut self, run: &mut Run<'_, P>) -> Result<Whose, Stop> {
+        let (unknown, pending): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.due).into_iter().partition(|stored| stored.email.status == EmailStatus::Sending);
+        run.moved.more = self.is_full;
+        for stored in unknown {
+            let settled = run.engine.settle_unknown(run, stored).await?;
+            run.moved.is_deferred |= settled == Some(EmailStatus::Sending);
+            run.moved.more |= settled == Some(EmailStatus::PendingSend);
+        }
+        run.moved.waiting = Some(0);
+        if !pending.is_empty() {
+            hand_over_all(run, pending).await?;
+        }
+        Ok(Whose::Ours)
+    }
+
+    /// Connects and signs in.
+    async fn enter(&mut self, run: &Run<'_, P>) -> Result<(), Stop> {
+        let access = run.access(Delivery::OutgoingEmail).await?;
+        let session = run.engine.ports.outgoing().open(&access).await?;
+        session.close().await;
+        Ok(())
+    }
+
+    async fn try_out(&mut self, run: &Run<'_, P>, stages: &mut Stages<'_>) -> Result<(), Stop> {
+        trial::try_out(run, stages).await
+    }
+}
+
+/// Hands over what is Pending Send, as far as the time and the provider's budgets reach.
+async fn hand_over_all<P: Ports>(run: &mut Run<'_, P>, pending: Vec<StoredEmail>) -> Result<(), Stop> {
+    let access = run.access(Delivery::OutgoingEmail).await?;
+    let access = Access { learned: run.row.state.learned.clone(), ..access };
+    let sends = budget::of_sends(&access.endpoint);
+    let spent = (run.row.state.spent, run.row.state.spent_recipients);
+    let mut allowance = Allowance::of(sends, spent, run.started);
+    let mut session = run.engine.ports.outgoing().open(&access).await?;
+    let mut result = Ok(());
+    for stored in pending {
+        if run.deadline.is_within(DEADLINE_MARGIN) {
+            run.moved.more = true;
+            break;
+        }
+        if !allowance.takes(pending_recipients(&stored)) {
+            (run.moved.over_budget, run.moved.more) = (true, true);
+            break;
+        }
+        match run.engine.hand_over(run.row, &mut session, &stored).await {
+            Ok(status) => {
+                run.moved.done += 1;
+                run.moved.is_deferred |= status == Some(EmailStatus::PendingSend);
+            }
+            Err(stop) => {
+                result = Err(stop);
+                break;
+            }
+        }
+    }
+    run.moved.learned = Some(session.learned());
+    if let Some((messages, recipients)) = sends {
+        let spend = |account, budget, amount| Spend { account, budget, amount };
+        run.moved.spends.push(spend(Account::Requests, messages, allowance.messages));
+        run.moved.spends.push(spend(Account::Recipients, recipients, allowance.recipients));
+    }
+    if result.is_ok() {
+        session.close().await;
+    }
+    result
+}
+
+impl<P: Ports> Engine<P> {
+    /// Emails of an outbox that are due. Those that wait for a greylisting to pass are passed over, page by page.
+    async fn due_of_outbox(&self, mailbox: &MailboxId, now: Timestamp) -> Result<Vec<StoredEmail>, Outage> {
+        let mut due = Vec::new();
+        let mut page = PageRequest { limit: OUTBOX_PAGE, cursor: None };
+        for _ in 0..OUTBOX_PAGES_MAX {
+            let outbox = self.ports.records().outbox(mailbox, &page).await?;
+            due.extend(outbox.items.into_iter().filter(|stored| is_due(stored, now)));
+            page.cursor = outbox.cursor;
+            if page.cursor.is_none() || due.len() > SENDS_PER_RUN {
+                break;
+            }
+        }
+        Ok(due)
+    }
+}
+
+/// To how many an email is still to go.
+fn pending_recipients(stored: &StoredEmail) -> u32 {
+    let recipients = stored.email.outgoing.iter().flat_map(|outgoing| &outgoing.recipients);
+    u32::try_from(recipients.filter(|recipient| recipient.is_pending()).count()).unwrap_or(u32::MAX)
+}
+
+fn is_due(stored: &StoredEmail, now: Timestamp) -> bool {
+    stored.email.outgoing.as_ref().and_then(|o| o.next_attempt).is_none_or(|at| at <= now)
+}
