@@ -1,12 +1,14 @@
-"""Ends a run's servers when the run itself was killed before it could.
+"""This program ends a run's servers if the run was killed, because a killed run cannot end them itself.
 
-Reads one server to a line from its standard input, as JSON: its process group, and the command that stops it where
-it has one. The end of that input without the line `stopped` means that the writer is gone.
+It reads one server per line of its standard input, as JSON: the server's process group, and the command that stops the
+server, where there is one. If the input ends without the line `stopped`, the run was killed.
 """
 
 import json
 import signal
 import sys
+
+from .ending import end_group, run_stop_command
 
 STOPPED = "stopped"
 
@@ -16,11 +18,9 @@ def line(group: int, stop_command: list[str] | None) -> str:
 
 
 def main() -> None:
-    # Neither Ctrl-C nor the end of the terminal: the guard goes last.
+    # The guard ends after the run, so it outlives Ctrl-C and the end of the terminal.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    from .processes import end_group, run_stop_command
-
     servers = []
     for told in sys.stdin:
         if told.strip() == STOPPED:

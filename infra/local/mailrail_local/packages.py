@@ -1,14 +1,14 @@
 """The Debian packages that the mail servers come from, installed when they are missing."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .processes import as_root
+from . import root
 from .progress import Failed, say, step
+from .root import as_root
 
 MAIL_SERVERS = ["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd", "postfix", "postfix-pcre"]
 TOOLS = ["binutils", "openssl"]
@@ -32,7 +32,7 @@ def ensure(wanted: list[str]) -> None:
             f"use a Debian 12 or Ubuntu machine or container, where `{by_hand}` installs them"
         )
     with step(f"Debian packages: installing {', '.join(missing)}"):
-        _become_root(by_hand)
+        root.need(by_hand)
         # Otherwise Postfix's installer asks what kind of mail site this is; ours needs none.
         subprocess.run(
             as_root(["debconf-set-selections"]),
@@ -44,20 +44,6 @@ def ensure(wanted: list[str]) -> None:
             _apt(["apt-get", "update"], by_hand)
             _apt(command, by_hand)
         _disable_system_services(missing)
-
-
-def need_root_for_postfix() -> None:
-    """Postfix runs its processes under several accounts, so starting it takes root's rights."""
-    _become_root("sudo --validate")
-
-
-def _become_root(by_hand: str) -> None:
-    if os.geteuid() == 0:
-        return
-    if shutil.which("sudo") is None:
-        raise Failed(f"this takes root's rights and there is no sudo; as root run: {by_hand}")
-    if subprocess.run(["sudo", "--validate"], check=False).returncode != 0:
-        raise Failed(f"sudo refused; run this first, and then this command again: {by_hand}")
 
 
 def _is_installed(package: str) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from . import accounts, ports
 from .certificates import Certificates
 from .dovecot import Dovecot
-from .processes import Processes, as_root
+from .processes import Processes
 from .progress import Failed, wait_for
+from .root import as_root
 
 PORT_NAMES = ["submission", "submissions", "mx"]
 START_SECONDS_MAX = 30.0

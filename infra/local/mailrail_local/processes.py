@@ -1,6 +1,5 @@
 """Child processes, each in a group of its own, none of which outlives the run that started it."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,16 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from . import guard
+from .ending import STOP_SECONDS_MAX, end_group, run_stop_command
 from .progress import Failed
+from .root import as_root
 
-# MiniStack writes its state to disk when it is asked to stop.
-STOP_SECONDS_MAX = 20.0
 LOG_TAIL_LINES = 15
-
-
-def as_root(command: Sequence[str]) -> list[str]:
-    """The command, through sudo when this is not root's session."""
-    return list(command) if os.geteuid() == 0 else ["sudo", "-n", *command]
 
 
 def remove(path: Path) -> None:
@@ -120,20 +114,6 @@ def _stop(service: Service) -> None:
             pass
     # Whoever is left of the group: workers of a server that was killed, or would not stop.
     _end(service.process)
-
-
-def run_stop_command(command: list[str]) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=STOP_SECONDS_MAX, check=False)
-
-
-def end_group(group: int) -> None:
-    """Kills whatever is left of a process group."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        subprocess.run(as_root(["kill", "-KILL", "--", f"-{group}"]), stderr=subprocess.DEVNULL, check=False)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import accounts, exchange, mail_servers, ministack, packages, ports
+from . import accounts, exchange, mail_servers, ministack, packages, ports, root
 from .deploy import STACK, deploy
 from .functions import Archive
 from .mail_servers import MailServers
@@ -54,7 +54,8 @@ class Stack:
 def up(wish: Wish) -> Iterator[tuple[Stack, Processes]]:
     """Brings the stack up, and takes it down whatever happens in between."""
     packages.ensure(packages.MAIL_SERVERS + packages.TOOLS + (packages.OLD_IMAP_SERVER if wish.with_old_imap else []))
-    packages.need_root_for_postfix()
+    # Postfix runs its processes under several accounts, so only root can start it.
+    root.need("sudo --validate")
     folder = run_folder(wish.name)
     with _only_run(folder, wish.name), mail_servers_home(folder, wish) as mail_folder, Processes() as processes:
         chosen = ports.choose(["aws", *exchange.EXAMPLES, *mail_servers.PORT_NAMES], folder / "ports.json")
