@@ -1,4 +1,4 @@
-"""The command `infra/local/demo`."""
+"""This program is the command `infra/local/demo`, because somebody new wants to see Mailrail work in one step."""
 
 import argparse
 from pathlib import Path
@@ -36,7 +36,7 @@ def demo(options: argparse.Namespace) -> None:
         if own:
             own_mailbox.synchronize(running, own)
         else:
-            demonstration.run(running)
+            demonstration.Demonstration(running).run()
         if options.serve:
             serve(running, servers)
     say()

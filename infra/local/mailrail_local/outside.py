@@ -1,4 +1,4 @@
-"""The world outside Mailrail: somebody who writes to example.test, and somebody there with a mail program."""
+"""This file sends and reads mail as people do, because the demonstration shows what they see of Mailrail."""
 
 import email
 import imaplib
@@ -16,11 +16,11 @@ CALL_SECONDS_MAX = 15
 HOST = "localhost"
 
 
-def write(servers: MailServers, sender: str, to: list[Account], subject: str, text: str) -> None:
-    """One message to all of them, handed to the domain's MX."""
+def write(servers: MailServers, sender: str, to: Account, subject: str, text: str) -> None:
+    """Hands one message to the server that takes mail for the domain."""
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = ", ".join(one.address for one in to)
+    message["To"] = to.address
     message["Subject"] = subject
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="elsewhere.test")
@@ -30,7 +30,7 @@ def write(servers: MailServers, sender: str, to: list[Account], subject: str, te
 
 
 def find(servers: MailServers, reader: Account, wanted: Callable[[EmailMessage], bool]) -> EmailMessage | None:
-    """The newest message of the reader's inbox that is wanted."""
+    """The newest message in the reader's inbox that is `wanted`."""
     trust = ssl.create_default_context(cafile=str(servers.certificates.ca))
     with imaplib.IMAP4_SSL(HOST, servers.dovecot.ports["imaps"], ssl_context=trust, timeout=CALL_SECONDS_MAX) as server:
         server.login(reader.address, reader.password)
@@ -39,7 +39,7 @@ def find(servers: MailServers, reader: Account, wanted: Callable[[EmailMessage],
         for number in reversed(numbers):
             fetched = server.fetch(number, "(BODY.PEEK[])")[1][0]
             if not isinstance(fetched, tuple):
-                # Gone since the search.
+                # The message has gone since the search.
                 continue
             message = email.message_from_bytes(fetched[1], _class=EmailMessage, policy=default)
             if wanted(message):

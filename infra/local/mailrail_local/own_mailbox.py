@@ -1,4 +1,4 @@
-"""Synchronizes a mailbox of the user's own, described in a file, instead of the made-up ones."""
+"""This file synchronizes the user's own mailbox, because made-up mail shows less than real mail does."""
 
 import getpass
 import json
@@ -42,7 +42,7 @@ class OwnMailbox:
 
 
 def read(file: Path) -> OwnMailbox:
-    """Reads the file and the password, which must not be in it, before anything is started."""
+    """Reads the file, and takes the password from elsewhere, because a file is too easily given away."""
     try:
         content = json.loads(file.read_text()) if file.suffix == ".json" else tomllib.loads(file.read_text())
         profile, mailbox = dict(content["profile"]), dict(content["mailbox"])
@@ -72,7 +72,7 @@ def synchronize(stack: Stack, own: OwnMailbox) -> None:
     delivery = wait_for("the first synchronization", synchronized, SYNC_SECONDS_MAX, f"read {stack.aws.log}")
     seen(f"synchronized at {delivery['last_success']}")
     emails = console.all(f"/v1/mailboxes/{mailbox}/emails")
-    seen(f"{len(emails)} email records" + (f", of which {EMAILS_SHOWN}:" if len(emails) > EMAILS_SHOWN else ""))
+    seen(f"{len(emails)} email records" + (f"; the first {EMAILS_SHOWN}:" if len(emails) > EMAILS_SHOWN else ""))
     for email in emails[:EMAILS_SHOWN]:
         say(f"      {email['received_at']}  {described(email)}")
 
@@ -80,8 +80,8 @@ def synchronize(stack: Stack, own: OwnMailbox) -> None:
 def _find_or_create(console: Console, own: OwnMailbox) -> str:
     known = [one["id"] for one in console.all("/v1/mailboxes") if one["address"] == own.mailbox["address"]]
     if known:
-        seen("known from an earlier run, and taken as it is")
-        return known[0]
+        seen("an earlier run has created this mailbox; it is used as it is")
+        return str(known[0])
     profile = console.post("/v1/profiles", own.profile)
     mailbox = console.post(
         "/v1/mailboxes", {**own.mailbox, "profile_id": profile["id"], "appointments_contacts_tasks": "none"}
@@ -89,8 +89,8 @@ def _find_or_create(console: Console, own: OwnMailbox) -> str:
     console.approve([mailbox["id"]])
     methods = {name: mailbox[name.replace("-", "_")] for name in DELIVERIES}
     console.enable(mailbox["id"], [name for name, method in methods.items() if method != "none"])
-    seen("email server profile and mailbox created, its address approved, its deliveries enabled")
-    return mailbox["id"]
+    seen("the profile and the mailbox are created, its address is approved, and its deliveries are enabled")
+    return str(mailbox["id"])
 
 
 def _alerts(console: Console) -> str:
