@@ -1,1 +1,1 @@
-"""Mailrail's local stack: the template on an emulator, beside real mail servers, on one machine."""
+"""This package runs the local stack, because Mailrail has to be tried and tested without an AWS account."""

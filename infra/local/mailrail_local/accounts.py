@@ -1,4 +1,4 @@
-"""The people of example.test: the same accounts on every local mail server."""
+"""This file lists the accounts of example.test, because every local mail server has the same ones."""
 
 import os
 import pwd
@@ -32,5 +32,5 @@ def everybody() -> list[Account]:
 
 
 def mail_owner() -> pwd.struct_passwd:
-    """Whom the stored mail belongs to: Debian's `mail` where we are root, as no server serves mail as root."""
+    """The owner of the stored mail. For root it is Debian's account `mail`, because no server serves mail as root."""
     return pwd.getpwnam("mail") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())

@@ -1,4 +1,4 @@
-"""What every command does around its work: one kind of ending for every kind of trouble."""
+"""This file wraps the work of every command, because all of them have to end in the same way if something fails."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ INTERRUPTED = 130
 
 
 def carry_out(work: Callable[[], int | None]) -> None:
-    """Does the work and ends the process with its exit code, after everything it started has been stopped."""
+    """Does the work, whose servers are stopped when it returns, and ends the process with an exit code."""
     processes.interrupt_on_signals()
     try:
         code = work() or 0

@@ -1,4 +1,4 @@
-"""Deploys the template to the emulator through CloudFormation, as it would be to AWS."""
+"""This file deploys the template to the emulator by CloudFormation, because it is deployed to AWS in the same way."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ FAILED_EVENTS_SHOWN = 5
 
 
 def deploy(aws: MiniStack, archives: list[Archive], parameters: dict[str, str]) -> dict[str, str]:
-    """Creates or updates the stack and answers its outputs."""
+    """Creates or updates the stack and returns its outputs."""
     cloudformation = aws.client("cloudformation")
     request = {
         "StackName": STACK,
@@ -67,7 +67,7 @@ def _packaged_template(aws: MiniStack, archives: list[Archive]) -> str:
 
 
 def _make_concurrency_a_number(aws: MiniStack) -> None:
-    """MiniStack passes a template parameter on as text, and then fails to compare this one with a count."""
+    """Mends a fault of MiniStack: it takes this template parameter as text and cannot compare it with a number."""
     functions = aws.client("lambda")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         most = int(mapping["ScalingConfig"]["MaximumConcurrency"])
@@ -76,7 +76,7 @@ def _make_concurrency_a_number(aws: MiniStack) -> None:
 
 def _status(cloudformation: Any) -> str | None:
     try:
-        return cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+        return str(cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"])
     except ClientError as unknown:
         if "does not exist" in str(unknown):
             return None

@@ -1,23 +1,21 @@
-"""Dovecot: IMAP, POP3 and LMTP for example.test, and the log-in check that Postfix asks."""
+"""This file runs Dovecot, because Mailrail reads email over IMAP and POP3 and Postfix needs somebody to deliver to."""
 
 import base64
 import grp
 import os
 import pwd
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import accounts, ports
 from .certificates import Certificates
-from .processes import Processes
-from .progress import wait_for
+from .processes import Processes, server_program
 
 PORT_NAMES = ["imap", "imaps", "pop3", "pop3s", "lmtp", "sasl"]
-START_SECONDS_MAX = 30.0
-# Each named as its special use is.
+# Each folder is named like its special use.
 SPECIAL_FOLDERS = ["Sent", "Drafts", "Junk", "Trash", "Archive"]
+COMPRESSION = "protocol imap {\n  mail_plugins = zlib imap_zlib\n}\n"
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,9 @@ class Dovecot:
         return self.folder / "mail"
 
 
-def start(processes: Processes, folder: Path, certificates: Certificates, chosen: dict[str, int]) -> Dovecot:
+def start(
+    processes: Processes, folder: Path, certificates: Certificates, chosen: dict[str, int], with_compression: bool
+) -> Dovecot:
     server = Dovecot(folder, chosen, _jwt_key(folder))
     _make_folders(server)
     (folder / "users").write_text(
@@ -40,24 +40,16 @@ def start(processes: Processes, folder: Path, certificates: Certificates, chosen
     )
     (folder / "oauth2.conf").write_text(_oauth2(folder))
     configuration = folder / "dovecot.conf"
-    configuration.write_text(_configuration(server, certificates))
-    service = processes.start("Dovecot", [_program(), "-F", "-c", str(configuration)], folder / "start.log")
-
-    def is_up() -> bool:
-        service.fail_if_dead()
-        return all(ports.answers(port) for port in chosen.values())
-
-    wait_for("Dovecot to listen", is_up, START_SECONDS_MAX, f"read {folder / 'dovecot.log'}")
+    configuration.write_text(_configuration(server, certificates) + (COMPRESSION if with_compression else ""))
+    service = processes.start(
+        "Dovecot", [server_program("dovecot"), "-F", "-c", str(configuration)], folder / "start.log"
+    )
+    service.wait_until(lambda: all(map(ports.answers, chosen.values())), folder / "dovecot.log")
     return server
 
 
-def _program() -> str:
-    # Debian keeps servers where only root's PATH looks.
-    return shutil.which("dovecot") or "/usr/sbin/dovecot"
-
-
 def _jwt_key(folder: Path) -> str:
-    """The key that access tokens for XOAUTH2 are signed with (HS256), kept as long as the folder is."""
+    """The key that signs access tokens for XOAUTH2 (HS256); it is kept as long as the folder."""
     kept = folder / "jwt-key"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +69,7 @@ def _make_folders(server: Dovecot) -> None:
 
 
 def _oauth2(folder: Path) -> str:
-    # Dovecot 2.3 looks for an "active" claim in a local token unless both of its settings are there and empty.
+    # Dovecot 2.3 looks for an "active" claim in a local token unless both settings are present and empty.
     return f"""\
 introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={folder}/keys/
@@ -110,7 +102,7 @@ mail_location = maildir:~/Maildir
 mail_uid = {owner.pw_uid}
 mail_gid = {owner.pw_gid}
 first_valid_uid = 1
-# Throw-away mail: speed matters, a power cut does not.
+# This mail is thrown away, so it does not have to survive a power cut.
 mail_fsync = never
 # All clients of the tests come from one address and often as one user.
 mail_max_userip_connections = 1000
@@ -122,7 +114,7 @@ disable_plaintext_auth = yes
 
 auth_verbose = yes
 auth_mechanisms = plain login xoauth2 oauthbearer
-# A test of a wrong password waits for nothing.
+# A test of a wrong password shall not wait.
 auth_failure_delay = 0
 passdb {{
   driver = oauth2
@@ -171,7 +163,7 @@ service auth {{
 }}
 service anvil {{
   chroot =
-  # Mode 0 takes away the penalty that delays every log-in from an address after a wrong password there.
+  # Mode 0 removes the delay of every log-in from an address that has once sent a wrong password.
   unix_listener anvil-auth-penalty {{
     mode = 0
   }}
@@ -187,7 +179,7 @@ def _folder(name: str) -> str:
 
 
 def _login_service(protocol: str, plain: int, tls: int) -> str:
-    # Many connections per process: starting one for each costs more than the session itself.
+    # A process serves many connections, because starting one process for each costs more than the session.
     return f"""\
 service {protocol}-login {{
   chroot =

@@ -1,21 +1,19 @@
-"""GNU imap4d: an IMAP server of the plainest kind, without CONDSTORE, UIDPLUS, MOVE or SPECIAL-USE."""
+"""This file runs GNU imap4d, because Mailrail must also read servers without CONDSTORE, UIDPLUS and MOVE."""
 
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import accounts, ports
 from .certificates import Certificates
-from .processes import Processes
-from .progress import Failed, wait_for
+from .processes import Processes, server_program
+from .progress import Failed
 
 PORT_NAMES = ["old-imap", "old-imaps"]
-# Each password is hashed, and a handful of accounts is all that the tests of this server need.
+# Hashing a password takes time, and the tests of this server need only a few accounts.
 ACCOUNTS = 40
 SESSIONS_MAX = 50
-START_SECONDS_MAX = 30.0
 HASH_SECONDS_MAX = 60
 
 
@@ -47,18 +45,18 @@ def start(processes: Processes, folder: Path, certificates: Certificates, chosen
             os.chown(path, owner.pw_uid, owner.pw_gid)
     configuration = folder / "imap4d.conf"
     configuration.write_text(_configuration(server, certificates))
-    program = shutil.which("imap4d") or "/usr/sbin/imap4d"
     service = processes.start(
         "imap4d",
-        [program, "--no-config", f"--config-file={configuration}", "--foreground", f"--daemon={SESSIONS_MAX}"],
+        [
+            server_program("imap4d"),
+            "--no-config",
+            f"--config-file={configuration}",
+            "--foreground",
+            f"--daemon={SESSIONS_MAX}",
+        ],
         folder / "imap4d.log",
     )
-
-    def is_up() -> bool:
-        service.fail_if_dead()
-        return all(ports.answers(port) for port in chosen.values())
-
-    wait_for("imap4d to listen", is_up, START_SECONDS_MAX, f"read {folder / 'imap4d.log'}")
+    service.wait_until(lambda: all(map(ports.answers, chosen.values())))
     return server
 
 

@@ -1,4 +1,4 @@
-"""The mail servers of a run, and where they may keep their files."""
+"""This file starts all mail servers of a run in one folder, because their own accounts must be able to reach it."""
 
 import os
 import tempfile
@@ -28,25 +28,22 @@ class MailServers:
     imap4d: Imap4d | None
 
 
-def start(processes: Processes, folder: Path, chosen: dict[str, int], with_old_imap: bool) -> MailServers:
+def start(
+    processes: Processes, folder: Path, chosen: dict[str, int], with_old_imap: bool, with_compression: bool
+) -> MailServers:
     certified = certificates.make(folder / "tls")
-    dovecot_server = dovecot.start(processes, folder / "dovecot", certified, _of(dovecot.PORT_NAMES, chosen))
-    postfix_server = postfix.start(
-        processes, folder / "postfix", certified, dovecot_server, _of(postfix.PORT_NAMES, chosen)
+    dovecot_ports, postfix_ports, imap4d_ports = (
+        {name: chosen[name] for name in names} for names in (dovecot.PORT_NAMES, postfix.PORT_NAMES, imap4d.PORT_NAMES)
     )
-    old = (
-        imap4d.start(processes, folder / "imap4d", certified, _of(imap4d.PORT_NAMES, chosen)) if with_old_imap else None
-    )
+    dovecot_server = dovecot.start(processes, folder / "dovecot", certified, dovecot_ports, with_compression)
+    postfix_server = postfix.start(processes, folder / "postfix", certified, dovecot_server, postfix_ports)
+    old = imap4d.start(processes, folder / "imap4d", certified, imap4d_ports) if with_old_imap else None
     return MailServers(certified, dovecot_server, postfix_server, old)
-
-
-def _of(names: list[str], chosen: dict[str, int]) -> dict[str, int]:
-    return {name: chosen[name] for name in names}
 
 
 @contextmanager
 def home(run: Path, keep: bool) -> Iterator[Path]:
-    """A folder that the servers' own accounts can reach: the run's own, or a short-lived one elsewhere."""
+    """A folder that the servers' own accounts can reach: in the run's folder, or a temporary one elsewhere."""
     inside = run / "mail"
     obstacle = _obstacle(inside)
     if obstacle is None:

@@ -1,8 +1,7 @@
-"""MiniStack, the emulator: AWS on one port of this machine, with the roles of the template enforced."""
+"""This file runs MiniStack, because the template has to be deployed to an AWS on this machine."""
 
 import os
 import sys
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,12 @@ from botocore.config import Config
 
 from .ports import LOOPBACK
 from .processes import Processes
-from .progress import wait_for
 
 REGION = "us-east-1"
-START_SECONDS_MAX = 60.0
 HEALTH_SECONDS_MAX = 2.0
 CALL_SECONDS_MAX = 60
 
-# Its root account. Any twelve digits in place of the key would be another account, with nothing in it.
+# The emulator's root account. A key of twelve digits would be another account, which has nothing in it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
@@ -31,7 +28,7 @@ class MiniStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes any AWS client talk to this emulator and to nothing else."""
+        """The variables with which a client of AWS talks to this emulator and to nothing else."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -51,14 +48,12 @@ class MiniStack:
         )
 
 
-def start(
-    processes: Processes, folder: Path, port: int, keep_state: bool, proxies: dict[str, str] | None = None
-) -> MiniStack:
-    """Starts it; `proxies` are addresses that invocations of the named functions are handed to instead."""
+def start(processes: Processes, folder: Path, port: int, keep_state: bool, proxies: dict[str, str]) -> MiniStack:
+    """Starts MiniStack. It hands invocations of the functions in `proxies` to the addresses there."""
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     stack = MiniStack(f"http://{LOOPBACK}:{port}", folder / "ministack.log")
-    # Clean, because the functions inherit it: one must not pass here on a variable that it would not have on AWS.
+    # The functions inherit this, so it must not have a variable that they would not have on AWS.
     environment = {
         "PATH": os.defpath,
         "HOME": str(folder),
@@ -70,7 +65,7 @@ def start(
         "MINISTACK_REGION": REGION,
         "AWS_ENDPOINT_URL": stack.url,
         "AUTH": "true",
-        **{f"MINISTACK_LAMBDA_PROXY_{function}": url for function, url in (proxies or {}).items()},
+        **{f"MINISTACK_LAMBDA_PROXY_{function}": url for function, url in proxies.items()},
     }
     if keep_state:
         environment |= {
@@ -79,21 +74,15 @@ def start(
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(folder / "s3"),
         }
-    service = processes.start(
-        "MiniStack",
-        [str(Path(sys.executable).parent / "ministack")],
-        stack.log,
-        environment,
-        folder=folder,
-    )
+    program = str(Path(sys.executable).parent / "ministack")
+    service = processes.start("MiniStack", [program], stack.log, environment, folder=folder)
 
     def is_up() -> bool:
-        service.fail_if_dead()
         try:
-            with urllib.request.urlopen(f"{stack.url}/_ministack/health", timeout=HEALTH_SECONDS_MAX) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"{stack.url}/_ministack/health", timeout=HEALTH_SECONDS_MAX):
+                return True
+        except OSError:
             return False
 
-    wait_for("MiniStack to answer", is_up, START_SECONDS_MAX, f"read {stack.log}")
+    service.wait_until(is_up)
     return stack

@@ -1,4 +1,4 @@
-"""The Debian packages that the mail servers come from, installed when they are missing."""
+"""This file installs Debian packages, because the mail servers and their tools come from Debian."""
 
 import shutil
 import subprocess
@@ -12,28 +12,38 @@ from .root import as_root
 
 MAIL_SERVERS = ["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd", "postfix", "postfix-pcre"]
 TOOLS = ["binutils", "openssl"]
-# An IMAP server without CONDSTORE, UIDPLUS, MOVE and SPECIAL-USE.
 OLD_IMAP_SERVER = ["mailutils-imap4d"]
+LINKER = ["gcc", "libc6-dev"]
+NPM = ["nodejs", "npm"]
+XML_VALIDATOR = ["libxml2-utils"]
+# The programs that the bench compares Mailrail with.
+PEERS = ["isync", "mpop"]
+# The services that Debian would start with the machine, and their packages.
+SERVICES = {"dovecot": "dovecot-core", "postfix": "postfix", "mailutils-imap4d": "mailutils-imap4d"}
 
 APT_SECONDS_MAX = 600
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def ensure(wanted: list[str]) -> None:
-    """Installs what is missing, or says by which command it would be."""
-    missing = [package for package in wanted if not _is_installed(package)]
-    if not missing:
-        return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+def missing(wanted: list[str]) -> list[str]:
+    if not wanted or shutil.which("dpkg-query") is None:
+        return wanted
+    command = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return [package for package in wanted if f"{package} installed" not in shown]
+
+
+def install(wanted: list[str]) -> None:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *wanted]
     by_hand = " ".join(command)
     if shutil.which("apt-get") is None:
         raise Failed(
-            f"these Debian packages are needed: {' '.join(missing)}. This machine has no apt-get: "
-            f"use a Debian 12 or Ubuntu machine or container, where `{by_hand}` installs them"
+            f"this machine has no apt-get; use a Debian 12 or Ubuntu machine or container, where `{by_hand}` "
+            "installs these packages"
         )
-    with step(f"Debian packages: installing {', '.join(missing)}"):
+    with step("Debian packages: installing"):
         root.need(by_hand)
-        # Otherwise Postfix's installer asks what kind of mail site this is; ours needs none.
+        # Without this, Postfix's installer asks what kind of mail site this is.
         subprocess.run(
             as_root(["debconf-set-selections"]),
             input="postfix postfix/main_mailer_type select No configuration\n",
@@ -43,21 +53,7 @@ def ensure(wanted: list[str]) -> None:
         with _servers_not_started():
             _apt(["apt-get", "update"], by_hand)
             _apt(command, by_hand)
-        _disable_system_services(missing)
-
-
-def _is_installed(package: str) -> bool:
-    answer = (
-        subprocess.run(
-            ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if shutil.which("dpkg-query")
-        else None
-    )
-    return answer is not None and answer.stdout == "installed"
+        _disable_system_services(wanted)
 
 
 def _apt(command: list[str], by_hand: str) -> None:
@@ -74,13 +70,12 @@ def _apt(command: list[str], by_hand: str) -> None:
 
 @contextmanager
 def _servers_not_started() -> Iterator[None]:
-    """Debian starts a server as soon as it is installed; ours have configurations and ports of their own."""
+    """Keeps Debian from starting a server when it installs one; ours have their own configurations and ports."""
     if POLICY.exists():
         yield
         return
-    subprocess.run(
-        as_root(["tee", str(POLICY)]), input="#!/bin/sh\nexit 101\n", text=True, stdout=subprocess.DEVNULL, check=True
-    )
+    text = "#!/bin/sh\nexit 101\n"
+    subprocess.run(as_root(["tee", str(POLICY)]), input=text, text=True, stdout=subprocess.DEVNULL, check=True)
     subprocess.run(as_root(["chmod", "755", str(POLICY)]), check=True)
     try:
         yield
@@ -89,14 +84,9 @@ def _servers_not_started() -> Iterator[None]:
 
 
 def _disable_system_services(installed: list[str]) -> None:
-    """Nor shall they start with the machine, only because this project tested against them."""
-    if not Path("/run/systemd/system").exists():
+    """Keeps the servers that were just installed from starting with the machine."""
+    services = [service for service, package in SERVICES.items() if package in installed]
+    if not services or not Path("/run/systemd/system").exists():
         return
-    for service, package in (
-        ("dovecot", "dovecot-core"),
-        ("postfix", "postfix"),
-        ("mailutils-imap4d", "mailutils-imap4d"),
-    ):
-        if package in installed:
-            subprocess.run(as_root(["systemctl", "disable", "--now", service]), capture_output=True, check=False)
-    say("  the system's own mail services stay disabled; enable them with systemctl if you want them")
+    subprocess.run(as_root(["systemctl", "disable", "--now", *services]), capture_output=True, check=False)
+    say(f"  these services of the system are disabled; systemctl enables them: {', '.join(services)}")

@@ -1,28 +1,28 @@
-"""Where things are: what the repository holds, and the one ignored folder that everything made at run time goes to."""
+"""This file names the folders of the repository, because several files need each of them."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+# Where this package is, with its requirements and settings.
+LOCAL_STACK = ROOT / "infra" / "local"
 TEMPLATE = ROOT / "infra" / "template.yaml"
 BOOTSTRAPS = ROOT / "target" / "lambda"
+# Everything that is made at run time is below this folder, which git ignores.
 LOCAL = ROOT / ".local"
-# The reference shelf beside the checkout, where there is one: contracts that tests check against.
+# Microsoft's contracts, which some tests check against. They are on a shelf beside the checkout, or are not there.
 CONTRACTS = ROOT.parent / "shared" / "reference" / "contracts"
 
 FUNCTIONS = ["enqueue-mailboxes", "receive-email", "send-email", "test-mailboxes", "notify-owners", "console"]
 
 
 def cargo_target() -> Path:
-    """Cargo's own target folder, wherever its environment puts it."""
+    """The folder that cargo builds into."""
     return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
 
 
 def run_folder(name: str) -> Path:
-    """The folder of one kind of run, such as `demo`, kept out of git even where the project is not."""
+    """The folder of one kind of run, such as `demo`."""
     folder = LOCAL / name
     folder.mkdir(parents=True, exist_ok=True)
-    ignore = LOCAL / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
     return folder

@@ -1,4 +1,4 @@
-"""Free TCP ports of this machine, and one that is certain to be closed."""
+"""This file finds free TCP ports, because no server here may get in the way of another one on this machine."""
 
 import json
 import socket
@@ -10,9 +10,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def choose(names: list[str], remembered: Path) -> dict[str, int]:
-    """A free port for every name; those of the last run where its state was kept, since it has them in URLs."""
+    """A free port for every name. Kept state has its ports in URLs, so it gets the same ports again."""
     if remembered.exists():
-        ports = json.loads(remembered.read_text())
+        ports: dict[str, int] = json.loads(remembered.read_text())
         if set(ports) == set(names):
             taken = [f"{name} {port}" for name, port in ports.items() if not _is_free(port)]
             if taken:
@@ -38,13 +38,13 @@ def _is_free(port: int) -> bool:
 
 
 def free() -> int:
-    """Any free port, for what nobody has to find again."""
+    """Any free port."""
     with socket.create_server((LOOPBACK, 0)) as server:
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])
 
 
 def answers(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+    """Whether somebody accepts connections at the port."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:
@@ -53,9 +53,9 @@ def answers(port: int) -> bool:
 
 
 class ClosedPort:
-    """A port that refuses every connection while this lives: bound, so nobody else gets it, but not listening."""
+    """A port that refuses connections. A socket is bound to it, so nobody else can get it, but does not listen."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.bind((LOOPBACK, 0))
-        self.number: int = self._socket.getsockname()[1]
+        self.number = int(self._socket.getsockname()[1])

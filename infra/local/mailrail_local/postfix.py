@@ -1,8 +1,7 @@
-"""Postfix: submission for example.test, its MX, and addresses that provoke every refusal a sender must understand."""
+"""This file runs Postfix, because Mailrail sends email over SMTP and has to understand every refusal of a server."""
 
 import os
 import pwd
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 from . import accounts, ports
 from .certificates import Certificates
 from .dovecot import Dovecot
-from .processes import Processes
-from .progress import Failed, wait_for
+from .processes import Processes, server_program
+from .progress import Failed
 from .root import as_root
 
 PORT_NAMES = ["submission", "submissions", "mx"]
-START_SECONDS_MAX = 30.0
 MESSAGE_BYTES_MAX = 10 * 1024 * 1024
 
 # What the server answers to RCPT TO these addresses.
@@ -28,7 +26,7 @@ AT_RECIPIENT = {
     "moved": "551 5.1.6 User not local",
     "closing": "421 4.3.2 Service closing the channel",
 }
-# What it answers after the message's last line. Postfix asks only where the message has one recipient.
+# What the server answers after the last line of a message. Postfix looks here only if there is one recipient.
 AT_END_OF_DATA = {
     "late-deferred": "451 4.7.0 Content deferred",
     "late-too-large": "552 5.2.3 Message too large for this recipient",
@@ -58,7 +56,7 @@ def start(
     (configuration / "headers").write_text("/^X-Provoke: refuse$/ REJECT 5.7.1 Content refused\n")
     (configuration / "main.cf").write_text(_main(folder, certificates, dovecot))
     (configuration / "master.cf").write_text(_master(chosen))
-    control = [shutil.which("postfix") or "/usr/sbin/postfix", "-c", str(configuration)]
+    control = [server_program("postfix"), "-c", str(configuration)]
     _own(configuration, pwd.getpwuid(0))
     service = processes.start(
         "Postfix",
@@ -66,12 +64,7 @@ def start(
         folder / "start.log",
         stop_command=as_root([*control, "stop"]),
     )
-
-    def is_up() -> bool:
-        service.fail_if_dead()
-        return all(ports.answers(port) for port in chosen.values())
-
-    wait_for("Postfix to listen", is_up, START_SECONDS_MAX, f"read {folder / 'mail.log'}")
+    service.wait_until(lambda: all(map(ports.answers, chosen.values())), folder / "mail.log")
     return Postfix(folder, chosen)
 
 
@@ -79,10 +72,8 @@ def _own(path: Path, owner: pwd.struct_passwd) -> None:
     if os.geteuid() == 0:
         os.chown(path, owner.pw_uid, owner.pw_gid)
         return
-    if (
-        subprocess.run(as_root(["chown", "-R", f"{owner.pw_uid}:{owner.pw_gid}", str(path)]), check=False).returncode
-        != 0
-    ):
+    command = as_root(["chown", "-R", f"{owner.pw_uid}:{owner.pw_gid}", str(path)])
+    if subprocess.run(command, check=False).returncode != 0:
         raise Failed(f"{path} could not be given to the account {owner.pw_name}; run `sudo --validate` and try again")
 
 
@@ -110,7 +101,7 @@ smtputf8_enable = yes
 message_size_limit = {MESSAGE_BYTES_MAX}
 mailbox_size_limit = 0
 
-# Mail for the one domain goes to Dovecot. There is no way to any other: nothing leaves this machine.
+# Mail for the one domain goes to Dovecot. Mail for any other is refused, so nothing leaves this machine.
 virtual_mailbox_domains = {accounts.DOMAIN}
 virtual_mailbox_maps = texthash:{etc}/recipients
 virtual_transport = lmtp:inet:{ports.LOOPBACK}:{dovecot.ports["lmtp"]}
@@ -131,7 +122,7 @@ smtpd_recipient_restrictions = check_recipient_access texthash:{etc}/at-recipien
 smtpd_end_of_data_restrictions = check_recipient_access texthash:{etc}/at-end-of-data
 header_checks = pcre:{etc}/headers
 smtpd_error_sleep_time = 0
-# All clients of the tests come from one address.
+# All clients of the tests come from one address, so the limit per address is off.
 smtpd_client_connection_count_limit = 0
 """
 

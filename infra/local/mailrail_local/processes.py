@@ -1,25 +1,27 @@
-"""Child processes, each in a group of its own, none of which outlives the run that started it."""
+"""This file starts and stops child processes, because none of them may outlive the run that started it."""
 
+import contextlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import guard
 from .ending import STOP_SECONDS_MAX, end_group, run_stop_command
-from .progress import Failed
+from .progress import Failed, wait_for
 from .root import as_root
 
+START_SECONDS_MAX = 120.0
 LOG_TAIL_LINES = 15
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder, also where servers under other accounts have left theirs."""
+    """Removes a file or a folder, even if servers under other accounts have left files in it."""
     try:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except PermissionError:
@@ -39,13 +41,22 @@ class Service:
         if code is not None:
             raise Failed(f"{self.name} ended by itself (exit code {code}); its log ends:\n{tail(self.log)}")
 
+    def wait_until(self, is_up: Callable[[], bool], log: Path | None = None) -> None:
+        """Waits for the server to be up; `log` is where it says why it is not, if not in its output."""
+
+        def probe() -> bool:
+            self.fail_if_dead()
+            return is_up()
+
+        wait_for(f"{self.name} to be up", probe, START_SECONDS_MAX, f"read {log or self.log}")
+
 
 class Processes:
-    """The servers of a run. Leaving the `with` block stops them, whatever the reason for leaving."""
+    """The servers of a run. They are stopped when the `with` block is left, for whatever reason."""
 
     def __init__(self) -> None:
         self._services: list[Service] = []
-        # In a session of its own, it outlives whatever kills this process.
+        # The guard has a session of its own, so that it outlives whatever kills this process.
         self._guard = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.guard"], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -108,11 +119,9 @@ def _stop(service: Service) -> None:
             run_stop_command(service.stop_command)
         else:
             service.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             service.process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            pass
-    # Whoever is left of the group: workers of a server that was killed, or would not stop.
+    # Workers may be left of a server that was killed or would not stop.
     _end(service.process)
 
 
@@ -122,7 +131,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> int:
-    """Runs a tool to its end with its output on the terminal, and answers its exit code."""
+    """Runs a tool to its end, with its output on the terminal, and returns its exit code."""
     process = subprocess.Popen(
         command, env=None if environment is None else dict(environment), cwd=folder, start_new_session=True
     )
@@ -133,7 +142,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, fo
 
 
 def stream(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[str | int]:
-    """Runs a tool, yields its lines of output as they come, and at the end its exit code as an `int`."""
+    """Runs a tool, yields its lines of output as they come, and at last yields its exit code as an `int`."""
     process = subprocess.Popen(
         command,
         env=dict(environment),
@@ -152,6 +161,11 @@ def stream(command: Sequence[str], environment: Mapping[str, str], folder: Path)
         _end(process)
 
 
+def server_program(name: str) -> str:
+    """The path of a server's program; Debian keeps servers where only root's PATH looks."""
+    return shutil.which(name) or f"/usr/sbin/{name}"
+
+
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
     try:
         return "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-lines:])
@@ -160,7 +174,7 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
 
 
 def interrupt_on_signals() -> None:
-    """Makes SIGTERM and a closed terminal end a run as Ctrl-C does: through every `finally`."""
+    """Lets SIGTERM and a closed terminal end a run through every `finally`, as Ctrl-C does."""
 
     def interrupt(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

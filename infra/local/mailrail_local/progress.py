@@ -1,4 +1,4 @@
-"""What the person at the terminal reads: what is being done, how long it takes, and what went wrong."""
+"""This file prints what is being done and what went wrong, because somebody sits at the terminal and waits."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ Seen = TypeVar("Seen")
 
 
 class Failed(Exception):
-    """Something did not work; the message says what, and what to do about it."""
+    """Something did not work. The message says what it was and what to do about it."""
 
 
 def say(text: str = "") -> None:
@@ -22,7 +22,7 @@ def say(text: str = "") -> None:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """One step of the work: its title when it begins, its time when it is done."""
+    """Prints the title of a step when it begins, and how long it took when it is done."""
     started = time.monotonic()
     say(f"- {title}")
     yield
@@ -38,7 +38,7 @@ def wait_for(
     remedy: str,
     gap_seconds: float = PROBE_GAP_SECONDS,
 ) -> Seen:
-    """Asks `probe` until it answers something true, reminding the reader what is being waited for."""
+    """Calls `probe` until it returns something true, and tells the reader now and then what is awaited."""
     started = time.monotonic()
     reminded = started
     while True:
@@ -55,5 +55,5 @@ def wait_for(
 
 
 def refuse(failed: Exception) -> None:
-    """The last line of a run that failed."""
+    """Prints the last line of a run that failed."""
     print(f"\nerror: {failed}", file=sys.stderr, flush=True)

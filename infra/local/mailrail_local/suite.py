@@ -1,10 +1,10 @@
-"""The checks and tests of the workspace, and how many of them passed."""
+"""This file runs the checks and the tests and counts them, because the test command ends with their number."""
 
 import os
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import processes
@@ -13,7 +13,6 @@ from .progress import say, step
 
 STACK_VARIABLE = "MAILRAIL_TEST_STACK"
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed;")
-WARNINGS_ARE_ERRORS = "-D warnings"
 
 
 @dataclass
@@ -23,25 +22,39 @@ class Result:
     cargo_failed: bool = False
 
 
-def check() -> list[str]:
-    """Runs every check, and answers the names of those that failed: one run shows all there is to mend."""
-    cfn_lint = str(Path(sys.executable).parent / "cfn-lint")
-    checks: list[tuple[str, list[str], dict[str, str]]] = [
-        ("cargo fmt", ["cargo", "fmt", "--all", "--check"], {}),
-        ("cfn-lint", [cfn_lint, str(TEMPLATE)], {}),
-        ("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], {}),
-        (
-            "cargo doc",
-            ["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
-            {"RUSTDOCFLAGS": WARNINGS_ARE_ERRORS},
-        ),
-    ]
+@dataclass(frozen=True)
+class Check:
+    name: str
+    command: list[str]
+    folder: Path = ROOT
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def _tool(name: str, *arguments: str) -> list[str]:
+    """A command of the virtual environment."""
+    return [str(Path(sys.executable).parent / name), *arguments]
+
+
+CHECKS = [
+    Check("cfn-lint", _tool("cfn-lint", str(TEMPLATE))),
+    Check("cargo fmt", ["cargo", "fmt", "--all", "--check"]),
+    Check("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    Check(
+        "cargo doc",
+        ["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
+        variables={"RUSTDOCFLAGS": "-D warnings"},
+    ),
+]
+
+
+def check(checks: Sequence[Check] = CHECKS) -> list[str]:
+    """Runs every check and returns the names of those that failed, so that one run shows all there is to mend."""
     failed = []
-    for name, command, extra in checks:
-        with step(name):
-            if processes.run(command, {**os.environ, **extra}, folder=ROOT) != 0:
-                say(f"  {name} FAILED")
-                failed.append(name)
+    for one in checks:
+        with step(one.name):
+            if processes.run(one.command, {**os.environ, **one.variables}, folder=one.folder) != 0:
+                say(f"  {one.name} FAILED")
+                failed.append(one.name)
     return failed
 
 
@@ -59,5 +72,5 @@ def run(environment: Mapping[str, str], only: str | None) -> Result:
                 result.passed += int(counted[1])
                 result.failed += int(counted[2])
     if not CONTRACTS.is_dir():
-        say(f"NOT RUN: the contract tests of Exchange, whose contracts would be in {CONTRACTS.parent.parent.name}/ beside the checkout")
+        say("NOT RUN: the contract tests of Exchange, because Microsoft's contracts are not beside the checkout")
     return result

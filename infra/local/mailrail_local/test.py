@@ -1,4 +1,4 @@
-"""The command `infra/local/test`."""
+"""This program is the command `infra/local/test`, because CI and developers run all checks and tests in one step."""
 
 import argparse
 import os
@@ -15,7 +15,9 @@ def main() -> None:
         epilog="The last line is `N passed, N failed`, summed over every test binary.",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="leave out checks of format, lints, documentation, template and of infra/local/watch"
+        "--fast",
+        action="store_true",
+        help="run the tests alone, without the checks of the code and of infra/local/watch",
     )
     parser.add_argument("--only", metavar="PATTERN", help="run only the tests whose name contains PATTERN")
     parser.add_argument(
@@ -26,7 +28,6 @@ def main() -> None:
 
 
 def test(options: argparse.Namespace) -> int:
-    functions.need_cargo()
     if options.up:
         bring_up()
     checks_failed = [] if options.fast else suite.check()
@@ -40,17 +41,17 @@ def test(options: argparse.Namespace) -> int:
             watch.check()
         except Failed as failed:
             refuse(failed)
-            checks_failed.append("infra/local/watch --check")
+            checks_failed.append("infra/local/watch")
     for check in checks_failed:
         say(f"failed check: {check}")
-    # Last, and exactly so: it is what a script reads.
+    # Scripts read this line, so it must be the last one and keep this form.
     say(f"{result.passed} passed, {result.failed} failed")
     return 1 if checks_failed or result.cargo_failed or result.failed or result.passed == 0 else 0
 
 
 def bring_up() -> None:
     functions.build()
-    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange=True)) as (running, servers):
+    with stack.up(stack.Wish("test", functions.pack(), with_test_servers=True)) as (running, servers):
         say()
         say(f"export {suite.STACK_VARIABLE}={running.description}")
         say("Ctrl-C stops everything.")
@@ -59,7 +60,7 @@ def bring_up() -> None:
 
 def build_and_run(only: str | None) -> suite.Result:
     functions.build()
-    with stack.up(stack.Wish("test", functions.pack(), with_old_imap=True, with_exchange=True)) as (running, _):
+    with stack.up(stack.Wish("test", functions.pack(), with_test_servers=True)) as (running, _):
         result = suite.run({**os.environ, suite.STACK_VARIABLE: str(running.description)}, only)
     if result.cargo_failed and result.failed == 0:
         say("cargo test failed outside of any test; its messages above say why")

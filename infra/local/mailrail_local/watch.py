@@ -1,8 +1,8 @@
-"""The command `infra/local/watch`: functions that are rebuilt and restarted at every change of their source.
+"""This program is the command `infra/local/watch`, because somebody who changes a function wants to see it run at once.
 
-MiniStack keeps doing the work of AWS, schedules, queues and the console's API, and hands every invocation to `cargo
-lambda watch`, which compiles a function when it is first invoked and again when its source has changed. The functions
-then run under the emulator's root account, not under their roles, and their timeouts are cargo-lambda's.
+MiniStack does the work of AWS: schedules, queues and the API. It hands every invocation to `cargo lambda watch`, which
+compiles a function at its first invocation and again after a change of its source. The functions then run under the
+emulator's root account, not under their roles, and cargo-lambda sets their time-outs.
 """
 
 import argparse
@@ -10,8 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,18 +19,18 @@ from . import functions, stack
 from .command import carry_out
 from .demo import serve
 from .deploy import STACK
-from .paths import FUNCTIONS, LOCAL, ROOT, cargo_target, run_folder
+from .environments import CARGO_LAMBDA
+from .paths import FUNCTIONS, ROOT, cargo_target, run_folder
 from .ports import LOOPBACK, answers, free
 from .processes import Processes
 from .progress import Failed, step, wait_for
 
-PIP_SECONDS_MAX = 600
-START_SECONDS_MAX = 120.0
-# A function is compiled when it is first invoked, by one cargo after another.
+# A function is compiled when it is first invoked, and one cargo waits for another.
 COMPILE_SECONDS_MAX = 900.0
 CALL_SECONDS_MAX = 40.0
-REQUIREMENTS = ROOT / "infra" / "local" / "requirements-watch.txt"
-VENV = LOCAL / "venv-watch"
+# The check changes this part of this file.
+STATUS = '"status": "up"'
+CHANGED_SOURCE = Path("functions/console/src/monitoring.rs")
 
 
 def main() -> None:
@@ -43,11 +41,8 @@ def main() -> None:
     parser.add_argument(
         "--keep", action="store_true", help="keep mailboxes, emails and mail for the next start with --keep"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="see a change of a copy of the source take effect, and end"
-    )
     options = parser.parse_args()
-    carry_out(check if options.check else lambda: watch(options.keep))
+    carry_out(lambda: watch(options.keep))
 
 
 def watch(keep: bool) -> None:
@@ -57,33 +52,31 @@ def watch(keep: bool) -> None:
 
 
 def check() -> None:
-    """The loop as its user has it: the console answers, its source changes, and it answers as changed."""
-    source = Path("functions/console/src/monitoring.rs")
-    before, after = '"status": "up"', '"status": "changed"'
+    """Uses the loop as a developer does: the console answers, its source is changed, and it answers as changed."""
     copy = run_folder("watch-check-source")
-    with step("watch: a copy of the source"):
+    with step("watch: copying the source"):
         _copy_source(copy)
     with _watching("watch-check", copy, keep=False) as (running, _, log):
-        for status in ("up", "changed"):
-            with step(f"watch: the console is compiled and says \"{status}\""):
-                wait_for(
-                    "the console's health",
-                    lambda status=status: _health(running.console_url) == status,
-                    COMPILE_SECONDS_MAX,
-                    f"read {log}",
-                )
-            if status == "up":
-                text = (copy / source).read_text()
-                if before not in text:
-                    raise Failed(f"{source} does not have {before}, which this check changes")
-                (copy / source).write_text(text.replace(before, after))
+        _wait_for_status(running, "up", log)
+        text = (copy / CHANGED_SOURCE).read_text()
+        if STATUS not in text:
+            raise Failed(f"{CHANGED_SOURCE} does not contain {STATUS}, which this check has to change")
+        (copy / CHANGED_SOURCE).write_text(text.replace(STATUS, '"status": "changed"'))
+        _wait_for_status(running, "changed", log)
+
+
+def _wait_for_status(running: stack.Stack, status: str, log: Path) -> None:
+    with step(f'watch: the console is compiled and says "{status}"'):
+        wait_for(
+            "the console's health", lambda: _health(running.console_url) == status, COMPILE_SECONDS_MAX, f"read {log}"
+        )
 
 
 def _health(url: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=CALL_SECONDS_MAX) as answer:
             return str(json.load(answer)["status"])
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -105,9 +98,7 @@ def _copy_source(to: Path) -> None:
 
 @contextmanager
 def _watching(name: str, source: Path, keep: bool) -> Iterator[tuple[stack.Stack, Processes, Path]]:
-    """The local stack whose functions are those that `cargo lambda watch` makes of `source`."""
-    functions.need_cargo()
-    cargo_lambda = _install()
+    """The local stack, with the functions that `cargo lambda watch` compiles from `source`."""
     port = free()
     url = f"http://{LOOPBACK}:{port}/2015-03-31/functions"
     proxies = {f"{STACK}-{name}": f"{url}/{name}/invocations" for name in FUNCTIONS}
@@ -118,49 +109,25 @@ def _watching(name: str, source: Path, keep: bool) -> Iterator[tuple[stack.Stack
             log = running.folder / "cargo-lambda.log"
             service = servers.start(
                 "cargo lambda watch",
-                [cargo_lambda, "lambda", "watch", "--invoke-address", LOOPBACK, "--invoke-port", str(port)],
+                [
+                    str(CARGO_LAMBDA.folder / "bin" / "cargo-lambda"),
+                    "lambda",
+                    "watch",
+                    "--invoke-address",
+                    LOOPBACK,
+                    "--invoke-port",
+                    str(port),
+                ],
                 log,
                 environment,
                 folder=source,
             )
-
-            def is_up() -> bool:
-                service.fail_if_dead()
-                return answers(port)
-
-            wait_for("cargo lambda to listen", is_up, START_SECONDS_MAX, f"read {log}")
+            service.wait_until(lambda: answers(port))
         yield running, servers, log
 
 
-def _install() -> str:
-    cargo_lambda = VENV / "bin" / "cargo-lambda"
-    stamp = VENV / "made-from"
-    if stamp.exists() and stamp.read_text() == REQUIREMENTS.read_text():
-        return str(cargo_lambda)
-    with step("cargo-lambda: installing into .local/venv-watch"):
-        shutil.rmtree(VENV, ignore_errors=True)
-        for command in (
-            [sys.executable, "-m", "venv", str(VENV)],
-            [
-                str(VENV / "bin" / "python"),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--require-hashes",
-                "-r",
-                str(REQUIREMENTS),
-            ],
-        ):
-            if subprocess.run(command, timeout=PIP_SECONDS_MAX, check=False).returncode != 0:
-                raise Failed("cargo-lambda could not be installed; pip's message above says why")
-        stamp.write_text(REQUIREMENTS.read_text())
-    return str(cargo_lambda)
-
-
 def _variables(running: stack.Stack) -> dict[str, str]:
-    """The variables of all functions together: each name means the same in every function that has it."""
+    """The variables of all functions together. A name has the same value in every function that has it."""
     deployed = running.aws.client("lambda")
     variables: dict[str, str] = {}
     for name in FUNCTIONS:

@@ -1,1 +1,1 @@
-"""The bench: Mailrail and its peers on the same work, side by side in one run."""
+"""This package measures Mailrail beside its peers, because a number alone says little."""

@@ -1,4 +1,4 @@
-"""Who does the work: Mailrail over its fakes, Mailrail over the emulator, and the peers, all behind one face."""
+"""This file lets Mailrail and its peers work through one interface, because all are measured in the same way."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,10 +25,10 @@ class Client(Protocol):
     name: str
 
     def work(self) -> tuple[Cost, Json | None]:
-        """Takes what is new, and answers what it cost, with the calls to AWS where there are any."""
+        """Takes new messages, and returns what that cost and the calls to AWS, if there are any."""
 
     def expect(self, messages: int) -> None:
-        """Fails unless so many messages have been taken in all."""
+        """Fails if the client has not taken this number of messages altogether."""
 
 
 @dataclass
@@ -45,9 +45,7 @@ class Mailrail:
         done = self.part.ask("run")
         if enqueued["wakes"] != self.mailboxes or done["again"] or done["runs"] < self.mailboxes:
             raise Failed(f"{self.name} did not run every mailbox once: {enqueued}, {done}")
-        cost = Cost(
-            enqueued["wall"] + done["wall"], enqueued["processor"] + done["processor"], done["peak_kilobytes"]
-        )
+        cost = Cost(enqueued["wall"] + done["wall"], enqueued["processor"] + done["processor"], done["peak_kilobytes"])
         if self.counter is None:
             return cost, None
         return cost, {"ticks": enqueued["ticks"], "schedule": schedule, "run": self._calls()}
@@ -77,7 +75,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the clients are made of."""
+    """What every client needs."""
 
     program: Path
     stack: Stack
@@ -101,8 +99,7 @@ class Bench:
             work = Part(self.program, "work", stores, protocol, port, *accounts, environment=environment)
             yield Mailrail(name, parts.enter_context(work), counter, len(people))
 
-    @contextmanager
-    def peer(self, name: str, people: list[Account], port: int, run: str) -> Iterator[Client]:
+    def peer(self, name: str, people: list[Account], port: int, run: str) -> Client:
         folder = self.folder / f"{run} {name}".replace(",", "").replace(" ", "-")
         certificates = self.stack.mail.certificates
         make: dict[str, Callable[[], Mbsync | Mpop]] = {
@@ -111,4 +108,4 @@ class Bench:
             MBSYNC_TOGETHER: lambda: Mbsync(folder, people, port, certificates, compress=False, together=True),
             MPOP: lambda: Mpop(folder, people[0], port, certificates),
         }
-        yield Peer(name, make[name]())
+        return Peer(name, make[name]())

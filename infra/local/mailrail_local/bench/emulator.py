@@ -1,4 +1,4 @@
-"""The emulator for a bench: its own triggers silenced, and a table with nothing in it for each measurement."""
+"""This file prepares the emulator for the bench, because the bench itself runs what triggers would run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ INDEX_FIELDS = ["IndexName", "KeySchema", "Projection"]
 
 
 def silence(aws: MiniStack) -> None:
-    """Stops the schedules and the mappings: the bench's own process does what they would start."""
+    """Stops the schedules and the mappings, because the bench's own process does what they would start."""
     functions, schedules = aws.client("lambda"), aws.client("scheduler")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
@@ -26,7 +26,7 @@ def silence(aws: MiniStack) -> None:
 
 
 def forget(aws: MiniStack, outputs: Mapping[str, str]) -> None:
-    """Empties table and queue."""
+    """Empties the table and the queue."""
     tables = aws.client("dynamodb")
     found = tables.describe_table(TableName=outputs["TableName"])["Table"]
     tables.delete_table(TableName=outputs["TableName"])
@@ -37,7 +37,7 @@ def forget(aws: MiniStack, outputs: Mapping[str, str]) -> None:
 
 
 def environment(aws: MiniStack, outputs: Mapping[str, str], certificates: Certificates, port: int) -> dict[str, str]:
-    """What makes a process of the bench a function, whose calls go through `port`."""
+    """The variables that a process of the bench needs to work as a function; its calls to AWS go to `port`."""
     return {
         **aws.environment,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",

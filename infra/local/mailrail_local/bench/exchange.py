@@ -1,4 +1,4 @@
-"""Exchange, online and on premises: requests of a first synchronization and of idle checks, against the test servers."""
+"""This file shows how many requests Exchange takes, because Microsoft limits requests and no peer reads Exchange."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from .parts import once
 from .table import table
 
 MESSAGES = 4_000
-# With a warm token, one request of Microsoft's delta query tells that nothing is new; of web services one tells it too,
-# and one more may sign a connection in by NTLM.
+# With a warm token, one delta query tells that nothing is new. Web services take one request for that, too, and perhaps
+# another one that signs the connection in by NTLM.
 IDLE_REQUESTS_MAX = {"online": 1, "server": 2}
 NAMES = {"online": "Exchange Online", "server": "Exchange Server"}
 
@@ -27,7 +27,7 @@ def measure(program: Path) -> None:
         reached = "reached" if each <= most else "NOT REACHED"
         targets.append(f"  requests of an idle check of {name}: {each:g}, target <= {most}: {reached}")
     say()
-    say("Exchange (client and test server in one process, so no peer and no CPU of one's own)")
+    say("Exchange (client and test server are one process, so there is no CPU time of the client alone)")
     table(["work", "seconds", "requests", "messages/s"], rows)
     for target in targets:
         say(target)

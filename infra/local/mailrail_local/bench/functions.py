@@ -1,4 +1,4 @@
-"""The command `infra/local/measure-functions`: sizes and starts of the functions as they are released."""
+"""This program is the command `infra/local/measure-functions`, because large functions start slowly."""
 
 import argparse
 import os
@@ -16,7 +16,6 @@ from ..paths import FUNCTIONS, ROOT, cargo_target
 from ..ports import LOOPBACK
 from ..progress import Failed, say, step
 from . import quiet, table
-from .zips import packed
 
 IDLE = "idle-function"
 ZIP_MEGABYTES_MAX = 6
@@ -26,7 +25,7 @@ START_SECONDS_MAX = 20.0
 PATIENCE_SECONDS = 5.0
 NEXT = b"GET /2018-06-01/runtime/invocation/next"
 
-# What Lambda and the template set. Nothing is called before the first invocation, so nothing has to be there.
+# The variables that Lambda and the template set. Their values do not matter, because nothing is called at the start.
 ENVIRONMENT = {
     "AWS_LAMBDA_FUNCTION_NAME": "measured",
     "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -55,7 +54,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Start:
-    """From the start of the process to the moment in which it asks for work."""
+    """What a process took from its start until it asked for work."""
 
     milliseconds: float
     processor_milliseconds: float
@@ -73,9 +72,11 @@ def main() -> None:
 
 
 def measure(times: int) -> None:
-    functions.need_cargo()
     built = build()
-    sizes = {one.name: (one.program.stat().st_size, len(packed(one.program.read_bytes()))) for one in built}
+    sizes = {
+        one.name: (one.program.stat().st_size, len(functions.zipped(one.program.read_bytes(), functions.RELEASED)))
+        for one in built
+    }
     starts: dict[str, list[Start]] = {one.name: [] for one in built}
     with step(f"starting each function {times} times"):
         for _ in range(times):
@@ -120,7 +121,7 @@ def build() -> list[Function]:
 
 
 def start(function: Function) -> Start:
-    """Starts a function beside an API of the runtime that answers nothing, and ends it when it asks for work."""
+    """Starts a function, plays the Lambda runtime API for it, and ends it when it asks for work."""
     with socket.create_server((LOOPBACK, 0)) as api:
         api.settimeout(START_SECONDS_MAX)
         environment = {**ENVIRONMENT, "AWS_LAMBDA_RUNTIME_API": f"{LOOPBACK}:{api.getsockname()[1]}"}
@@ -134,7 +135,7 @@ def start(function: Function) -> Start:
         except TimeoutError:
             raise Failed(f"{function.name} did not ask for work in {START_SECONDS_MAX:.0f} s") from None
         finally:
-            # Not by its own method, which waits for a process that has ended, and forgets what it used.
+            # `process.kill` and `process.wait` would lose what the process has used.
             os.kill(process.pid, signal.SIGKILL)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

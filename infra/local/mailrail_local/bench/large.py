@@ -1,4 +1,4 @@
-"""Large messages through the real function: how much memory its process has needed."""
+"""This file measures the memory that large messages take, because Lambda ends a function that takes too much."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from ..accounts import Account, account
 from ..functions import Archive
 from ..progress import Failed, step
 from ..stack import Stack
-from . import zips
 from .clients import AWS, Bench
 from .parts import once
 from .rows import Rows, Sample
@@ -19,15 +18,15 @@ from .rows import Rows, Sample
 FUNCTION = "receive-email"
 MESSAGE_BYTES = 50 * 1_000_000
 FIRST_ACCOUNT = 82
-# Protocol, and how many mailboxes of one batch have such a message.
+# A protocol, and the number of mailboxes in a batch that have such a message.
 CASES = [("imap", 1), ("pop3", 1), ("imap", 10)]
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 def archives(receive_email: Path) -> list[Archive]:
-    """The one function that is started here; the others have nothing to do."""
+    """Code for the one function that is invoked here, and placeholders for the others."""
     packed = {archive.function: archive for archive in functions.placeholders()}
-    packed[FUNCTION] = Archive(FUNCTION, zips.packed(receive_email.read_bytes()))
+    packed[FUNCTION] = Archive(FUNCTION, functions.zipped(receive_email.read_bytes()))
     return list(packed.values())
 
 
@@ -68,12 +67,12 @@ def _case(bench: Bench, protocol: str, people: list[Account]) -> Sample:
 
 
 def _end_processes(stack: Stack) -> tuple[float, int]:
-    """What the function's process has computed, and its peak of memory. It is ended, so that the next is a new one."""
+    """Ends the function's process, so that the next case gets a new one, and returns its CPU time and peak memory."""
     home = stack.folder / "ministack"
     found = []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and Path(os.readlink(process / "exe")).is_relative_to(home):
+            if process.name.isdigit() and (process / "exe").readlink().is_relative_to(home):
                 found.append(process)
         except OSError:
             continue

@@ -1,4 +1,4 @@
-"""The parts of the bench's own program: Mailrail at work, the network between, and what counts the calls to AWS."""
+"""This file runs the parts of the bench that are written in Rust, because each is measured as a process of its own."""
 
 import json
 import os
@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 
 def build() -> tuple[Path, Path]:
-    """Builds the bench's program and the function that receives email, and answers where they are."""
-    # In one go, so that both are made of the very same crates.
+    """Builds the bench's program and the function that receives email, and returns their paths."""
+    # One call builds both, so that both consist of the same crates.
     command = ["cargo", "build", "--locked", "--profile", "bench", "--message-format", "json-render-diagnostics"]
     command += ["--package", "end-to-end", "--bench", "sync", "--package", "receive-email", "--bin", "receive-email"]
     found: dict[str, Path] = {}
@@ -40,16 +40,18 @@ def build() -> tuple[Path, Path]:
 
 
 class Part:
-    """A part that stays: it says at once what it is, obeys a line with a line, and ends with this object."""
+    """A part that stays: it says something first, answers each line with a line, and ends with this object."""
 
-    def __init__(self, program: Path, *arguments: str | Path | int, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self, program: Path, *arguments: str | Path | int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._name = str(arguments[0])
         self._process = subprocess.Popen(
             [str(program), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
-            # Ctrl-C is for the run; a part ends when its input does.
+            # Ctrl-C must reach the run alone; a part ends when its input ends.
             start_new_session=True,
         )
         self.first = self._answer()
@@ -66,7 +68,8 @@ class Part:
         line = self._process.stdout.readline() if ready else b""
         if not line:
             raise Failed(f"the part `{self._name}` of the bench gave no answer; its message above says why")
-        return json.loads(line)
+        answer: Json = json.loads(line)
+        return answer
 
     def __enter__(self) -> "Part":
         return self
@@ -82,6 +85,6 @@ class Part:
 
 
 def once(program: Path, *arguments: str | Path | int) -> Json:
-    """Runs a part that does one thing, and answers what it says."""
+    """Runs a part that does one thing, and returns what it says."""
     with Part(program, *arguments) as part:
         return part.first

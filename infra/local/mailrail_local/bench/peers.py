@@ -1,6 +1,7 @@
-"""The peers: mbsync over IMAP and mpop over POP3, set to the same work as Mailrail, each into a Maildir.
+"""This file runs mbsync and mpop, because Mailrail is compared with them at the same work.
 
-Each is given what makes it quick: it takes new messages only, does not wait for the disk, and is told how to sign in.
+Each peer has the settings that make it fast: it takes new messages only, does not wait for the disk, and knows
+beforehand how to sign in.
 """
 
 import os
@@ -16,12 +17,10 @@ from ..certificates import Certificates
 from ..processes import tail
 from ..progress import Failed
 
-PACKAGES = ["isync", "mpop"]
-
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run of programs took: wall clock, processor, and the most memory that one of them had."""
+    """What programs took: seconds of the clock, seconds of CPU, and the peak memory of the largest."""
 
     wall: float
     processor: float
@@ -56,7 +55,7 @@ def run_together(commands: Sequence[Sequence[str]], at_once: int, log: Path) -> 
 
 
 class Mbsync:
-    """mbsync with one configuration for all mailboxes, which it takes one after another, or ten at a time."""
+    """mbsync, which takes one mailbox after another, or one process for each, of which ten run at once."""
 
     AT_ONCE = 10
 
@@ -112,7 +111,7 @@ SyncState *
 
 
 class Mpop:
-    """mpop for one maildrop, which keeps its mail."""
+    """mpop for one maildrop, whose messages it leaves there."""
 
     def __init__(self, folder: Path, person: Account, port: int, certificates: Certificates) -> None:
         self._folder = folder
@@ -144,5 +143,5 @@ received_header off
 
 
 def _files(folder: Path) -> int:
-    """Messages in the Maildirs below a folder."""
+    """The number of messages in the Maildirs below a folder."""
     return sum(1 for path in folder.rglob("*") if path.parent.name in ("cur", "new") and path.is_file())

@@ -1,16 +1,16 @@
-"""How busy the machine is with other people's work, and a moment in which it is not."""
+"""This file waits until the machine is idle, because other work on it would distort what is measured."""
 
 import time
 from pathlib import Path
 
-# Above this, a wall clock tells more about the others than about what is measured.
+# Above this, the time that a measurement takes depends too much on the other work.
 BUSY_MAX = 0.3
 SAMPLE_SECONDS = 0.5
 IDLE_FIELDS = slice(3, 5)
 
 
 def moment(seconds_max: float) -> float:
-    """Waits for a quiet moment, for so long at most, and answers how busy the machine is in the one that it found."""
+    """Waits up to `seconds_max` for a quiet moment, and returns how busy the machine was last: 0 to 1."""
     started = time.monotonic()
     while True:
         busy = _busy()

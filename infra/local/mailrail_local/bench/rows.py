@@ -1,4 +1,4 @@
-"""What was measured: one row for a client at a piece of work."""
+"""This file keeps the measurements, because the table shows medians of several."""
 
 from dataclasses import dataclass, field
 from statistics import median
@@ -13,19 +13,19 @@ class Sample:
     wall: float
     processor: float
     peak_kilobytes: int
-    # Of the network: round trips and bytes.
+    # Round trips and bytes on the network.
     turns: int
     up: int
     down: int
-    # Of AWS, where the client uses it.
+    # Calls to AWS, if the client makes any.
     aws: Json | None
-    # How busy the machine was just before, with other people's work: 0 to 1.
+    # How busy the machine was with other work just before: 0 to 1.
     busy: float
 
 
 @dataclass
 class Row:
-    """A client at a piece of work, as often as it was done."""
+    """A client at a piece of work, with one sample for each time that it did the work."""
 
     protocol: str
     work: str
@@ -36,11 +36,11 @@ class Row:
     samples: list[Sample] = field(default_factory=list)
 
     def of(self, name: str) -> float:
-        """The median of what was measured."""
-        return median(getattr(sample, name) for sample in self.samples)
+        """The median of a measurement."""
+        return float(median(getattr(sample, name) for sample in self.samples))
 
     def each(self, name: str) -> float:
-        """The same for one mailbox."""
+        """The median of a measurement, divided by the number of mailboxes."""
         return self.of(name) / self.mailboxes
 
     @property
@@ -48,20 +48,20 @@ class Row:
         return self.messages / self.of("wall")
 
     def calls(self, service: str) -> float:
-        """Calls to a service of AWS for one mailbox, with its share of the schedule."""
+        """Calls to a service of AWS for one mailbox, including its share of the schedule."""
         sums = [
             sum(n for part in ("schedule", "run") for name, n in aws[part]["calls"].items() if name.startswith(service))
             for aws in self._aws()
         ]
-        return median(sums) / self.mailboxes
+        return float(median(sums)) / self.mailboxes
 
     def units(self, kind: str) -> float:
-        """Units of the table, `read_units` or `write_units`, for one mailbox, without the schedule."""
-        return median(aws["run"][kind] for aws in self._aws()) / self.mailboxes
+        """Units of the table (`read_units` or `write_units`) for one mailbox, without the schedule."""
+        return float(median(aws["run"][kind] for aws in self._aws())) / self.mailboxes
 
     def units_of_tick(self, kind: str) -> float:
-        """The same for one tick of the schedule, whatever the number of mailboxes."""
-        return median(aws["schedule"][kind] / aws["ticks"] for aws in self._aws())
+        """Units of the table for one tick of the schedule, which do not depend on the number of mailboxes."""
+        return float(median(aws["schedule"][kind] / aws["ticks"] for aws in self._aws()))
 
     def _aws(self) -> list[Json]:
         return [sample.aws for sample in self.samples if sample.aws is not None]
@@ -74,7 +74,7 @@ class Rows(list[Row]):
     def row(
         self, protocol: str, work: str, milliseconds: int | None, client: str, mailboxes: int, messages: int
     ) -> Row:
-        """The row of that name, which begins empty."""
+        """The row of these values, which is made if there is none."""
         found = self.find(protocol, work, milliseconds, client)
         if found is None:
             found = Row(protocol, work, milliseconds, client, mailboxes, messages)

@@ -1,17 +1,20 @@
-"""The tables that a person reads, and the targets beside what was measured."""
+"""This file prints the measurements, because people compare them with each other and with our targets."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..progress import say
 from .clients import AWS, MBSYNC, MBSYNC_PLAIN, MEMORY, MPOP
-from .rows import Row, Rows
+from .rows import Rows
 
-# A row whose machine was busier than this is marked.
+# A row is marked if the machine was busier than this.
 BUSY_MARKED = 0.3
 INSIDE = "inside TLS"
-# Ticks of the schedule between two runs of a mailbox, and for how many mailboxes they are reckoned.
+PEERS = {"IMAP": (MBSYNC, MBSYNC_PLAIN), "POP3": (MPOP,)}
+# The schedule ticks once a minute. These numbers of mailboxes share what a tick costs.
 POLLING_MINUTES = 5
 SHARING_A_SCHEDULE = (20, 1_000, 100_000)
+
+Line = list[str]
 
 
 def show(rows: Rows) -> None:
@@ -93,61 +96,62 @@ def show(rows: Rows) -> None:
 
 
 def targets(rows: Rows) -> None:
-    """Each number to reach, what was measured, and whether it is reached."""
-    lines: list[list[object]] = []
-
-    def add(target: str, measured: float | None, limit: float | None, at_least: bool = False) -> None:
-        if measured is None or limit is None:
-            return
-        reached = measured >= limit if at_least else measured <= limit
-        sign = ">=" if at_least else "<="
-        lines.append([target, f"{measured:.3g}", f"{sign} {limit:.3g}", "reached" if reached else "NOT REACHED"])
-
-    def value(row: Row | None, take: Callable[[Row], float | None]) -> float | None:
-        return None if row is None else take(row)
-
-    inside = rows.find("IMAP", "idle", None, MEMORY)
-    wire = rows.find("IMAP", "idle", 0, MEMORY)
-    for where, row in ((INSIDE, inside), ("on the wire", wire)):
-        add(f"IMAP idle: round trips, {where}", value(row, lambda row: row.each("turns")), 5)
-        add(f"IMAP idle: bytes up, {where}", value(row, lambda row: row.each("up")), 1_000)
-        add(f"IMAP idle: bytes down, {where}", value(row, lambda row: row.each("down")), 2_000)
-    add("IMAP idle: 20 mailboxes at 30 ms, s", value(rows.find("IMAP", "idle", 30, MEMORY), _wall), 1)
-    idle = rows.find("IMAP", "idle", 0, AWS)
-    for kind in ("read_units", "write_units"):
-        name = f"IMAP idle: {kind.replace('_', ' ')}"
-        for mailboxes in SHARING_A_SCHEDULE:
-            of_schedule = POLLING_MINUTES / mailboxes
-            units = value(idle, lambda row: row.units(kind) + row.units_of_tick(kind) * of_schedule)
-            add(f"{name}, where {mailboxes:,} mailboxes share the schedule", units, 1)
-    for protocol, peers in (("IMAP", (MBSYNC, MBSYNC_PLAIN)), ("POP3", (MPOP,))):
-        for work in ("first", "idle"):
-            for milliseconds in (0, 30):
-                ours = rows.find(protocol, work, milliseconds, MEMORY)
-                for peer in peers:
-                    theirs = rows.find(protocol, work, milliseconds, peer)
-                    name = f"{protocol} {work} at {milliseconds} ms beside {peer}"
-                    if work == "first":
-                        rates = (value(row, lambda row: row.messages_per_second) for row in (ours, theirs))
-                        add(f"{name}: messages/s", *rates, at_least=True)
-                    else:
-                        add(f"{name}: wall s", value(ours, _wall), value(theirs, _wall))
-                    add(f"{name}: CPU s", value(ours, _processor), value(theirs, _processor))
-    for row in rows:
-        if row.protocol == "large":
-            add(f"{row.work}: peak MB", row.of("peak_kilobytes") / 1000, 256)
+    """Prints each target, what was measured, and whether the target is reached."""
+    lines = [*_of_idle_check(rows), *_of_units(rows), *_beside_peers(rows)]
+    large = [row for row in rows if row.protocol == "large"]
+    lines += [_target(f"{row.work}: peak MB", row.of("peak_kilobytes") / 1000, 256) for row in large]
     if lines:
         say()
-        say("Numbers to reach")
-        table(["number", "measured", "target", ""], lines)
+        say("Targets")
+        table(["target", "measured", "limit", ""], lines)
 
 
-def _wall(row: Row) -> float:
-    return row.of("wall")
+def _target(name: str, measured: float, limit: float, at_least: bool = False) -> Line:
+    reached = measured >= limit if at_least else measured <= limit
+    sign = ">=" if at_least else "<="
+    return [name, f"{measured:.3g}", f"{sign} {limit:.3g}", "reached" if reached else "NOT REACHED"]
 
 
-def _processor(row: Row) -> float:
-    return row.of("processor")
+def _of_idle_check(rows: Rows) -> Iterator[Line]:
+    for where, row in (
+        (INSIDE, rows.find("IMAP", "idle", None, MEMORY)),
+        ("on the wire", rows.find("IMAP", "idle", 0, MEMORY)),
+    ):
+        if row:
+            yield _target(f"IMAP idle: round trips, {where}", row.each("turns"), 5)
+            yield _target(f"IMAP idle: bytes up, {where}", row.each("up"), 1_000)
+            yield _target(f"IMAP idle: bytes down, {where}", row.each("down"), 2_000)
+    if slow := rows.find("IMAP", "idle", 30, MEMORY):
+        yield _target("IMAP idle: 20 mailboxes at 30 ms, s", slow.of("wall"), 1)
+
+
+def _of_units(rows: Rows) -> Iterator[Line]:
+    row = rows.find("IMAP", "idle", 0, AWS)
+    if row is None:
+        return
+    for kind in ("read_units", "write_units"):
+        for mailboxes in SHARING_A_SCHEDULE:
+            units = row.units(kind) + row.units_of_tick(kind) * POLLING_MINUTES / mailboxes
+            name = f"IMAP idle: {kind.replace('_', ' ')}, where {mailboxes:,} mailboxes share the schedule"
+            yield _target(name, units, 1)
+
+
+def _beside_peers(rows: Rows) -> Iterator[Line]:
+    for ours in rows:
+        if ours.client != MEMORY or ours.milliseconds is None or ours.work not in ("first", "idle"):
+            continue
+        for peer in PEERS[ours.protocol]:
+            theirs = rows.find(ours.protocol, ours.work, ours.milliseconds, peer)
+            if theirs is None:
+                continue
+            name = f"{ours.protocol} {ours.work} at {ours.milliseconds} ms beside {peer}"
+            if ours.work == "first":
+                yield _target(
+                    f"{name}: messages/s", ours.messages_per_second, theirs.messages_per_second, at_least=True
+                )
+            else:
+                yield _target(f"{name}: wall s", ours.of("wall"), theirs.of("wall"))
+            yield _target(f"{name}: CPU s", ours.of("processor"), theirs.of("processor"))
 
 
 def table(names: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
