@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import processes
-from .paths import CONTRACTS, ROOT, TEMPLATE
+from .paths import CONTRACTS, LOCAL_STACK, ROOT, TEMPLATE
 from .progress import say, step
 
 STACK_VARIABLE = "MAILRAIL_TEST_STACK"
@@ -35,7 +35,13 @@ def _tool(name: str, *arguments: str) -> list[str]:
     return [str(Path(sys.executable).parent / name), *arguments]
 
 
+PYTHON_CHECKS = [
+    Check("ruff check", _tool("ruff", "check", "."), LOCAL_STACK),
+    Check("ruff format", _tool("ruff", "format", "--check", "."), LOCAL_STACK),
+    Check("mypy --strict", _tool("mypy", "--strict", "."), LOCAL_STACK),
+]
 CHECKS = [
+    *PYTHON_CHECKS,
     Check("cfn-lint", _tool("cfn-lint", str(TEMPLATE))),
     Check("cargo fmt", ["cargo", "fmt", "--all", "--check"]),
     Check("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
