@@ -2,7 +2,6 @@
 
 import argparse
 import imaplib
-import json
 import ssl
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -23,10 +22,12 @@ MAILDROP_MESSAGES = 10_000
 DELAYS_MILLISECONDS = (0, 30)
 IDLE_TIMES = 5
 NEW_TIMES = 3
-# Accounts: one set of mailboxes for each delay, a maildrop, and those of the large messages.
+# The numbers of the first account for each delay, and of the account with the maildrop.
 FIRST_OF_DELAY = {0: 1, 30: 41}
 MAILDROP = 81
 TOUCH_SECONDS_MAX = 15
+# How long to wait for a quiet moment before a measurement.
+PATIENCE_SECONDS = 10.0
 
 
 def main() -> None:
@@ -36,13 +37,6 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts; may be repeated")
     parser.add_argument(
         "--no-emulator", action="store_true", help="leave out the rows with records in the emulator, which take longest"
-    )
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=10,
-        metavar="SECONDS",
-        help="how long to wait for a quiet moment before each measurement (default: 10)",
     )
     options = parser.parse_args()
     carry_out(lambda: bench(options))
@@ -65,10 +59,6 @@ def bench(options: argparse.Namespace) -> None:
             exchange.measure(program)
         table.show(run.rows)
         table.targets(run.rows)
-        raw = running.folder / "bench.json"
-        raw.write_text(json.dumps([row.raw() for row in run.rows], indent=2) + "\n")
-        say()
-        say(f"every measurement: {raw}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,6 @@ class Run:
         self.bench = bench
         self.rows = Rows()
         self._dovecot = bench.stack.mail.dovecot
-        self._patience: float = options.patience
         self._with_emulator: bool = not options.no_emulator
 
     def imap(self) -> None:
@@ -157,7 +146,7 @@ class Run:
         return nullcontext(self.bench.peer(name, case.people, port, str(case)))
 
     def _sample(self, case: Case, work: str, client: Client, messages: int) -> None:
-        busy = quiet.moment(self._patience)
+        busy = quiet.moment(PATIENCE_SECONDS)
         case.network.ask()
         cost, aws = client.work()
         passed = case.network.ask()

@@ -66,20 +66,19 @@ def main() -> None:
         prog="infra/local/measure-functions",
         description="Measures the functions as they are released: sizes of their zips, and times to start.",
     )
-    parser.add_argument("--times", type=int, default=TIMES, help=f"starts of each function (default: {TIMES})")
-    options = parser.parse_args()
-    carry_out(lambda: measure(options.times))
+    parser.parse_args()
+    carry_out(measure)
 
 
-def measure(times: int) -> None:
+def measure() -> None:
     built = build()
     sizes = {
         one.name: (one.program.stat().st_size, len(functions.zipped(one.program.read_bytes(), functions.RELEASED)))
         for one in built
     }
     starts: dict[str, list[Start]] = {one.name: [] for one in built}
-    with step(f"starting each function {times} times"):
-        for _ in range(times):
+    with step(f"starting each function {TIMES} times"):
+        for _ in range(TIMES):
             quiet.moment(PATIENCE_SECONDS)
             for one in built:
                 starts[one.name].append(start(one))

@@ -18,7 +18,7 @@ from .rows import Rows, Sample
 FUNCTION = "receive-email"
 MESSAGE_BYTES = 50 * 1_000_000
 FIRST_ACCOUNT = 82
-# A protocol, and the number of mailboxes in a batch that have such a message.
+# The protocol, and the number of mailboxes in the batch, each of which has one large message.
 CASES = [("imap", 1), ("pop3", 1), ("imap", 10)]
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 

@@ -66,9 +66,6 @@ class Row:
     def _aws(self) -> list[Json]:
         return [sample.aws for sample in self.samples if sample.aws is not None]
 
-    def raw(self) -> Json:
-        return {**self.__dict__, "samples": [sample.__dict__ for sample in self.samples]}
-
 
 class Rows(list[Row]):
     def row(

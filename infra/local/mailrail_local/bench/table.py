@@ -1,10 +1,10 @@
 """This file prints the measurements, because people compare them with each other and with our targets."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..progress import say
 from .clients import AWS, MBSYNC, MBSYNC_PLAIN, MEMORY, MPOP
-from .rows import Rows
+from .rows import Row, Rows
 
 # A row is marked if the machine was busier than this.
 BUSY_MARKED = 0.3
@@ -17,82 +17,54 @@ SHARING_A_SCHEDULE = (20, 1_000, 100_000)
 Line = list[str]
 
 
+# The columns of the tables: their titles, and what each shows of a row.
+Columns = dict[str, Callable[[Row], object]]
+WHAT: Columns = {
+    "work": lambda row: row.work,
+    "RTT ms": lambda row: INSIDE if row.milliseconds is None else row.milliseconds,
+    "client": lambda row: row.client,
+}
+TIME: Columns = {
+    "n": lambda row: len(row.samples),
+    "wall s": lambda row: f"{row.of('wall'):.2f}{'*' if row.of('busy') > BUSY_MARKED else ' '}",
+    "CPU s": lambda row: f"{row.of('processor'):.3f}",
+    "messages/s": lambda row: f"{row.messages_per_second:.0f}" if row.messages else "",
+    "CPU ms/mailbox": lambda row: f"{row.each('processor') * 1000:.1f}",
+    "peak MB": lambda row: f"{row.of('peak_kilobytes') / 1000:.0f}",
+}
+NETWORK: Columns = {
+    "round trips": lambda row: f"{row.each('turns'):.1f}",
+    "bytes up": lambda row: f"{row.each('up'):.1f}",
+    "bytes down": lambda row: f"{row.each('down'):.1f}",
+}
+CALLS: Columns = {
+    "DynamoDB calls": lambda row: f"{row.calls('DynamoDB'):.2f}",
+    "read units": lambda row: f"{row.units('read_units'):.2f}",
+    "write units": lambda row: f"{row.units('write_units'):.2f}",
+    "SQS calls": lambda row: f"{row.calls('SQS'):.2f}",
+    "S3 calls": lambda row: f"{row.calls('S3'):.2f}",
+    "KMS calls": lambda row: f"{row.calls('KMS'):.2f}",
+    "read units/tick": lambda row: f"{row.units_of_tick('read_units'):.2f}",
+    "write units/tick": lambda row: f"{row.units_of_tick('write_units'):.2f}",
+}
+
+
 def show(rows: Rows) -> None:
     for protocol in sorted({row.protocol for row in rows}):
         of = [row for row in rows if row.protocol == protocol]
         timed = [row for row in of if row.milliseconds is not None]
-        say()
-        say(f"{protocol}: time (medians; * the machine was busy with something else)")
-        table(
-            ["work", "RTT ms", "client", "n", "wall s", "CPU s", "messages/s", "CPU ms/mailbox", "peak MB"],
-            [
-                [
-                    row.work,
-                    row.milliseconds,
-                    row.client,
-                    len(row.samples),
-                    f"{row.of('wall'):.2f}{'*' if row.of('busy') > BUSY_MARKED else ' '}",
-                    f"{row.of('processor'):.3f}",
-                    f"{row.messages_per_second:.0f}" if row.messages else "",
-                    f"{row.each('processor') * 1000:.1f}",
-                    f"{row.of('peak_kilobytes') / 1000:.0f}",
-                ]
-                for row in timed
-            ],
-        )
-        say()
-        say(f"{protocol}: network, of one mailbox")
-        table(
-            ["work", "RTT ms", "client", "round trips", "bytes up", "bytes down"],
-            [
-                [
-                    row.work,
-                    INSIDE if row.milliseconds is None else row.milliseconds,
-                    row.client,
-                    *(f"{row.each(name):.1f}" for name in ("turns", "up", "down")),
-                ]
-                for row in of
-            ],
-        )
-        say()
+        _show(f"{protocol}: time (medians; * the machine was busy with something else)", TIME, timed)
+        _show(f"{protocol}: network, for one mailbox", NETWORK, [row for row in of if row.of("turns")])
         of_aws = [row for row in timed if row.client == AWS]
-        if not of_aws:
-            continue
-        say(f"{protocol}: AWS, of one mailbox; and units of one tick of the schedule, however many mailboxes there are")
-        table(
-            [
-                "work",
-                "RTT ms",
-                "DynamoDB calls",
-                "read units",
-                "write units",
-                "SQS calls",
-                "S3 calls",
-                "KMS calls",
-                "read units/tick",
-                "write units/tick",
-            ],
-            [
-                [
-                    row.work,
-                    row.milliseconds,
-                    *(
-                        f"{value:.2f}"
-                        for value in (
-                            row.calls("DynamoDB"),
-                            row.units("read_units"),
-                            row.units("write_units"),
-                            row.calls("SQS"),
-                            row.calls("S3"),
-                            row.calls("KMS"),
-                            row.units_of_tick("read_units"),
-                            row.units_of_tick("write_units"),
-                        )
-                    ),
-                ]
-                for row in of_aws
-            ],
-        )
+        _show(f"{protocol}: AWS, for one mailbox; and units for one tick of the schedule", CALLS, of_aws)
+
+
+def _show(title: str, columns: Columns, rows: list[Row]) -> None:
+    if rows:
+        say()
+        say(title)
+        shown = WHAT | columns
+        table(list(shown), [[value(row) for value in shown.values()] for row in rows])
 
 
 def targets(rows: Rows) -> None:
