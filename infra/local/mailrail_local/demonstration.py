@@ -11,7 +11,7 @@ from .stack import Stack
 
 INCOMING, OUTGOING = "incoming-email", "outgoing-email"
 DELIVERIES = (INCOMING, OUTGOING)
-# People of a run: no earlier run on the same state has used their accounts.
+# Each run takes accounts that no earlier run on the same state has used.
 ACCOUNTS_PER_RUN = 6
 FAILURES_UNTIL_DISABLED = 10
 

@@ -114,7 +114,7 @@ disable_plaintext_auth = yes
 
 auth_verbose = yes
 auth_mechanisms = plain login xoauth2 oauthbearer
-# A test of a wrong password shall not wait.
+# Otherwise every test of a wrong password would have to wait.
 auth_failure_delay = 0
 passdb {{
   driver = oauth2

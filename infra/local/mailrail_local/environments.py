@@ -1,4 +1,4 @@
-"""This file makes the virtual environments in .local, because no Python package shall be installed anywhere else."""
+"""This file makes virtual environments in .local, because this project must not change the Python of its user."""
 
 import hashlib
 import re

@@ -33,5 +33,5 @@ def start(processes: Processes, folder: Path, chosen: dict[str, int], certificat
 
 
 def contracts() -> dict[str, str] | None:
-    """Where Microsoft's contracts are and what checks them; nothing where there is no reference shelf."""
+    """Where Microsoft's contracts are and what checks them; nothing if they are not beside the checkout."""
     return {"prism": str(prism.PROGRAM), "folder": str(CONTRACTS)} if CONTRACTS.is_dir() else None

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Where this package is, with its requirements and settings.
+# This package, its requirements and its settings.
 LOCAL_STACK = ROOT / "infra" / "local"
 TEMPLATE = ROOT / "infra" / "template.yaml"
 BOOTSTRAPS = ROOT / "target" / "lambda"
 # Everything that is made at run time is below this folder, which git ignores.
 LOCAL = ROOT / ".local"
-# Microsoft's contracts, which some tests check against. They are on a shelf beside the checkout, or are not there.
+# Microsoft's contracts, which some tests check against. Most machines do not have them.
 CONTRACTS = ROOT.parent / "shared" / "reference" / "contracts"
 
 FUNCTIONS = ["enqueue-mailboxes", "receive-email", "send-email", "test-mailboxes", "notify-owners", "console"]

@@ -1,4 +1,4 @@
-"""This file installs what a command needs and then runs it, because the user shall read the whole list beforehand.
+"""This file installs what a command needs and then runs it, because the user has to see the whole list first.
 
 It uses the standard library alone, since it runs before any Python package is installed.
 """
@@ -25,7 +25,7 @@ class Needs:
     debian: list[str] = field(default_factory=list)
     environments: list[Environment] = field(default_factory=lambda: [STACK])
     rust: bool = True
-    # What checks requests against Microsoft's contracts, where those are.
+    # The programs that check requests against Microsoft's contracts, if those are beside the checkout.
     contracts: bool = False
 
 
