@@ -55,7 +55,7 @@ def _enter(command: str, arguments: list[str]) -> None:
 
 
 def _prepare(needs: Needs) -> None:
-    """Prints what is missing, and then installs it."""
+    """Prints what is missing, and then installs it. If nothing is missing, it prints nothing."""
     if needs.rust and shutil.which("cargo") is None:
         raise Failed("cargo is not on the PATH; install Rust from https://rustup.rs and open a new shell")
     needs_contracts = needs.contracts and CONTRACTS.is_dir()
@@ -68,8 +68,8 @@ def _prepare(needs: Needs) -> None:
     plan += [f"in {one.folder.relative_to(ROOT)}: {one.contents}" for one in environments]
     if needs_prism:
         plan.append(f"in {prism.FOLDER.relative_to(ROOT)}: {prism.contents()}")
-    if plan or needs is not NOTHING:
-        say("To be installed:" if plan else "Nothing has to be installed.")
+    if plan:
+        say("To be installed:")
     for line in plan:
         say(textwrap.fill(line, LINE_LENGTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False))
     if debian:
