@@ -1,6 +1,6 @@
 //! One run of one delivery, whatever it moves: what comes before connecting, the work, and the end.
 //!
-//! A delivery supplies what differs, as a [`Work`]. Test & Enable is a mode of the same run.
+//! A delivery supplies what differs, as a `Work`. Test & Enable is a mode of the same run.
 
 mod end;
 pub(crate) mod profiles;

@@ -4,7 +4,7 @@ use mailrail_domain::words::cause::DeliveryError;
 
 use crate::outage::Outage;
 
-/// One of two failures that never mix. [`super::Engine::run`] is the one place that tells them apart.
+/// One of two failures that never mix. `Engine::run` is the one place that tells them apart.
 #[derive(Debug)]
 pub enum Stop {
     /// The mailbox's or its server's failure: counted, retried or disabled by the rules.
