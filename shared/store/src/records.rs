@@ -79,6 +79,19 @@ impl RecordStore for Store {
         conditional(request.send().await, "counting recipients")
     }
 
+    async fn uncount_recipients(&self, mailbox: &MailboxId, at: Timestamp, recipients: u32) -> Result<(), Outage> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(keys::recipients(mailbox, at))))
+            .update_expression("SET recipients = recipients - :n")
+            .condition_expression("recipients >= :n")
+            .expression_attribute_values(":n", number(recipients));
+        conditional(request.send().await, "giving counted recipients back")?;
+        Ok(())
+    }
+
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
         let stored = StoredEmail { email: email.clone(), revision: revision + 1 };
         let row = EmailRow { email: email.clone(), revision: stored.revision };

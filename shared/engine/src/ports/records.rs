@@ -53,6 +53,15 @@ pub trait RecordStore: Send + Sync {
         most: u32,
     ) -> impl Future<Output = Result<bool, Outage>> + Send;
 
+    /// Gives back what was counted for an email that was then not sent, to the hour of `at`. The count never falls below
+    /// zero.
+    fn uncount_recipients(
+        &self,
+        mailbox: &MailboxId,
+        at: Timestamp,
+        recipients: u32,
+    ) -> impl Future<Output = Result<(), Outage>> + Send;
+
     /// Writes a changed outgoing email, on condition of the revision; entering Pending Send puts it into its
     /// mailbox's outbox, and leaving Pending Send and Sending takes it out, in one transaction. `None` if somebody
     /// else wrote since.

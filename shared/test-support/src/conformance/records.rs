@@ -52,6 +52,7 @@ macro_rules! records_suite {
             an_update_that_is_refused_leaves_the_outbox,
             an_outbox_comes_in_pages_the_oldest_emails_first,
             recipients_are_counted_hour_by_hour_and_never_beyond_the_limit,
+            recipients_that_are_given_back_can_be_counted_again,
             an_outbox_has_the_emails_of_its_own_mailbox,
             an_outbox_shows_revisions_that_an_update_accepts,
             received_and_sent_records_are_found_by_their_message_id,
@@ -468,6 +469,21 @@ pub async fn recipients_are_counted_hour_by_hour_and_never_beyond_the_limit(stor
     assert!(!count(&mailbox_id("m2"), 0, 11).await);
     let racing = join_all((0..20).map(|_| count(&mailbox, 7_200, 3))).await;
     assert_eq!(racing.into_iter().filter(|counted| *counted).count(), 3);
+}
+
+pub async fn recipients_that_are_given_back_can_be_counted_again(store: &impl RecordStore) {
+    let (mailbox, at) = (mailbox_id("m1"), moment(0));
+    let later = mailrail_domain::seconds_after(at, 3_600);
+    let count = async |at, n| store.count_recipients(&mailbox, at, n, 10).await.unwrap();
+    let give_back = async |at, n| store.uncount_recipients(&mailbox, at, n).await.unwrap();
+    assert!(count(at, 8).await);
+    give_back(later, 8).await;
+    assert!(!count(at, 3).await, "another hour's recipients are not given back");
+    give_back(at, 5).await;
+    assert!(count(at, 7).await && !count(at, 1).await);
+    give_back(at, 11).await;
+    assert!(!count(at, 1).await, "more than was counted is not given back");
+    assert!(count(later, 10).await && !count(later, 1).await);
 }
 
 pub async fn an_outbox_has_the_emails_of_its_own_mailbox(store: &impl RecordStore) {

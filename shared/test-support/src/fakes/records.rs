@@ -99,6 +99,14 @@ impl RecordStore for MemoryRecords {
         Ok(fits)
     }
 
+    async fn uncount_recipients(&self, mailbox: &MailboxId, at: Timestamp, recipients: u32) -> Result<(), Outage> {
+        let hour = at.timestamp().div_euclid(3_600);
+        if let Some(count) = lock(&self.0).recipients.get_mut(&(mailbox.clone(), hour)) {
+            *count = count.checked_sub(recipients).unwrap_or(*count);
+        }
+        Ok(())
+    }
+
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
         self.count_update().await;
         let mut state = lock(&self.0);
