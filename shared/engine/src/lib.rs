@@ -5,6 +5,7 @@
 //! the two, as a [`run::Stop`], and one place tells them apart, so that no mailbox is disabled because a table was away.
 
 pub mod access;
+pub mod administration;
 pub mod alerts;
 pub mod batch;
 mod deliveries;

@@ -14,7 +14,7 @@ use mailrail_engine::ports::{IncomingServers, OutgoingServers, Page, PageRequest
 pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;
 pub use servers::{Affliction, MemoryServers};
-pub use state::MemoryState;
+pub use state::{MemoryState, Reads};
 pub use vault::MemoryVault;
 
 /// Everything in memory but the mail servers, which are real.

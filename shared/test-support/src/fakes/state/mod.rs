@@ -41,6 +41,7 @@ pub struct MemoryState(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    reads: Reads,
     enqueued_until: Option<Timestamp>,
     organization: StoredOrganization,
     tokens: BTreeMap<String, ApiToken>,
@@ -56,6 +57,17 @@ struct State {
     notices: BTreeMap<String, Notice>,
     health: BTreeMap<ProfileId, StoredHealth>,
     places: BTreeMap<(ProfileId, u16), Timestamp>,
+}
+
+/// How often single things were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reads {
+    /// Mailboxes.
+    pub mailboxes: u32,
+    /// Profiles.
+    pub profiles: u32,
+    /// The organization's settings.
+    pub organization: u32,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -141,6 +153,13 @@ impl State {
         if let Some(address) = &mailbox.address {
             self.addresses.remove(&address.normalized());
         }
+    }
+}
+
+impl MemoryState {
+    /// How often single things were read so far.
+    pub fn reads(&self) -> Reads {
+        lock(&self.0).reads
     }
 }
 
@@ -262,7 +281,9 @@ impl Directory for MemoryState {
     }
 
     async fn profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, Outage> {
-        Ok(lock(&self.0).profiles.get(id).cloned())
+        let mut state = lock(&self.0);
+        state.reads.profiles += 1;
+        Ok(state.profiles.get(id).cloned())
     }
 
     async fn profiles(&self, request: &PageRequest) -> Result<Page<StoredProfile>, Outage> {
@@ -295,7 +316,8 @@ impl Directory for MemoryState {
     }
 
     async fn mailbox(&self, id: &MailboxId) -> Result<Option<MailboxDetails>, Outage> {
-        let state = lock(&self.0);
+        let mut state = lock(&self.0);
+        state.reads.mailboxes += 1;
         Ok(state.mailboxes.get(id).map(|stored| MailboxDetails {
             stored: stored.clone(),
             deliveries: Delivery::ALL
@@ -406,7 +428,9 @@ impl Directory for MemoryState {
     }
 
     async fn organization(&self) -> Result<StoredOrganization, Outage> {
-        Ok(lock(&self.0).organization.clone())
+        let mut state = lock(&self.0);
+        state.reads.organization += 1;
+        Ok(state.organization.clone())
     }
 
     async fn put_organization(&self, stored: &StoredOrganization, audit: &AuditEntry) -> Result<Written, Outage> {

@@ -1,0 +1,83 @@
+//! Deliveries that a person enables, or lets run at once.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mailrail_domain::{
+    rules::admission,
+    words::{
+        audit::{AuditAction, AuditSubject},
+        delivery::{Delivery, SynchronizationMethod},
+        id::MailboxId,
+        role::Role,
+    },
+};
+
+use super::{By, Refusal, mailboxes::KnownMailbox};
+use crate::{
+    Engine,
+    limits::{QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE},
+    outage::Outage,
+    ports::{Directory, Job, JobQueue, MailboxDetails, Ports, Wake},
+};
+
+/// A wake after a change waits this long, so that the run reads the table as it was changed.
+const WAKE_DELAY_SECONDS: u32 = 1;
+
+impl<P: Ports> Engine<P> {
+    /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.
+    pub async fn enable_delivery(&self, by: &By, id: &str, delivery: Delivery) -> Result<KnownMailbox, Refusal> {
+        by.needs(Role::Administrator, "Enabling a delivery")?;
+        let mut details = self.mailbox_with_delivery(id, delivery).await?;
+        let mailbox = details.stored.mailbox.clone();
+        let profile = self.find_profile(mailbox.profile_id.as_str()).await?.profile;
+        let organization = self.ports.mailboxes().organization().await?.organization;
+        if admission::lacking(&mailbox, &profile, &organization).is_some() {
+            let detail = format!("The email address of the mailbox {} is not approved.", mailbox.name);
+            return Err(Refusal::conflict(detail, "Approve it first: POST /v1/mailboxes/approval."));
+        }
+        let minutes = self.interval(delivery, &profile);
+        let fields = vec![delivery.as_str().to_owned()];
+        let subject = (AuditSubject::Mailbox, mailbox.id.as_str());
+        let audit = by.audit(self.now(), AuditAction::Enabled, subject, fields);
+        if !self.ports.mailboxes().enable(&mailbox.id, delivery, minutes, &audit).await? {
+            return Err(Refusal::not_found("mailbox", id));
+        }
+        self.unshare_all(&details).await?;
+        self.wake([mailbox.id], delivery, WAKE_DELAY_SECONDS).await?;
+        for (of, state) in &mut details.deliveries {
+            if *of == delivery {
+                *state = state.re_enabled();
+            }
+        }
+        Ok(KnownMailbox { details, profile: Some(profile) })
+    }
+
+    /// Runs a delivery now, whatever its polling interval; a gap between two tries stays.
+    pub async fn run_now(&self, by: &By, id: &str, delivery: Delivery) -> Result<(), Refusal> {
+        by.needs(Role::Administrator, "Running a delivery")?;
+        let mailbox = self.mailbox_with_delivery(id, delivery).await?.stored.mailbox.id;
+        self.ports.mailboxes().hurry(&mailbox, delivery).await?;
+        Ok(self.wake([mailbox], delivery, WAKE_DELAY_SECONDS).await?)
+    }
+
+    async fn mailbox_with_delivery(&self, id: &str, delivery: Delivery) -> Result<MailboxDetails, Refusal> {
+        let details = self.find_mailbox(id).await?;
+        if details.stored.mailbox.method(delivery) == SynchronizationMethod::None {
+            let detail = format!("The synchronization method of {} is none.", delivery.as_str());
+            return Err(Refusal::conflict(detail, "Set it to server-side-synchronization first."));
+        }
+        Ok(details)
+    }
+
+    /// Wakes a delivery of each of these mailboxes, as many at once as the queue takes.
+    pub(super) async fn wake(
+        &self,
+        mailboxes: impl IntoIterator<Item = MailboxId>,
+        delivery: Delivery,
+        delay_seconds: u32,
+    ) -> Result<(), Outage> {
+        let wakes: Vec<Job> = mailboxes.into_iter().map(|mailbox| Wake { mailbox, delivery }.into()).collect();
+        let batches: Vec<Vec<Job>> = wakes.chunks(QUEUE_BATCH).map(<[Job]>::to_vec).collect();
+        let send = |batch: Vec<Job>| async move { self.ports.queue().send(&batch, delay_seconds).await };
+        stream::iter(batches).map(send).buffer_unordered(QUEUE_BATCHES_AT_ONCE).try_collect().await
+    }
+}

@@ -1,0 +1,66 @@
+//! Test & Enable: a person asks for it, for a mailbox or a whole profile, and follows it.
+
+use mailrail_domain::words::{
+    audit::{AuditAction, AuditSubject},
+    delivery::{Delivery, SynchronizationMethod},
+    id::ProfileId,
+    role::Role,
+    trial::{MailboxTest, ProfileTest},
+};
+
+use super::{By, Refusal};
+use crate::{
+    Engine,
+    ports::{Job, JobQueue, Ports, TestStore},
+    trial::Asked,
+};
+
+impl<P: Ports> Engine<P> {
+    /// Asks for the test of a mailbox, which enables each delivery that passes. `items_with_this_organization_only` is
+    /// kept with it, see [`MailboxTest::items_with_this_organization_only`].
+    pub async fn ask_for_test(
+        &self,
+        by: &By,
+        id: &str,
+        items_with_this_organization_only: bool,
+    ) -> Result<(), Refusal> {
+        by.needs(Role::Administrator, "Testing a mailbox")?;
+        let mailbox = self.find_mailbox(id).await?.stored.mailbox;
+        let synchronized = SynchronizationMethod::ServerSideSynchronization;
+        if !Delivery::ALL.into_iter().any(|delivery| mailbox.method(delivery) == synchronized) {
+            let detail =
+                format!("The mailbox {} has no delivery to test: every synchronization method is none.", mailbox.name);
+            return Err(Refusal::conflict(detail, "Set a method to server-side-synchronization first."));
+        }
+        let audit = by.audit(self.now(), AuditAction::Tested, (AuditSubject::Mailbox, id), vec![]);
+        let asked = Asked { by: by.name.clone(), items_with_this_organization_only };
+        if self.request_test(&mailbox.id, &asked, &audit).await? {
+            return Ok(());
+        }
+        let detail = format!("The mailbox {} is being tested already.", mailbox.name);
+        Err(Refusal::conflict(detail, "Follow that test at /v1/mailboxes/{id}/test."))
+    }
+
+    /// Asks for tests of all mailboxes of a profile, page by page; each is in the audit once its page is reached.
+    pub async fn ask_for_tests_of_profile(
+        &self,
+        by: &By,
+        id: &str,
+        items_with_this_organization_only: bool,
+    ) -> Result<ProfileId, Refusal> {
+        by.needs(Role::Administrator, "Testing the mailboxes of a profile")?;
+        let profile = self.find_profile(id).await?.profile.id;
+        let requested_by = by.name.clone();
+        let tests =
+            ProfileTest { profile: profile.clone(), requested_by, items_with_this_organization_only, cursor: None };
+        self.ports.queue().send(&[Job::TrialsOfProfile(tests)], 0).await?;
+        Ok(profile)
+    }
+
+    /// The last test of a mailbox, while it runs and afterwards.
+    pub async fn last_test(&self, id: &str) -> Result<MailboxTest, Refusal> {
+        let mailbox = self.find_mailbox(id).await?.stored.mailbox;
+        let test = self.ports.mailboxes().test(&mailbox.id).await?;
+        test.ok_or_else(|| Refusal::not_found("test of the mailbox", id))
+    }
+}
