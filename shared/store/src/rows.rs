@@ -169,8 +169,11 @@ fn name(item: &Item) -> String {
 mod tests {
     use mailrail_domain::{
         email::{folders::Reached, imap::ImapPosition, pop3::Pop3Position},
-        settings::profile::{IncomingProtocol, Security},
-        words::{alert::AlertKind, delivery::SynchronizationMethod, spent::Spent, state::DeliveryState},
+        settings::{
+            hold::{HoldSettings, RecoveryProbe},
+            profile::{IncomingProtocol, Security},
+        },
+        words::{alert::AlertKind, cause::Cause, delivery::SynchronizationMethod, spent::Spent, state::DeliveryState},
     };
     use mailrail_test_support::build;
 
@@ -249,6 +252,44 @@ mod tests {
         item.insert(SCHEMA_ATTRIBUTE.to_owned(), number(7));
         let refusal = decode::<StateRow>(item).unwrap_err().to_string();
         assert!(refusal.contains("MAILBOX#m / MAILBOX") && refusal.contains("schema \"7\""), "{refusal}");
+    }
+
+    /// The rows of [`the_stored_form_of_rows`], read from a file.
+    fn rows(text: &str) -> (ProfileRow, MailboxRow, StateRow, EmailRow) {
+        let rows: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        fn row<T: DeserializeOwned>(row: &serde_json::Value) -> T {
+            decode(encode(("pk".into(), "sk".into()), row).unwrap()).unwrap()
+        }
+        let [profile, mailbox, state, email] = &rows[..] else { panic!("{} rows", rows.len()) };
+        (row(profile), row(mailbox), row(state), row(email))
+    }
+
+    #[test]
+    fn rows_of_the_release_before_are_read() {
+        let (_, mailbox, state, _) = rows(include_str!("releases/before.json"));
+        assert_eq!((mailbox.mailbox.id.as_str(), state.state), ("m1", busy_state().state));
+    }
+
+    /// While a release is rolled out its rows are read by functions of the one before.
+    #[test]
+    fn rows_of_the_next_release_are_read_as_far_as_they_are_understood() {
+        let (profile, _, state, _) = rows(include_str!("releases/next.json"));
+        let hold = HoldSettings { hold_after_mailboxes: 10, recovery_probe: RecoveryProbe::Resume };
+        assert_eq!(profile.profile.hold, Some(hold));
+        assert_eq!(state.state.open_alerts, [AlertKind::ServerNotReachable, AlertKind::UnknownError]);
+        let state = DeliveryState { open_alerts: busy_state().state.open_alerts, ..state.state };
+        assert_eq!(state, busy_state().state);
+    }
+
+    #[test]
+    fn an_alert_of_the_next_release_is_read_as_an_unknown_error() {
+        let row = serde_json::json!({"alert": {
+            "kind": "server-in-maintenance", "cause": "server-in-maintenance", "level": "error", "status": "open",
+            "profile_id": "p1", "delivery": "incoming-email", "text": "The server is being maintained.",
+            "resolution": [], "count": 1, "first_seen": build::moment(0), "last_seen": build::moment(0),
+        }});
+        let read: AlertRow = decode(encode(("pk".into(), "sk".into()), &row).unwrap()).unwrap();
+        assert_eq!((read.alert.kind, read.alert.cause), (AlertKind::UnknownError, Some(Cause::Unknown)));
     }
 
     /// The stored form of every row. A change here is a change of the table: raise [`SCHEMA`] and write a migration.

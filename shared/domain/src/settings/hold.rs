@@ -12,7 +12,7 @@ pub const HOLD_MAILBOXES_MAX: u16 = 100;
 
 /// What is done when the servers of a profile fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct HoldSettings {
     /// Distinct mailboxes of a profile that must fail because of its server before the profile is held: looked into no
     /// more, but for one probe every five minutes, and no tries spent. 0 for never.

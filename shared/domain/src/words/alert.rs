@@ -72,6 +72,7 @@ pub enum AlertKind {
     /// Nothing failed, and nothing was received for long.
     Stalled,
     /// An error that is in no list.
+    #[serde(other)]
     UnknownError,
 }
 

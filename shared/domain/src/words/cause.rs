@@ -75,6 +75,7 @@ pub enum Cause {
     /// The mailbox is set to synchronize its items with another organization.
     OtherPrimaryOrganization,
     /// Something else; said as it is, never guessed.
+    #[serde(other)]
     Unknown,
 }
 
