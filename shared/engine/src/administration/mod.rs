@@ -141,6 +141,26 @@ pub enum SecretChange<T> {
     Set(T),
 }
 
+impl<T> SecretChange<T> {
+    /// The change as the request has it: another secret, if one is given, and otherwise its removal or nothing.
+    #[must_use]
+    pub fn requested(given: Option<T>, removed: bool) -> Self {
+        match given {
+            Some(secret) => Self::Set(secret),
+            None if removed => Self::Remove,
+            None => Self::Keep,
+        }
+    }
+
+    fn map<U>(self, to: impl FnOnce(T) -> U) -> SecretChange<U> {
+        match self {
+            Self::Keep => SecretChange::Keep,
+            Self::Remove => SecretChange::Remove,
+            Self::Set(secret) => SecretChange::Set(to(secret)),
+        }
+    }
+}
+
 /// Refuses a change that is made on condition of another revision than the present one.
 fn require_revision(expected: Option<u64>, revision: u64) -> Result<(), Refusal> {
     if expected.is_none_or(|expected| expected == revision) {

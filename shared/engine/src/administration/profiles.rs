@@ -91,6 +91,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<StoredProfile, Refusal> {
         by.needs(Role::Administrator, "Creating an email server profile")?;
         let secret = secret.map_or(SecretChange::Remove, SecretChange::Set);
+        let profile = self.checked_profile(profile, &secret).await?;
         let new = StoredProfile { profile, credentials: None, revision: 0 };
         self.put_profile(by, AuditAction::Created, new, secret, vec![]).await
     }
@@ -107,7 +108,8 @@ impl<P: Ports> Engine<P> {
         by.needs(Role::Administrator, "Changing an email server profile")?;
         let ProfileChange { before, after, secret, fields } = change;
         let old = before.profile.clone();
-        let profile = EmailServerProfile { id: old.id.clone(), created_at: old.created_at, ..after };
+        let after = EmailServerProfile { id: old.id.clone(), created_at: old.created_at, ..after };
+        let profile = self.checked_profile(after, &secret).await?;
         if profile.delete_after_processing && !old.delete_after_processing {
             self.refuse_if_of_users(&profile).await?;
         }
@@ -133,7 +135,24 @@ impl<P: Ports> Engine<P> {
         Ok(self.ports.mailboxes().delete_profile(&stored.profile.id, &audit).await?)
     }
 
-    /// Checks a profile, seals its secret and writes it on condition of its revision. What was written comes back, so
+    /// The profile with what the organization gives it, once every field is checked, and all of them together.
+    async fn checked_profile(
+        &self,
+        profile: EmailServerProfile,
+        secret: &SecretChange<ProfileSecret>,
+    ) -> Result<EmailServerProfile, Refusal> {
+        let organization = self.ports.mailboxes().organization().await?.organization;
+        let profile = with_tenant(profile, &organization);
+        profile.validate()?;
+        refuse_profile(&profile, &organization, self.settings.fips)?;
+        check_credential("username", profile.username.as_deref())?;
+        if let SecretChange::Set(secret) = secret {
+            secret.check(profile.authentication)?;
+        }
+        Ok(profile)
+    }
+
+    /// Seals the secret of a profile and writes the profile on condition of its revision. What was written comes back, so
     /// that nobody reads it again.
     async fn put_profile(
         &self,
@@ -144,20 +163,8 @@ impl<P: Ports> Engine<P> {
         fields: Vec<String>,
     ) -> Result<StoredProfile, Refusal> {
         let StoredProfile { profile, credentials, revision } = stored;
-        let organization = self.ports.mailboxes().organization().await?.organization;
-        let profile = with_tenant(profile, &organization);
-        profile.validate()?;
-        refuse_profile(&profile, &organization, self.settings.fips)?;
-        check_credential("username", profile.username.as_deref())?;
-        let secret = match secret {
-            SecretChange::Keep => SecretChange::Keep,
-            SecretChange::Remove => SecretChange::Remove,
-            SecretChange::Set(secret) => {
-                secret.check(profile.authentication)?;
-                SecretChange::Set(secret.into_secret())
-            }
-        };
         let id = &profile.id;
+        let secret = secret.map(ProfileSecret::into_secret);
         let credentials = self.sealed(&profile_owner(id), id.as_str(), credentials, secret).await?;
         let audit = by.audit(self.now(), action, (AuditSubject::Profile, id.as_str()), fields);
         let stored = StoredProfile { profile, credentials, revision };
