@@ -1,4 +1,4 @@
-//! Who is calling: the holder of an API token, and what the token's role lets him do.
+//! Who is calling: the holder of an API token.
 //!
 //! The deployment itself has one token, with every right, whose SHA-256 it knows; the others are made over the API. Of
 //! none is the token itself kept.
@@ -9,55 +9,18 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use mailrail_boot::now;
-use mailrail_domain::words::{
-    audit::{AuditAction, AuditEntry, AuditSubject},
-    hex::hex,
-    role::Role,
-};
-use mailrail_engine::ports::{AccessStore, Ports};
+use mailrail_domain::words::{hex::hex, role::Role};
+use mailrail_engine::{administration::By, ports::Ports};
 use sha2::{Digest, Sha256};
 
-use crate::{App, problem::Problem};
+use crate::{problem::Problem, router::App};
 
 /// Name of the token that the deployment was given.
 const DEPLOYMENT: &str = "deployment";
 
 /// Who is calling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Name of the token.
-    pub name: String,
-    /// What it opens.
-    pub role: Role,
-}
-
-impl Caller {
-    /// Refuses what needs more than the caller's role; `action` is what he wanted, as the beginning of a sentence.
-    pub fn needs(&self, needed: Role, action: &str) -> Result<(), Problem> {
-        if self.role.may(needed) {
-            return Ok(());
-        }
-        let (name, has) = (&self.name, self.role.as_str());
-        let detail =
-            format!("{action} needs the role {}; the API token \"{name}\" has the role {has}.", needed.as_str());
-        let remedy = Some(format!("Use an API token with the role {}.", needed.as_str()));
-        Err(Problem { remedy, ..Problem::new(StatusCode::FORBIDDEN, "Beyond the role", detail) })
-    }
-
-    /// The audit entry of what he does now. `fields` are names of fields or deliveries, never values.
-    pub fn audit(&self, action: AuditAction, subject: AuditSubject, id: &str, fields: Vec<String>) -> AuditEntry {
-        AuditEntry {
-            id: uuid::Uuid::now_v7().to_string(),
-            at: now(),
-            by: self.name.clone(),
-            action,
-            subject,
-            subject_id: id.to_owned(),
-            fields,
-        }
-    }
-}
+#[derive(Debug, Clone)]
+pub struct Caller(pub By);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -68,24 +31,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 /// Lets a request pass that carries a token whose role permits the method: reading is for everybody who has one, all
-/// else for administrators. What needs more says so where it is done.
-pub async fn require_token(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Problem> {
+/// else for administrators, so that nothing is read of a body whose sender may not act. What each use case needs, it
+/// says itself.
+pub async fn require_token<P: Ports>(
+    State(app): State<App<P>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let digest = token(request.headers()).map(digest).ok_or_else(not_signed_in)?;
     let caller = caller(&app, &digest).await?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let action = format!("{} {}", request.method(), request.uri().path());
         caller.needs(Role::Administrator, &action)?;
     }
-    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(Caller(caller));
     Ok(next.run(request).await)
 }
 
-async fn caller(app: &App, digest: &str) -> Result<Caller, Problem> {
+async fn caller<P: Ports>(app: &App<P>, digest: &str) -> Result<By, Problem> {
+    let by = |name, role| By { name, role, new_id: || uuid::Uuid::now_v7().to_string() };
     if is_same(digest, &app.token_sha256) {
-        return Ok(Caller { name: DEPLOYMENT.to_owned(), role: Role::TenantAdministrator });
+        return Ok(by(DEPLOYMENT.to_owned(), Role::TenantAdministrator));
     }
-    let token = app.engine.ports.mailboxes().token(digest).await?.ok_or_else(not_signed_in)?;
-    Ok(Caller { name: token.name, role: token.role })
+    let token = app.engine.token_of(digest).await?.ok_or_else(not_signed_in)?;
+    Ok(by(token.name, token.role))
 }
 
 fn token(headers: &HeaderMap) -> Option<&str> {
@@ -121,17 +90,5 @@ mod tests {
         assert!(!is_same(&digest("Secret"), &sha256));
         assert!(!is_same(&digest(""), &sha256));
         assert!(!is_same(&digest(""), ""), "a deployment without a token lets nobody in");
-    }
-
-    #[test]
-    fn what_is_beyond_a_role_is_refused_and_named() {
-        let reader = Caller { name: "audit desk".into(), role: Role::Reader };
-        assert!(reader.needs(Role::Reader, "Reading").is_ok());
-        let refusal = reader.needs(Role::Administrator, "Deleting a mailbox").unwrap_err();
-        assert_eq!(refusal.status, 403);
-        assert_eq!(
-            refusal.detail,
-            "Deleting a mailbox needs the role administrator; the API token \"audit desk\" has the role reader."
-        );
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use mailrail_domain::rules::support::{REFUSED_VALUES, refused_value};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::problem::Problem;
@@ -96,18 +96,27 @@ pub fn names(patch: &Value) -> Vec<String> {
     patch.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Refuses a change that is made on condition of another revision than the present one (RFC 9110 section 13.1.1).
-pub fn require_revision(headers: &HeaderMap, revision: u64) -> Result<(), Problem> {
-    let Some(wanted) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else {
-        return Ok(());
+/// The revision on condition of which a change is made, if it is made on any (RFC 9110 section 13.1.1).
+pub fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(wanted) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
     };
-    let wanted = wanted.trim().trim_matches('"');
-    if wanted == "*" || wanted.parse() == Ok(revision) {
-        return Ok(());
+    let wanted = wanted.to_str().unwrap_or_default().trim().trim_matches('"');
+    if wanted == "*" {
+        return Ok(None);
     }
-    let detail = format!("It has the revision {revision}, and If-Match asks for another.");
-    let remedy = Some("Read it again, and repeat your change if it is still wanted.".to_owned());
-    Err(Problem { remedy, ..Problem::new(StatusCode::PRECONDITION_FAILED, "Conflict", detail) })
+    wanted.parse().map(Some).map_err(|_| {
+        let detail = "If-Match names no revision.";
+        let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "Conflict", detail);
+        problem.with_remedy("Give the revision that you read, a number, or leave the header out.")
+    })
+}
+
+/// Settings with a merge patch, read into their type again.
+pub fn merged<T: Serialize + DeserializeOwned>(settings: &T, patch: Value) -> Result<T, Problem> {
+    let mut merged = serde_json::to_value(settings).unwrap_or_default();
+    merge(&mut merged, patch);
+    from_value(merged)
 }
 
 /// Whether a patch removes a field that is never shown, and so is not there to be merged into.
@@ -115,8 +124,15 @@ pub fn removes(patch: &Value, field: &str) -> bool {
     patch.get(field).is_some_and(Value::is_null)
 }
 
+/// Whether a secret is left out of an answer. It always is, while `skip_serializing` would leave it out of the description
+/// of the request as well.
+#[allow(clippy::ref_option)] // the shape that serde calls
+pub const fn never_shown(_: &Option<String>) -> bool {
+    true
+}
+
 /// Merges a patch into a value as RFC 7396 says: `null` removes, an object is merged, anything else replaces.
-pub fn merge(target: &mut Value, patch: Value) {
+fn merge(target: &mut Value, patch: Value) {
     match patch {
         Value::Object(changes) => {
             if !target.is_object() {
@@ -184,6 +200,19 @@ mod tests {
             let read = Parameters::<Wanted>::from_request_parts(&mut parts, &()).await;
             let problem = read.map(|Parameters(wanted)| wanted).unwrap_err();
             assert_eq!(problem.field.as_deref(), Some(field), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_asked_for_by_number_or_not_at_all() {
+        let headers = |value: &'static str| HeaderMap::from_iter([(header::IF_MATCH, value.parse().unwrap())]);
+        assert_eq!(expected_revision(&HeaderMap::new()), Ok(None));
+        assert_eq!(expected_revision(&headers("*")), Ok(None));
+        for value in ["\"7\"", "7", " \"7\" "] {
+            assert_eq!(expected_revision(&headers(value)), Ok(Some(7)), "{value}");
+        }
+        for value in ["\"x\"", "\"1\", \"2\"", ""] {
+            assert_eq!(expected_revision(&headers(value)).unwrap_err().status, 412, "{value}");
         }
     }
 

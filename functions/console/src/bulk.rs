@@ -68,12 +68,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use mailrail_engine::administration::Refusal;
+
     use super::*;
 
     #[tokio::test]
     async fn what_can_be_done_is_done_and_the_rest_is_reported_one_by_one() {
         let ids = ["a", "b", "a", "c"].map(str::to_owned);
-        let act = |id: String| async move { if id == "b" { Err(Problem::not_found("mailbox", &id)) } else { Ok(()) } };
+        let act =
+            |id: String| async move { if id == "b" { Err(Refusal::not_found("mailbox", &id).into()) } else { Ok(()) } };
         let done = each(&ids, act).await.unwrap();
         assert_eq!(done.done, ["a", "c"]);
         let refused: Vec<_> = done.refused.iter().map(|r| (r.id.as_str(), r.detail.as_str())).collect();

@@ -2,21 +2,23 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use mailrail_domain::words::invalid::{Invalid, excerpt};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::problem::Problem;
+use crate::{
+    body::from_value,
+    columns::{Cell, Columns},
+    problem::Problem,
+};
 
 /// Lines of one import; a call is answered within the 30 seconds that the gateway allows.
 const LINES_MAX: usize = 5_000;
 /// Lines that are written at once.
 const LINES_AT_ONCE: usize = 16;
-/// Columns whose cells are numbers, by the last part of their name.
-const NUMBERS: [&str; 4] =
-    ["port", "minimum_polling_interval_minutes", "maximum_concurrent_connections", "connection_timeout_seconds"];
-/// Columns whose cells are true or false.
-const BOOLEANS: [&str; 3] = ["delete_after_processing", "autodiscover", "use_impersonation"];
+/// What stands between the values of a list in a cell.
+const LIST_SEPARATOR: char = ';';
 
 /// What came of an import.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,16 +48,17 @@ impl LineError {
     }
 }
 
-/// Reads the lines of a body and creates each.
-pub async fn import<F>(headers: &HeaderMap, body: &[u8], create: impl Fn(Value) -> F) -> Result<Imported, Problem>
+/// Reads the lines of a body into their type and creates each.
+pub async fn import<T, F>(headers: &HeaderMap, body: &[u8], create: impl Fn(T) -> F) -> Result<Imported, Problem>
 where
+    T: DeserializeOwned + ToSchema,
     F: Future<Output = Result<(), Problem>>,
 {
-    let lines = lines(headers, body)?;
+    let lines = lines(headers, body, &Columns::of::<T>())?;
     let create = &create;
     let results = stream::iter(lines).map(|(line, value)| async move {
-        let created = match value {
-            Ok(value) => create(value).await,
+        let created = match value.and_then(from_value) {
+            Ok(input) => create(input).await,
             Err(problem) => Err(problem),
         };
         created.err().map(|problem| LineError::new(line, problem))
@@ -67,21 +70,21 @@ where
 
 type Line = (u64, Result<Value, Problem>);
 
-fn lines(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Line>, Problem> {
+fn lines(headers: &HeaderMap, body: &[u8], columns: &Columns) -> Result<Vec<Line>, Problem> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let lines = match media_type.split(';').next().unwrap_or_default().trim() {
-        "text/csv" => csv_lines(body)?,
+        "text/csv" => csv_lines(body, columns)?,
         "application/jsonl" | "application/x-ndjson" => json_lines(body),
         other => {
-            let detail = format!("\"{}\" cannot be imported.", mailrail_domain::words::invalid::excerpt(other));
-            let remedy = Some("Send text/csv or application/jsonl.".to_owned());
+            let detail = format!("\"{}\" cannot be imported.", excerpt(other));
             let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail);
-            return Err(Problem { remedy, ..problem });
+            return Err(problem.with_remedy("Send text/csv or application/jsonl."));
         }
     };
     if lines.len() > LINES_MAX {
         let detail = format!("The import has {} lines; at most {LINES_MAX} are taken at once.", lines.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Too many lines", detail));
+        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Too many lines", detail);
+        return Err(problem.with_remedy("Send the lines in several imports."));
     }
     Ok(lines)
 }
@@ -94,9 +97,9 @@ fn json_lines(body: &[u8]) -> Vec<Line> {
         .collect()
 }
 
-fn csv_lines(body: &[u8]) -> Result<Vec<Line>, Problem> {
+fn csv_lines(body: &[u8], columns: &Columns) -> Result<Vec<Line>, Problem> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(body);
-    let columns = reader.headers().map_err(|error| unreadable(&error.to_string()))?.clone();
+    let names = reader.headers().map_err(|error| unreadable(&error.to_string()))?.clone();
     let mut lines = Vec::new();
     let mut record = csv::StringRecord::new();
     loop {
@@ -104,7 +107,7 @@ fn csv_lines(body: &[u8]) -> Result<Vec<Line>, Problem> {
             Ok(false) => return Ok(lines),
             Ok(true) => {
                 let line = record.position().map_or(0, csv::Position::line);
-                lines.push((line, object(&columns, &record)));
+                lines.push((line, object(columns, &names, &record)));
             }
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
@@ -125,38 +128,41 @@ fn csv_lines(body: &[u8]) -> Result<Vec<Line>, Problem> {
 }
 
 /// The object of a line: a column named `incoming.host` is the field `host` of `incoming`; an empty cell is no field.
-fn object(columns: &csv::StringRecord, record: &csv::StringRecord) -> Result<Value, Problem> {
+fn object(columns: &Columns, names: &csv::StringRecord, record: &csv::StringRecord) -> Result<Value, Problem> {
     let mut fields = Map::new();
-    for (column, cell) in columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
-        let (outer, inner) = column.split_once('.').map_or((column, None), |(outer, inner)| (outer, Some(inner)));
-        let value = cell_value(column, inner.unwrap_or(outer), cell)?;
-        match inner {
-            None => {
-                fields.insert(outer.to_owned(), value);
-            }
-            Some(inner) => {
-                let within = fields.entry(outer).or_insert_with(|| Value::Object(Map::new()));
-                if let Some(within) = within.as_object_mut() {
-                    within.insert(inner.to_owned(), value);
-                }
-            }
-        }
+    for (name, cell) in names.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
+        let value = cell_value(name, columns.cell(name)?, cell)?;
+        put(&mut fields, name, value);
     }
     Ok(Value::Object(fields))
 }
 
-fn cell_value(column: &str, name: &str, cell: &str) -> Result<Value, Problem> {
-    let wrong = |what: &str| {
-        let problem = format!("\"{}\" is not {what}", mailrail_domain::words::invalid::excerpt(cell));
-        Problem::from(mailrail_domain::words::invalid::Invalid::new(column, problem, format!("Give {what}")))
+/// Puts a value where its path leads.
+fn put(fields: &mut Map<String, Value>, path: &str, value: Value) {
+    let Some((outer, inner)) = path.split_once('.') else {
+        fields.insert(path.to_owned(), value);
+        return;
     };
-    if NUMBERS.contains(&name) {
-        return cell.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number"));
+    let within = fields.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+    if let Some(within) = within.as_object_mut() {
+        put(within, inner, value);
     }
-    if BOOLEANS.contains(&name) {
-        return cell.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false"));
+}
+
+fn cell_value(column: &str, kind: &Cell, cell: &str) -> Result<Value, Invalid> {
+    let wrong =
+        |what: &str| Invalid::new(column, format!("\"{}\" is not {what}", excerpt(cell)), format!("Give {what}"));
+    match kind {
+        Cell::Text => Ok(Value::from(cell)),
+        Cell::Number => cell.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
+        Cell::Boolean if cell.eq_ignore_ascii_case("true") => Ok(Value::from(true)),
+        Cell::Boolean if cell.eq_ignore_ascii_case("false") => Ok(Value::from(false)),
+        Cell::Boolean => Err(wrong("true or false")),
+        Cell::List(of) => {
+            let values = cell.split(LIST_SEPARATOR).map(str::trim).filter(|value| !value.is_empty());
+            values.map(|value| cell_value(column, of, value)).collect()
+        }
     }
-    Ok(Value::from(cell))
 }
 
 fn unreadable(why: &str) -> Problem {
@@ -165,13 +171,32 @@ fn unreadable(why: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
 
+    #[derive(Deserialize, ToSchema)]
+    #[allow(dead_code)]
+    struct Input {
+        name: String,
+        incoming: Option<Server>,
+        is_on: Option<bool>,
+        folders: Vec<String>,
+        a: Option<u8>,
+        b: Option<u8>,
+    }
+
+    #[derive(Deserialize, ToSchema)]
+    #[allow(dead_code)]
+    struct Server {
+        host: String,
+        port: u16,
+    }
+
     fn read(media_type: &'static str, body: &[u8]) -> Vec<(u64, Result<Value, String>)> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, media_type.parse().unwrap())]);
-        let lines = lines(&headers, body).unwrap();
+        let lines = lines(&headers, body, &Columns::of::<Input>()).unwrap();
         lines.into_iter().map(|(line, value)| (line, value.map_err(|problem| problem.detail))).collect()
     }
 
@@ -185,6 +210,27 @@ mod tests {
         assert!(lines[2].1.as_ref().unwrap_err().contains("not a whole number"));
         assert_eq!(lines[3], (5, Ok(json!({ "name": "D" }))));
         assert!(lines[4].1.as_ref().unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn cells_are_read_as_what_their_columns_are() {
+        let lines = read("text/csv", b"name,is_on,folders\n1,true,A;B/C; D ;\ntrue,FALSE,7\nC,yes,\n");
+        assert_eq!(lines[0].1, Ok(json!({ "name": "1", "is_on": true, "folders": ["A", "B/C", "D"] })));
+        assert_eq!(lines[1].1, Ok(json!({ "name": "true", "is_on": false, "folders": ["7"] })));
+        assert_eq!(lines[2], (4, Err("\"yes\" is not true or false".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_column_is_named_with_the_line_and_the_remedy() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, "text/csv".parse().unwrap())]);
+        let body = b"name,folders,colour,incoming,\nA,x,blue,,\nB,x,,,\nC,x,,h,\nD,x,,,1\n";
+        let imported = import(&headers, body, |_: Input| async { Ok(()) }).await.unwrap();
+        assert_eq!(imported.created, 1, "an empty cell is no field");
+        let errors: Vec<_> = imported.errors.iter().map(|e| (e.line, e.field.as_deref().unwrap_or("-"))).collect();
+        assert_eq!(errors, [(2, "colour"), (4, "incoming"), (5, "")]);
+        for error in &imported.errors {
+            assert!(error.detail.contains("there is no such column. Name the column after a field"), "{error:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ const CURSOR: &str = "cursor:";
 
 /// Which page is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Most entries of the page, 1 to 100.

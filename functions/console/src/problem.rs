@@ -5,8 +5,8 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use mailrail_domain::words::invalid::Invalid;
-use mailrail_engine::outage::Outage;
+use mailrail_domain::words::invalid::{Invalid, excerpt};
+use mailrail_engine::{administration::Refusal, outage::Outage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,24 +33,40 @@ impl Problem {
         Self { status: status.as_u16(), title, detail: detail.into(), field: None, remedy: None }
     }
 
-    /// Something that is not there.
-    pub fn not_found(what: &str, id: &str) -> Self {
-        let id = mailrail_domain::words::invalid::excerpt(id);
-        Self::new(StatusCode::NOT_FOUND, "Not found", format!("There is no {what} {id}."))
-    }
-
-    /// Something that its state does not allow.
-    pub fn conflict(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let remedy = Some(remedy.into());
-        Self { remedy, ..Self::new(StatusCode::CONFLICT, "Conflict", detail) }
+    /// The same with what to do.
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
     }
 }
 
-impl Problem {
-    /// Somebody else's change came first.
-    pub fn superseded() -> Self {
-        let detail = "Somebody else changed or deleted it since it was read. Nothing was overwritten.";
-        Self::conflict(detail, "Read it again, and repeat your change if it is still wanted.")
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        const READ_AGAIN: &str = "Read it again, and repeat your change if it is still wanted.";
+        match refusal {
+            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::NotFound { field, .. } => {
+                let field = field.map(str::to_owned);
+                Self { field, ..Self::new(StatusCode::NOT_FOUND, "Not found", refusal.to_string()) }
+            }
+            Refusal::Conflict { detail, remedy } => {
+                Self::new(StatusCode::CONFLICT, "Conflict", detail).with_remedy(remedy)
+            }
+            Refusal::Outdated { revision } => {
+                let detail = format!("It has the revision {revision}, and If-Match asks for another.");
+                Self::new(StatusCode::PRECONDITION_FAILED, "Conflict", detail).with_remedy(READ_AGAIN)
+            }
+            Refusal::Superseded => {
+                let detail = "Somebody else changed or deleted it since it was read. Nothing was overwritten.";
+                Self::new(StatusCode::CONFLICT, "Conflict", detail).with_remedy(READ_AGAIN)
+            }
+            Refusal::Forbidden { detail, remedy } => {
+                Self::new(StatusCode::FORBIDDEN, "Beyond the role", detail).with_remedy(remedy)
+            }
+            Refusal::TooMany { detail, remedy } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "Bulk limit", detail).with_remedy(remedy)
+            }
+            Refusal::Outage(outage) => outage.into(),
+        }
     }
 }
 
@@ -79,11 +95,55 @@ impl IntoResponse for Problem {
 
 /// The answer to a path that nothing is at.
 pub async fn no_such_path(uri: Uri) -> Problem {
-    Problem { remedy: Some("See /openapi.json".into()), ..Problem::not_found("resource at", uri.path()) }
+    let detail = format!("There is no resource at {}.", excerpt(uri.path()));
+    Problem::new(StatusCode::NOT_FOUND, "Not found", detail).with_remedy("See /openapi.json")
 }
 
 /// The answer to a method that a path does not have.
 pub async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not possible at {}.", mailrail_domain::words::invalid::excerpt(uri.path()));
+    let detail = format!("{method} is not possible at {}.", excerpt(uri.path()));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use mailrail_domain::words::role::Role;
+    use mailrail_engine::administration::By;
+
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_a_role_is_refused_and_named() {
+        let reader = By { name: "audit desk".into(), role: Role::Reader, new_id: String::new };
+        assert!(reader.needs(Role::Reader, "Reading").is_ok());
+        let refusal = Problem::from(reader.needs(Role::Administrator, "Deleting a mailbox").unwrap_err());
+        assert_eq!(refusal.status, 403);
+        assert_eq!(
+            refusal.detail,
+            "Deleting a mailbox needs the role administrator; the API token \"audit desk\" has the role reader."
+        );
+        assert_eq!(refusal.remedy.as_deref(), Some("Use an API token with the role administrator."));
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let remedy = || "Do something else.".to_owned();
+        for (refusal, status) in [
+            (Refusal::Invalid(Invalid::new("name", "it is empty", "Give one")), 422),
+            (Refusal::not_found("mailbox", "m1"), 404),
+            (Refusal::conflict("It is so.", "Change it."), 409),
+            (Refusal::Outdated { revision: 2 }, 412),
+            (Refusal::Superseded, 409),
+            (Refusal::Forbidden { detail: "No.".into(), remedy: remedy() }, 403),
+            (Refusal::TooMany { detail: "Too many.".into(), remedy: remedy() }, 429),
+            (Refusal::Outage(Outage::new("the table is away")), 503),
+        ] {
+            let shown = format!("{refusal:?}");
+            let problem = Problem::from(refusal);
+            assert_eq!(problem.status, status, "{shown}");
+            assert!(problem.remedy.is_some() || matches!(status, 404 | 503), "{shown}");
+        }
+        let problem = Problem::from(Refusal::not_found("mailbox", "a\nb"));
+        assert_eq!(problem.detail, "There is no mailbox a\\nb.");
+    }
 }
