@@ -362,7 +362,7 @@ pub async fn run<P: Ports>(
     Caller(by): Caller,
     Path((id, delivery)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    app.engine.run_delivery(&by, &id, delivery_of(&delivery)?).await?;
+    app.engine.run_now(&by, &id, delivery_of(&delivery)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
