@@ -33,11 +33,14 @@ impl<P: Ports> Engine<P> {
         deadline: Deadline,
     ) -> Result<Concluding, Outage> {
         let whose = (mailbox, delivery);
+        // Boxed, as is every way to a mail server: the compiler lays nested futures out no deeper than 128 levels.
         match delivery {
-            Delivery::IncomingEmail => self.run(ReceiveEmail, whose, stages, profiles, deadline).await,
-            Delivery::OutgoingEmail => self.run(SendEmail::default(), whose, stages, profiles, deadline).await,
+            Delivery::IncomingEmail => Box::pin(self.run(ReceiveEmail, whose, stages, profiles, deadline)).await,
+            Delivery::OutgoingEmail => {
+                Box::pin(self.run(SendEmail::default(), whose, stages, profiles, deadline)).await
+            }
             Delivery::AppointmentsContactsTasks => {
-                self.run(NoClient(delivery), whose, stages, profiles, deadline).await
+                Box::pin(self.run(NoClient(delivery), whose, stages, profiles, deadline)).await
             }
         }
     }

@@ -64,7 +64,8 @@ impl<P: Ports> Engine<P> {
             return Ok(notified);
         }
         let console_url = self.ports.mailboxes().organization().await?.organization.console_url;
-        let mut sender = self.notice_sender().await?;
+        // Boxed, as is every way to a mail server: the compiler lays nested futures out no deeper than 128 levels.
+        let mut sender = Box::pin(self.notice_sender()).await?;
         for group in groups.into_iter().take(NOTICES_PER_RUN) {
             if deadline.is_within(DEADLINE_MARGIN) {
                 break;
@@ -77,7 +78,9 @@ impl<P: Ports> Engine<P> {
                 continue;
             };
             let result = match &mut sender {
-                Ok((from, session)) => self.hand_over_notice(from, session, &notice, console_url.as_deref()).await,
+                Ok((from, session)) => {
+                    Box::pin(self.hand_over_notice(from, session, &notice, console_url.as_deref())).await
+                }
                 Err(why) => Err(why.clone()),
             };
             let now = self.now();
