@@ -5,7 +5,6 @@ use mailrail_domain::{
     Timestamp,
     settings::mailbox::Mailbox,
     words::{
-        address::EmailAddress,
         alert::Alert,
         audit::AuditEntry,
         delivery::{Delivery, SynchronizationMethod},
@@ -138,7 +137,7 @@ impl Directory for Store {
     ) -> Result<Written, Outage> {
         let (old, new) = (&before.stored.mailbox, &after.mailbox);
         let mut writes = vec![self.putting_revised(mailbox_item(after)?, after.revision)?];
-        let (was, is) = (normalized(old), normalized(new));
+        let (was, is) = (old.normalized_address(), new.normalized_address());
         let moved = was != is;
         if moved {
             if let Some(address) = address_item(after) {
@@ -151,7 +150,7 @@ impl Directory for Store {
         writes.extend(self.item_method_writes(Some(old), Some(new))?);
         let (_, states) = self.mailbox_rows(&new.id, true).await?;
         for delivery in Delivery::ALL {
-            if moved || old.method(delivery) != new.method(delivery) {
+            if old.begins_anew(new, delivery) {
                 let row = states.iter().find(|(of, _)| *of == delivery).map(|(_, row)| row);
                 writes.extend(self.beginning(after, delivery, row, audit.at).await?);
             }
@@ -168,7 +167,7 @@ impl Directory for Store {
         let mailbox = &details.stored.mailbox;
         let (_, states) = self.mailbox_rows(&mailbox.id, true).await?;
         let mut deletions = vec![self.deleting(keys::mailbox(&mailbox.id))?, self.deleting(keys::test(&mailbox.id))?];
-        if let Some(address) = normalized(mailbox) {
+        if let Some(address) = mailbox.normalized_address() {
             deletions.push(self.deleting(keys::address(&address))?);
         }
         deletions.extend(self.item_method_writes(Some(mailbox), None)?);
@@ -283,12 +282,12 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, Outage> {
         let id = &mailbox.mailbox.id;
-        let mut state = mailbox.mailbox.initial_state(delivery);
+        let new = &mailbox.mailbox;
+        let state =
+            row.map_or_else(|| new.initial_state(delivery), |before| new.state_begun_anew(delivery, &before.state));
         let version = row.map_or(0, |row| row.version);
         let mut writes = Vec::new();
         if let Some(before) = row {
-            // Each of its disablings has a name of its own.
-            state.times_disabled = before.state.times_disabled;
             for kind in &before.state.open_alerts {
                 writes.extend(self.alert_writes(id, delivery, &AlertWrite::Close(*kind, now)).await?);
             }
@@ -348,7 +347,7 @@ impl Store {
     }
 
     async fn taken(&self, mailbox: &StoredMailbox) -> Result<Written, Outage> {
-        let Some(address) = normalized(&mailbox.mailbox) else {
+        let Some(address) = mailbox.mailbox.normalized_address() else {
             return Ok(Written::Superseded);
         };
         let item = self.get(keys::address(&address), true).await?;
@@ -509,12 +508,8 @@ fn mailbox_item(mailbox: &StoredMailbox) -> Result<Item, Outage> {
     Ok(listed(item, (list, id.to_string())))
 }
 
-fn normalized(mailbox: &Mailbox) -> Option<String> {
-    mailbox.address.as_ref().map(EmailAddress::normalized)
-}
-
 fn address_item(mailbox: &StoredMailbox) -> Option<Item> {
-    let mut item = key_of(keys::address(&normalized(&mailbox.mailbox)?));
+    let mut item = key_of(keys::address(&mailbox.mailbox.normalized_address()?));
     item.insert("mailbox_id".to_owned(), text(mailbox.mailbox.id.as_str()));
     Some(item)
 }

@@ -22,7 +22,7 @@ use crate::{
     Store,
     call::{Question, Sort, conditional, outage},
     keys,
-    rows::{AlertRow, Item, MailboxRow, StateRow, decode, encode, expiring, key_of, listed, number, text_of},
+    rows::{AlertRow, Item, MailboxRow, StateRow, decode, encode, expiring, key_of, listed, number, text, text_of},
 };
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -63,15 +63,18 @@ impl MailboxStore for Store {
         self.claimed(claim, request).await
     }
 
-    async fn advance(&self, claim: &Claim, position: &Position) -> Result<Option<Claim>, Outage> {
+    async fn advance(&self, claim: &Claim, position: &Position, source: &str) -> Result<Option<Claim>, Outage> {
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key_of(keys::delivery(&claim.mailbox, claim.delivery))))
-            .update_expression("SET reached = :reached, version = :next")
+            .update_expression("SET reached = :reached, #state.#source = :source, version = :next")
             .condition_expression(UNCHANGED)
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#source", "source")
             .expression_attribute_values(":reached", attribute(position)?)
+            .expression_attribute_values(":source", text(source))
             .expression_attribute_values(":version", number(claim.version))
             .expression_attribute_values(":next", number(claim.version + 1));
         self.claimed(claim, request).await

@@ -110,6 +110,32 @@ impl Mailbox {
         DeliveryState::configured(self.method(delivery))
     }
 
+    /// The state of a delivery that begins anew after `before`. How often it was disabled is kept, because that names the
+    /// notice of each disabling.
+    #[must_use]
+    pub fn state_begun_anew(&self, delivery: Delivery, before: &DeliveryState) -> DeliveryState {
+        DeliveryState { times_disabled: before.times_disabled, ..self.initial_state(delivery) }
+    }
+
+    /// Whether a delivery begins anew when the mailbox becomes `after`: its method changes, or the mailbox gets another
+    /// address, so that what is remembered is of another mailbox.
+    #[must_use]
+    pub fn begins_anew(&self, after: &Self, delivery: Delivery) -> bool {
+        self.method(delivery) != after.method(delivery) || !self.has_same_address(after)
+    }
+
+    /// Whether mail to the one is mail to the other.
+    #[must_use]
+    pub fn has_same_address(&self, other: &Self) -> bool {
+        self.normalized_address() == other.normalized_address()
+    }
+
+    /// Its address in the form in which it is compared.
+    #[must_use]
+    pub fn normalized_address(&self) -> Option<String> {
+        self.address.as_ref().map(EmailAddress::normalized)
+    }
+
     /// The user name to sign in with, where the mailbox's own credentials are used.
     #[must_use]
     pub fn sign_in_name(&self) -> &str {
@@ -145,6 +171,22 @@ mod tests {
         assert_eq!(mailbox.start_date(&profile), late);
         profile.process_emails_received_after = None;
         assert_eq!(mailbox.start_date(&profile), early);
+    }
+
+    #[test]
+    fn a_delivery_begins_anew_with_another_method_or_another_address() {
+        let (_, before) = crate::sample::sample();
+        let delivery = Delivery::IncomingEmail;
+        let shouted = before.address_text().to_uppercase();
+        let same = Mailbox { address: EmailAddress::parse(&shouted).ok(), name: "Another".into(), ..before.clone() };
+        assert!(same.address.is_some() && !before.begins_anew(&same, delivery), "another spelling is the same address");
+        let moved = Mailbox { address: EmailAddress::parse("other@example.org").ok(), ..before.clone() };
+        let idle = Mailbox { incoming_email: SynchronizationMethod::None, ..before.clone() };
+        assert!(before.begins_anew(&moved, delivery) && before.begins_anew(&idle, delivery));
+        assert!(!before.begins_anew(&idle, Delivery::OutgoingEmail), "the other deliveries go on");
+        let state = DeliveryState { times_disabled: 3, transient_failure_count: 9, ..before.initial_state(delivery) };
+        let anew = before.state_begun_anew(delivery, &state);
+        assert_eq!((anew.times_disabled, anew.transient_failure_count), (3, 0));
     }
 
     #[test]

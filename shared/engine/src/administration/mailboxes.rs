@@ -10,7 +10,6 @@ use mailrail_domain::{
     },
     settings::{approval::Approval, mailbox::Mailbox, profile::EmailServerProfile},
     words::{
-        address::EmailAddress,
         audit::{AuditAction, AuditSubject},
         delivery::{Delivery, SynchronizationMethod},
         id::{MailboxId, ProfileId},
@@ -145,7 +144,7 @@ impl<P: Ports> Engine<P> {
         by.needs(Role::Administrator, "Changing a mailbox")?;
         let MailboxChange { before, after, password, fields } = change;
         let old = &before.stored.mailbox;
-        let approval = match has_same_address(old, &after) {
+        let approval = match old.has_same_address(&after) {
             true => old.approval.clone(),
             false => Approval::undecided(after.address.is_some()),
         };
@@ -194,21 +193,12 @@ pub fn no_such_profile() -> Invalid {
     Invalid::new("profile_id", problem, "Give the id of a profile, see /v1/profiles")
 }
 
-fn has_same_address(one: &Mailbox, other: &Mailbox) -> bool {
-    let normalized = |mailbox: &Mailbox| mailbox.address.as_ref().map(EmailAddress::normalized);
-    normalized(one) == normalized(other)
-}
-
-/// The deliveries of a mailbox after a change: those that begin anew keep only how often they have been disabled.
+/// The deliveries of a mailbox after a change.
 fn states_after(before: &MailboxDetails, after: &Mailbox) -> Vec<(Delivery, DeliveryState)> {
     let old = &before.stored.mailbox;
-    let moved = !has_same_address(old, after);
-    let state = |(delivery, state): &(Delivery, DeliveryState)| {
-        if moved || old.method(*delivery) != after.method(*delivery) {
-            let times_disabled = state.times_disabled;
-            return (*delivery, DeliveryState { times_disabled, ..after.initial_state(*delivery) });
-        }
-        (*delivery, state.clone())
+    let state = |(delivery, state): &(Delivery, DeliveryState)| match old.begins_anew(after, *delivery) {
+        true => (*delivery, after.state_begun_anew(*delivery, state)),
+        false => (*delivery, state.clone()),
     };
     before.deliveries.iter().map(state).collect()
 }

@@ -99,9 +99,14 @@ pub trait MailboxStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Claim>, Outage>> + Send;
 
-    /// Writes how far the mailbox has been read, in the middle of a run; `None` if somebody else wrote since.
-    fn advance(&self, claim: &Claim, position: &Position)
-    -> impl Future<Output = Result<Option<Claim>, Outage>> + Send;
+    /// Writes how far the mailbox has been read, in the middle of a run, and `source`, the account that this is a position
+    /// of (see [`mailrail_domain::settings::endpoint::source`]); `None` if somebody else wrote since.
+    fn advance(
+        &self,
+        claim: &Claim,
+        position: &Position,
+        source: &str,
+    ) -> impl Future<Output = Result<Option<Claim>, Outage>> + Send;
 
     /// Ends a run: state, position, alerts, notice, schedule and the release of the lease, all or nothing. `false` if
     /// somebody else wrote since, in which case nothing was written.

@@ -99,8 +99,8 @@ pub(crate) struct Run<'a, P: Ports> {
     pub started: Timestamp,
     /// What it moved, found out and spent so far.
     pub moved: Moved,
-    /// How far the mailbox has been read, where this run has read it.
-    pub position: Option<Position>,
+    /// How far the mailbox has been read, where this run has read it. It belongs to the source in `moved`.
+    position: Option<Position>,
     claim: Claim,
     is_leased: bool,
 }
@@ -121,13 +121,20 @@ impl<P: Ports> Run<'_, P> {
     }
 
     /// Writes how far the mailbox has been read, in the middle of the run. `false` if somebody else took over.
-    pub async fn advance(&mut self, position: Position) -> Result<bool, Outage> {
-        let Some(claim) = self.engine.ports.mailboxes().advance(&self.claim, &position).await? else {
+    pub async fn advance(&mut self, position: Position, source: &str) -> Result<bool, Outage> {
+        let Some(claim) = self.engine.ports.mailboxes().advance(&self.claim, &position, source).await? else {
             return Ok(false);
         };
         self.claim = claim;
-        self.position = Some(position);
+        self.reach(position, source);
         Ok(true)
+    }
+
+    /// Notes how far the mailbox has been read, which the end of the run writes. `source` is the account that this is a
+    /// position of: neither is worth anything without the other.
+    pub fn reach(&mut self, position: Position, source: &str) {
+        self.position = Some(position);
+        self.moved.source = Some(source.to_owned());
     }
 
     /// What the delivery talks to.

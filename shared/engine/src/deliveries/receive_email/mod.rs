@@ -75,6 +75,7 @@ impl<P: Ports> Work<P> for ReceiveEmail {
         let profile = run.profile.profile();
         let mut reading = Reading {
             stored,
+            source,
             start_date: mailbox.start_date(profile),
             delete_after_processing: profile.delete_after_processing && mailbox.kind == MailboxKind::Queue,
             move_undeliverable: profile.move_undeliverable,
@@ -88,7 +89,6 @@ impl<P: Ports> Work<P> for ReceiveEmail {
         let ended = reading.read(run, &mut session).await;
         run.moved.done = u32::try_from(reading.done).unwrap_or(u32::MAX);
         run.moved.learned = Some(session.learned());
-        run.moved.source = run.position.is_some().then_some(source);
         // A server that lists page by page does not say how many there are; where a run ended early there is one.
         let waiting = reading.listed.saturating_sub(reading.done).max(usize::from(run.moved.more && ended.is_ok()));
         run.moved.waiting = Some(u32::try_from(waiting).unwrap_or(u32::MAX));
@@ -128,6 +128,8 @@ impl<P: Ports> Work<P> for ReceiveEmail {
 struct Reading {
     /// How far earlier runs have read it.
     stored: Option<Position>,
+    /// Whose mailbox on which server it is, as a digest.
+    source: String,
     start_date: Option<Timestamp>,
     delete_after_processing: bool,
     move_undeliverable: bool,
@@ -144,7 +146,7 @@ impl Reading {
     async fn read<P: Ports>(&mut self, run: &mut Run<'_, P>, session: &mut Session<P>) -> Result<Whose, Stop> {
         match session.look(self.stored.as_ref()).await? {
             Look::Nothing(position) => {
-                run.position = Some(position);
+                run.reach(position, &self.source);
                 return Ok(Whose::Ours);
             }
             Look::Something => {}
@@ -259,10 +261,10 @@ impl Reading {
         if end.is_ok() && !run.moved.more {
             session.prune(&mut seen);
             let key = self.put_seen(run, &seen, session).await?;
-            run.position = Some(session.position(None, &key));
+            run.reach(session.position(None, &key), &self.source);
         } else if let Some(last) = page.last() {
             let key = self.put_seen(run, &seen, session).await?;
-            run.position = Some(session.position(Some(&last.remote), &key));
+            run.reach(session.position(Some(&last.remote), &key), &self.source);
         }
         end.map(|()| Whose::Ours)
     }
@@ -278,7 +280,7 @@ impl Reading {
         self.remember(seen, page);
         let key = self.put_seen(run, seen, session).await?;
         let position = session.position(page.last().map(|taken| &taken.remote), &key);
-        if !run.advance(position).await? {
+        if !run.advance(position, &self.source).await? {
             return Ok(false);
         }
         self.done += page.len();

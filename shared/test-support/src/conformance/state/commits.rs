@@ -19,8 +19,8 @@ use mailrail_domain::{
 use mailrail_engine::ports::{AlertFilter, Settlement};
 
 use super::{
-    INCOMING, INTERVAL, OUTGOING, StateStore, alerts, commit, created, details, everything, failed, load, notices,
-    slots, succeeded, unchanged, wakes,
+    INCOMING, INTERVAL, OUTGOING, SOURCE, StateStore, alerts, commit, created, details, everything, failed, load,
+    notices, slots, succeeded, unchanged, wakes,
 };
 use crate::{
     build::{audit, clock},
@@ -140,7 +140,7 @@ pub async fn a_claim_of_an_advance_is_good_for_the_commit(store: &impl StateStor
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
     let leased = store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
-    let advanced = store.advance(&leased, &READ_TO_7).await.unwrap().expect("nobody else wrote");
+    let advanced = store.advance(&leased, &READ_TO_7, SOURCE).await.unwrap().expect("nobody else wrote");
     assert!(!store.commit(&leased, &succeeded(&row, now)).await.unwrap());
     commit(store, &advanced, &succeeded(&row, now)).await;
     assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(READ_TO_7));

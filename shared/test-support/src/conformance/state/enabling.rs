@@ -19,8 +19,8 @@ use mailrail_domain::{
 use mailrail_engine::ports::AlertFilter;
 
 use super::{
-    APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, alerts, created, disable, everything, failed, load, slots,
-    succeeded,
+    APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, SOURCE, StateStore, alerts, created, disable, everything, failed, load,
+    slots, succeeded,
 };
 use crate::{
     build::{audit, audit_at, mailbox_id},
@@ -45,7 +45,7 @@ pub async fn a_delivery_enabled_again_goes_on_where_it_was(store: &impl StateSto
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let position = Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: Some(9) });
     let row = load(store, &mailbox, INCOMING).await;
-    store.advance(&row.claim, &position).await.unwrap().expect("nobody else wrote");
+    store.advance(&row.claim, &position, SOURCE).await.unwrap().expect("nobody else wrote");
     disable(store, &mailbox, INCOMING, now).await;
     assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(now)).await.unwrap());
     let after = load(store, &mailbox, INCOMING).await;

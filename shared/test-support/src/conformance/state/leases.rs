@@ -4,11 +4,11 @@ use futures_util::future::join_all;
 use mailrail_domain::{
     email::{imap::ImapPosition, pop3::Pop3Position, position::Position},
     seconds_after,
-    words::delivery::Delivery,
+    words::{delivery::Delivery, state::DeliveryState},
 };
 use mailrail_engine::ports::Claim;
 
-use super::{INCOMING, OUTGOING, StateStore, commit, created, details, load, unchanged};
+use super::{INCOMING, OUTGOING, SOURCE, StateStore, commit, created, details, load, unchanged};
 use crate::{
     build::{audit, mailbox_id},
     conformance::this_second,
@@ -43,7 +43,7 @@ pub async fn a_lease_shows_until_when_it_is_held(store: &impl StateStore) {
 pub async fn a_lease_leaves_state_and_position_alone(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    store.advance(&row.claim, &folder(7)).await.unwrap();
+    store.advance(&row.claim, &folder(7), SOURCE).await.unwrap();
     let before = load(store, &mailbox, INCOMING).await;
     store.lease(&before.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
     let after = load(store, &mailbox, INCOMING).await;
@@ -101,20 +101,22 @@ pub async fn of_twenty_racing_leases_exactly_one_is_granted(store: &impl StateSt
     assert_eq!(granted, [load(store, &mailbox, INCOMING).await.claim]);
 }
 
-pub async fn an_advance_keeps_the_position_of_a_folder(store: &impl StateStore) {
+pub async fn an_advance_keeps_the_position_of_a_folder_and_whose_it_is(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
     assert_eq!(row.position, None);
-    let claim = store.advance(&row.claim, &folder(1)).await.unwrap().expect("nobody else wrote");
+    let claim = store.advance(&row.claim, &folder(1), SOURCE).await.unwrap().expect("nobody else wrote");
     assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(folder(1)));
-    store.advance(&claim, &folder(u32::MAX)).await.unwrap().expect("nobody else wrote");
-    assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(folder(u32::MAX)));
+    store.advance(&claim, &folder(u32::MAX), SOURCE).await.unwrap().expect("nobody else wrote");
+    let after = load(store, &mailbox, INCOMING).await;
+    let state = DeliveryState { source: Some(SOURCE.to_owned()), ..row.state };
+    assert_eq!((after.position, after.state), (Some(folder(u32::MAX)), state));
 }
 
 pub async fn an_advance_keeps_the_position_of_a_maildrop(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
-    store.advance(&row.claim, &maildrop()).await.unwrap().expect("nobody else wrote");
+    store.advance(&row.claim, &maildrop(), SOURCE).await.unwrap().expect("nobody else wrote");
     assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(maildrop()));
 }
 
@@ -123,18 +125,18 @@ pub async fn an_advance_moves_the_claim_and_keeps_the_lease(store: &impl StateSt
     let row = load(store, &mailbox, INCOMING).await;
     let until = seconds_after(now, 60);
     let leased = store.lease(&row.claim, until, now).await.unwrap().expect("a free delivery");
-    let advanced = store.advance(&leased, &folder(1)).await.unwrap().expect("nobody else wrote");
+    let advanced = store.advance(&leased, &folder(1), SOURCE).await.unwrap().expect("nobody else wrote");
     let after = load(store, &mailbox, INCOMING).await;
     assert_eq!((after.claim, after.leased_until), (advanced, Some(until)));
-    assert_eq!(store.advance(&leased, &folder(2)).await.unwrap(), None, "the claim of before is spent");
+    assert_eq!(store.advance(&leased, &folder(2), SOURCE).await.unwrap(), None, "the claim of before is spent");
 }
 
 pub async fn an_advance_after_somebody_else_wrote_changes_nothing(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let old = load(store, &mailbox, INCOMING).await;
-    store.advance(&old.claim, &folder(7)).await.unwrap().expect("nobody else wrote");
+    store.advance(&old.claim, &folder(7), SOURCE).await.unwrap().expect("nobody else wrote");
     let before = load(store, &mailbox, INCOMING).await;
-    assert_eq!(store.advance(&old.claim, &folder(3)).await.unwrap(), None);
+    assert_eq!(store.advance(&old.claim, &folder(3), SOURCE).await.unwrap(), None);
     assert_eq!(load(store, &mailbox, INCOMING).await, before);
 }
 
@@ -143,6 +145,6 @@ pub async fn a_deleted_mailbox_can_be_neither_leased_nor_advanced(store: &impl S
     let row = load(store, &mailbox, INCOMING).await;
     store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     assert_eq!(store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap(), None);
-    assert_eq!(store.advance(&row.claim, &folder(1)).await.unwrap(), None);
+    assert_eq!(store.advance(&row.claim, &folder(1), SOURCE).await.unwrap(), None);
     assert_eq!(store.load(&mailbox, INCOMING).await.unwrap(), None);
 }

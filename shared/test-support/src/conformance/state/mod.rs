@@ -49,6 +49,9 @@ use mailrail_engine::ports::{
 use super::{PAGES_MAX, every_page};
 use crate::build::{audit, location, mailbox, mailbox_id, profile};
 
+/// The account that positions are of.
+const SOURCE: &str = "5e1f0a9c";
+
 /// Every test of the suite, each on a fresh `$make`: an expression of a test's asynchronous body.
 #[macro_export]
 macro_rules! state_suite {
@@ -62,7 +65,7 @@ macro_rules! state_suite {
             a_lease_is_refused_when_somebody_wrote_since,
             a_lease_of_one_delivery_leaves_the_others_free,
             of_twenty_racing_leases_exactly_one_is_granted,
-            an_advance_keeps_the_position_of_a_folder,
+            an_advance_keeps_the_position_of_a_folder_and_whose_it_is,
             an_advance_keeps_the_position_of_a_maildrop,
             an_advance_moves_the_claim_and_keeps_the_lease,
             an_advance_after_somebody_else_wrote_changes_nothing,

@@ -14,7 +14,6 @@ use mailrail_domain::{
     rules::schedule::Slot,
     settings::mailbox::Mailbox,
     words::{
-        address::EmailAddress,
         alert::{Alert, AlertKind, AlertStatus},
         audit::AuditEntry,
         delivery::{Delivery, SynchronizationMethod},
@@ -128,10 +127,9 @@ impl State {
 
     fn configure(&mut self, mailbox: &StoredMailbox, delivery: Delivery, now: Timestamp) {
         let id = &mailbox.mailbox.id;
-        let mut state = mailbox.mailbox.initial_state(delivery);
         let row = self.deliveries.entry((id.clone(), delivery)).or_default();
         let open = std::mem::take(&mut row.state.open_alerts);
-        state.times_disabled = row.state.times_disabled;
+        let state = mailbox.mailbox.state_begun_anew(delivery, &row.state);
         *row = Row { state, version: row.version + 1, ..Row::default() };
         self.reschedule(id, delivery, None);
         for kind in open {
@@ -192,10 +190,11 @@ impl MailboxStore for MemoryState {
         }))
     }
 
-    async fn advance(&self, claim: &Claim, position: &Position) -> Result<Option<Claim>, Outage> {
+    async fn advance(&self, claim: &Claim, position: &Position, source: &str) -> Result<Option<Claim>, Outage> {
         let mut state = lock(&self.0);
         Ok(state.row(claim).map(|row| {
             row.position = Some(position.clone());
+            row.state.source = Some(source.to_owned());
             row.version += 1;
             Claim { version: row.version, ..claim.clone() }
         }))
@@ -357,9 +356,7 @@ impl Directory for MemoryState {
         if state.mailboxes.get(&new.id).map(|known| known.revision) != Some(after.revision) {
             return Ok(Written::Superseded);
         }
-        let moved =
-            old.address.as_ref().map(EmailAddress::normalized) != new.address.as_ref().map(EmailAddress::normalized);
-        if moved {
+        if !old.has_same_address(new) {
             if let Some(owner) = state.take_address(new) {
                 return Ok(Written::AddressTaken(owner));
             }
@@ -368,7 +365,7 @@ impl Directory for MemoryState {
         let next = StoredMailbox { revision: after.revision + 1, ..after.clone() };
         state.mailboxes.insert(new.id.clone(), next);
         for delivery in Delivery::ALL {
-            if moved || old.method(delivery) != new.method(delivery) {
+            if old.begins_anew(new, delivery) {
                 state.configure(after, delivery, audit.at);
             }
         }
