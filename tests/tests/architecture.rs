@@ -125,7 +125,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ("settings", &["words"]),
     ("rules", &["settings", "words"]),
     ("texts", &["rules", "settings", "words"]),
-    ("email", &["words"]),
+    ("email", &["settings", "words"]),
 ];
 
 /// The files of a folder and those below it, as paths of modules, each with its code outside tests.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position, record::ContentReply},
+    email::{pop3::SeenUidls, position::Position, sending::ContentReply},
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{address::EmailAddress, cause::DeliveryError, delivery::Learned},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{
-    email::record::{ContentReply, RecipientReply},
+    email::sending::{ContentReply, RecipientReply},
     rules::notices::DIGEST_FROM,
     texts::notice::digest,
     words::{

@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_connect::{Failure, broken};
 use mailrail_domain::{
-    email::record::ContentReply,
+    email::sending::ContentReply,
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},

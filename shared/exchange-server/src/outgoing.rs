@@ -5,7 +5,7 @@
 
 use mailrail_connect::{Failure, Refusal};
 use mailrail_domain::{
-    email::record::ContentReply,
+    email::sending::ContentReply,
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},

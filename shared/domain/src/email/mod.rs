@@ -7,3 +7,4 @@ pub mod pop3;
 pub mod position;
 pub mod quarantine;
 pub mod record;
+pub mod sending;

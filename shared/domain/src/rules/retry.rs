@@ -9,8 +9,9 @@ use crate::{
     seconds_after,
     words::{
         alert::AlertKind,
-        cause::{CredentialSource, DeliveryError},
+        cause::{Cause, CredentialSource, DeliveryError},
         delivery::TestStatus,
+        evidence::Stage,
         policy::RetryPolicy,
         state::DeliveryState,
     },
@@ -46,6 +47,50 @@ impl Pace {
             SINGLY_AFTER_FAILURES..PASS_OVER_AFTER_FAILURES => Self::Singly,
             PASS_OVER_AFTER_FAILURES.. => Self::PassOver,
         }
+    }
+
+    /// Whether the first message of a reading is passed over that ended with this error.
+    #[must_use]
+    pub fn passes_over(self, error: &DeliveryError) -> bool {
+        self == Self::PassOver && hangs_up(error)
+    }
+}
+
+/// Whether a failure is the server ending the connection, in words or without, or saying nothing that can be read when it
+/// is asked for a message.
+fn hangs_up(error: &DeliveryError) -> bool {
+    let is_of_fetching = error.evidence.stage == Stage::Fetch;
+    match error.cause {
+        Cause::ServerUnavailable | Cause::ConnectionLost => true,
+        Cause::TimedOut | Cause::ProtocolViolation | Cause::Unknown => is_of_fetching,
+        Cause::HostNotFound
+        | Cause::HostNotAllowed
+        | Cause::ConnectionRefused
+        | Cause::CertificateRefused
+        | Cause::HandshakeFailed
+        | Cause::TlsNotOffered
+        | Cause::ServerBusy
+        | Cause::CapabilityMissing
+        | Cause::AuthenticationNotOffered
+        | Cause::CredentialsMissing
+        | Cause::CredentialsUnreadable
+        | Cause::CredentialsRefused
+        | Cause::CredentialsExpired
+        | Cause::ApplicationUnknown
+        | Cause::PermissionMissing
+        | Cause::MailboxNotEnabled
+        | Cause::AccessDenied
+        | Cause::SignInFailed
+        | Cause::MailboxInUse
+        | Cause::MailboxNotFound
+        | Cause::OverQuota
+        | Cause::SenderRefused
+        | Cause::SenderDeferred
+        | Cause::TestMessageNotArrived
+        | Cause::AddressNotApproved
+        | Cause::TenantApprovalMissing
+        | Cause::OrganizerMissing
+        | Cause::OtherPrimaryOrganization => false,
     }
 }
 

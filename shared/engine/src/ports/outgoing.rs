@@ -1,7 +1,7 @@
 //! Servers of outgoing email, one hand-over in two steps: the envelope, then the content.
 
 use mailrail_domain::{
-    email::record::{ContentReply, RecipientReply},
+    email::sending::{ContentReply, RecipientReply},
     words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Evidence},
 };
 

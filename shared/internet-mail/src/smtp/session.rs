@@ -15,7 +15,7 @@ use lettre::{
 };
 use mailrail_connect::{Connector, timed_out};
 use mailrail_domain::{
-    email::record::{ContentReply, RecipientReply},
+    email::sending::{ContentReply, RecipientReply},
     settings::profile::{Authentication, Security, ServerLocation},
     words::{
         address::EmailAddress,

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    email::{imap::ImapPosition, pop3::SeenUidls, position::Position, record::ContentReply},
+    email::{imap::ImapPosition, pop3::SeenUidls, position::Position, sending::ContentReply},
     rules::retry::Pace,
     words::{
         address::EmailAddress,

@@ -15,7 +15,6 @@ use mailrail_domain::{
         mailbox::MailboxKind,
     },
     words::{
-        cause::{Cause, DeliveryError},
         delivery::{Delivery, Learned},
         evidence::Stage,
         id::MailboxId,
@@ -232,10 +231,9 @@ impl Reading {
             page.push(stored?);
         }
         if let Err(Stop::Mailbox(error)) = &end
-            && self.pace == Pace::PassOver
+            && self.pace.passes_over(error)
             && self.done == 0
             && page.is_empty()
-            && hangs_up(error)
             && let Some(remote) = session.pass_over()
         {
             // The same message has ended every run: it must not block those behind it.
@@ -340,42 +338,4 @@ impl Reading {
 /// The messages of a page that ended so.
 fn ended(page: &[Taken], end: End) -> Vec<RemoteId> {
     page.iter().filter(|taken| taken.end == end).map(|taken| taken.remote.clone()).collect()
-}
-
-/// Whether a failure is the server ending the connection, in words or without, or saying nothing that can be read when it
-/// is asked for a message.
-fn hangs_up(error: &DeliveryError) -> bool {
-    let is_of_fetching = error.evidence.stage == Stage::Fetch;
-    match error.cause {
-        Cause::ServerUnavailable | Cause::ConnectionLost => true,
-        Cause::TimedOut | Cause::ProtocolViolation | Cause::Unknown => is_of_fetching,
-        Cause::HostNotFound
-        | Cause::HostNotAllowed
-        | Cause::ConnectionRefused
-        | Cause::CertificateRefused
-        | Cause::HandshakeFailed
-        | Cause::TlsNotOffered
-        | Cause::ServerBusy
-        | Cause::CapabilityMissing
-        | Cause::AuthenticationNotOffered
-        | Cause::CredentialsMissing
-        | Cause::CredentialsUnreadable
-        | Cause::CredentialsRefused
-        | Cause::CredentialsExpired
-        | Cause::ApplicationUnknown
-        | Cause::PermissionMissing
-        | Cause::MailboxNotEnabled
-        | Cause::AccessDenied
-        | Cause::SignInFailed
-        | Cause::MailboxInUse
-        | Cause::MailboxNotFound
-        | Cause::OverQuota
-        | Cause::SenderRefused
-        | Cause::SenderDeferred
-        | Cause::TestMessageNotArrived
-        | Cause::AddressNotApproved
-        | Cause::TenantApprovalMissing
-        | Cause::OrganizerMissing
-        | Cause::OtherPrimaryOrganization => false,
-    }
 }

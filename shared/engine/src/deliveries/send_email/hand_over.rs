@@ -4,8 +4,10 @@
 //! the email is still Pending Send and nobody has it; killed after, the record says that somebody may.
 
 use mailrail_domain::{
-    email::record::{ContentReply, EmailStatus, Recipient, RecipientReply, SendReport, after_report},
-    seconds_after,
+    email::{
+        record::{EmailStatus, Recipient},
+        sending::{ContentReply, RecipientReply, SendReport, after_hanging_up, after_report},
+    },
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},
@@ -95,16 +97,11 @@ impl<P: Ports> Engine<P> {
         }
     }
 
-    /// Lets the others go first after the server hung up at this email: should it be the reason, it blocks nobody. No
-    /// try of it is spent, because the server may as well have hung up at any.
+    /// Lets the others go first after the server hung up at this email.
     async fn postpone(&self, stored: &StoredEmail, error: &DeliveryError) -> Result<(), Outage> {
-        if error.cause != Cause::ServerBusy && error.cause != Cause::ServerUnavailable {
-            return Ok(());
+        if let Some(after) = after_hanging_up(&stored.email, error, self.settings.retry, self.now()) {
+            self.ports.records().update_outgoing(&after, stored.revision).await?;
         }
-        let mut after = stored.email.clone();
-        let next = seconds_after(self.now(), i64::from(self.settings.retry.gap_seconds));
-        after.outgoing.get_or_insert_default().next_attempt = Some(next);
-        self.ports.records().update_outgoing(&after, stored.revision).await?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Test & Enable of outgoing email: a message from the mailbox to itself, which has to arrive.
 
 use mailrail_domain::{
-    email::record::{ContentReply, RecipientReply},
+    email::sending::{ContentReply, RecipientReply},
     words::{
         cause::{Cause, DeliveryError},
         delivery::{Delivery, SynchronizationMethod},
