@@ -13,7 +13,7 @@ mod mailboxes;
 mod notices;
 mod records;
 mod rows;
-mod tests_of_mailboxes;
+mod trials;
 mod vault;
 
 use std::{collections::BTreeSet, sync::Mutex};

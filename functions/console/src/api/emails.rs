@@ -12,7 +12,8 @@ use mailrail_domain::{
     words::{address::EmailAddress, id::MailboxId, invalid::Invalid},
 };
 use mailrail_engine::{
-    administration::emails::{Draft, InThread, MESSAGE_TYPE},
+    administration::emails::{Draft, InThread},
+    mime::MESSAGE_TYPE,
     ports::Ports,
 };
 use serde::{Deserialize, Serialize};

@@ -37,7 +37,7 @@ pub struct OrganizationSettings {
     cross_tenant_client_id: Option<String>,
     /// Recipients that one mailbox may send to within an hour, 1 to 10000.
     recipients_per_hour: u32,
-    /// How outages of servers are borne, where a profile says nothing else.
+    /// What happens when servers fail, where a profile says nothing else.
     outages: HoldInput,
     /// Whether an owner is told at the eighth failure in a row, two before the last.
     warn_before_disabling: bool,

@@ -197,7 +197,7 @@ pub struct ProfileInput {
     /// What to do with an email whose fate is unknown: `hold` (default) or `send-again`.
     #[serde(default)]
     unknown_outcome: UnknownOutcome,
-    /// How outages of its servers are borne, where it is not as the organization has it.
+    /// What happens when its servers fail, where it is not as the organization has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outages: Option<HoldInput>,
 }

@@ -22,15 +22,13 @@ use mailrail_domain::{
 use super::{By, Refusal};
 use crate::{
     Engine,
-    mime::{Composition, beginning, clean_html, compose},
+    mime::{Composition, MESSAGE_TYPE, beginning, clean_html, compose},
     outage::Outage,
     ports::{BodyStore, Directory, Page, PageRequest, Ports, RecordStore, StoredEmail},
 };
 
 /// Emails of an outbox that are counted.
 const WAITING_MAX: usize = 100;
-/// Media type of a raw message.
-pub const MESSAGE_TYPE: &str = "message/rfc822";
 
 /// An email to be written.
 #[derive(Debug, Clone, Default)]

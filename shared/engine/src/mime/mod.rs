@@ -11,3 +11,6 @@ pub use clean::{beginning, clean_html};
 pub use compose::{Composition, compose, dated};
 pub use notice::rendered;
 pub use read::{ReadMessage, Unreadable, clues, read};
+
+/// Media type of a raw message (RFC 2046, section 5.2.1).
+pub const MESSAGE_TYPE: &str = "message/rfc822";

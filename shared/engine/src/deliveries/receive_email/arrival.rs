@@ -12,14 +12,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     Engine,
     limits::MESSAGE_BYTES_MAX,
-    mime::{ReadMessage, Unreadable, clues, read},
+    mime::{MESSAGE_TYPE, ReadMessage, Unreadable, clues, read},
     outage::Outage,
     ports::{Arrival, BodyStore, Content, IncomingServers, IncomingSession, Ports, RecordStore, RemoteId},
     run::Stop,
 };
 
-/// Media type of a raw message (RFC 822 in the registry's name for it).
-const MESSAGE_TYPE: &str = "message/rfc822";
 /// Media type of what has none.
 pub(crate) const BYTES_TYPE: &str = "application/octet-stream";
 const SECONDS_PER_DAY: i64 = 86_400;
