@@ -1,8 +1,9 @@
-//! What the end-to-end tests share: the local servers and their accounts, messages, and an engine over fakes whose
-//! mail servers are real.
+//! What the end-to-end tests share: the local servers and their accounts, messages, an engine over fakes whose mail
+//! servers are real, and a fleet of mailboxes over fakes alone.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
 
+pub mod fleet;
 pub mod letter;
 pub mod on_premises;
 pub mod online;

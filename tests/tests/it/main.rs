@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)] // a test that cannot be set up has failed
 
+mod alerts;
 mod approval;
 mod corpora;
 mod deployed;
@@ -18,4 +19,5 @@ mod large;
 mod notices;
 mod outgoing;
 mod quarantine;
+mod recovery;
 mod testing;
