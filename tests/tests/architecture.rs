@@ -125,7 +125,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ("settings", &["words"]),
     ("rules", &["settings", "words"]),
     ("texts", &["rules", "settings", "words"]),
-    ("email", &["settings", "words"]),
+    ("email", &["words"]),
 ];
 
 /// The files of a folder and those below it, as paths of modules, each with its code outside tests.

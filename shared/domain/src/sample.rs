@@ -7,7 +7,7 @@ use crate::{
         mailbox::{Mailbox, MailboxKind},
         profile::{
             Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
-            ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT, UnknownOutcome,
+            ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT,
         },
     },
     words::{
@@ -15,6 +15,7 @@ use crate::{
         cause::CredentialSource,
         delivery::SynchronizationMethod,
         id::{MailboxId, ProfileId},
+        policy::UnknownOutcome,
     },
 };
 

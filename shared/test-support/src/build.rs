@@ -13,7 +13,7 @@ use mailrail_domain::{
         mailbox::{Mailbox, MailboxKind},
         profile::{
             Authentication, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation,
-            ServerType, UnknownOutcome,
+            ServerType,
         },
     },
     words::{
@@ -22,6 +22,7 @@ use mailrail_domain::{
         cause::CredentialSource,
         delivery::{Delivery, SynchronizationMethod},
         id::{MailboxId, ProfileId},
+        policy::UnknownOutcome,
     },
 };
 

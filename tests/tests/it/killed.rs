@@ -13,8 +13,12 @@ use end_to_end::{
 use mailrail_domain::{
     email::record::EmailStatus,
     rules::schedule::Slot,
-    settings::profile::{IncomingProtocol, Security, UnknownOutcome},
-    words::{delivery::Delivery, id::MailboxId, policy::GAP_SECONDS},
+    settings::profile::{IncomingProtocol, Security},
+    words::{
+        delivery::Delivery,
+        id::MailboxId,
+        policy::{GAP_SECONDS, UnknownOutcome},
+    },
 };
 use mailrail_engine::{
     Deadline,

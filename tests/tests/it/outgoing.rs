@@ -11,9 +11,7 @@ use mailrail_domain::{
     email::record::{Email, EmailStatus, Recipient, RecipientStatus},
     rules::run::end::GO_ON_SECONDS,
     seconds_after,
-    settings::profile::{
-        Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security, UnknownOutcome,
-    },
+    settings::profile::{Authentication, EmailServerProfile, IncomingProtocol, IncomingServer, Security},
     words::{
         alert::{AlertKind, AlertStatus},
         cause::Cause,
@@ -21,6 +19,7 @@ use mailrail_domain::{
         evidence::Stage,
         id::{EmailId, MailboxId},
         notice::NoticeStatus,
+        policy::UnknownOutcome,
         policy::{FAILURES_MAX, GAP_SECONDS},
     },
 };

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use mailrail_boot::is_client_certificate;
 use mailrail_domain::{
     settings::profile::{self, CONNECTIONS_DEFAULT, TIMEOUT_SECONDS_DEFAULT},
-    words::{address::EmailAddress, cause, id::ProfileId, invalid::Invalid},
+    words::{address::EmailAddress, cause, id::ProfileId, invalid::Invalid, policy},
 };
 use mailrail_engine::{
     administration::{
@@ -75,7 +75,7 @@ api_enum! {
 
 api_enum! {
     /// What to do with an email of which nobody can say whether the server took it.
-    UnknownOutcome of profile::UnknownOutcome { Hold, SendAgain }
+    UnknownOutcome of policy::UnknownOutcome { Hold, SendAgain }
 }
 
 api_enum! {
@@ -87,7 +87,7 @@ default_of_the_rules!(
     ServerType of profile::ServerType,
     Cloud of profile::Cloud,
     Authentication of profile::Authentication,
-    UnknownOutcome of profile::UnknownOutcome,
+    UnknownOutcome of policy::UnknownOutcome,
     CredentialSource of cause::CredentialSource,
 );
 

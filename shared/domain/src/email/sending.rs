@@ -5,12 +5,11 @@ use crate::{
     Timestamp,
     email::record::{Email, EmailStatus, Outgoing, Recipient, RecipientStatus},
     seconds_after,
-    settings::profile::UnknownOutcome,
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},
         evidence::{Evidence, Stage},
-        policy::RetryPolicy,
+        policy::{RetryPolicy, UnknownOutcome},
     },
 };
 

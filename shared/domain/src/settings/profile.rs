@@ -10,6 +10,7 @@ use crate::{
         cause::CredentialSource,
         id::ProfileId,
         invalid::{Invalid, excerpt},
+        policy::UnknownOutcome,
     },
 };
 
@@ -125,17 +126,6 @@ pub enum Authentication {
     ClientCertificate,
     /// User name and password by NTLMv2, of Exchange Server alone (MS-NLMP, MS-NTHT).
     Ntlm,
-}
-
-/// What to do with an email of which nobody can say whether the server took it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnknownOutcome {
-    /// Mark it Failed and leave it to a person: never sent twice.
-    #[default]
-    Hold,
-    /// Send it again: never lost.
-    SendAgain,
 }
 
 /// One server: name, port and security.

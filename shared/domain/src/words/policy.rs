@@ -1,4 +1,7 @@
-//! The retry policy of a deployment: how many failures in a row are too many, and how far apart two tries are.
+//! Policies: how many failures in a row are too many, how far apart two tries are, what becomes of an email that may have
+//! been sent.
+
+use serde::{Deserialize, Serialize};
 
 /// Failures in a row at which a transient error counts as permanent (source page: 10).
 pub const FAILURES_MAX: u32 = 10;
@@ -22,4 +25,15 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self { failures_max: FAILURES_MAX, gap_seconds: GAP_SECONDS }
     }
+}
+
+/// What to do with an email when nobody can say whether the server took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownOutcome {
+    /// Mark it Failed and leave it to a person: never sent twice.
+    #[default]
+    Hold,
+    /// Send it again: never lost.
+    SendAgain,
 }

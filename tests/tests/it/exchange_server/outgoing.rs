@@ -6,11 +6,11 @@ use end_to_end::{
 };
 use mailrail_domain::{
     email::record::{EmailStatus, RecipientStatus},
-    settings::profile::{EmailServerProfile, UnknownOutcome},
+    settings::profile::EmailServerProfile,
     words::{
         cause::{Cause, CredentialSource},
         id::{EmailId, MailboxId},
-        policy::GAP_SECONDS,
+        policy::{GAP_SECONDS, UnknownOutcome},
     },
 };
 use mailrail_engine::{limits::SENDS_PER_RUN, ports::Directory};

@@ -1,11 +1,8 @@
 //! Profiles and the settings of the organization.
 
 use mailrail_domain::{
-    settings::{
-        organization::Organization,
-        profile::{Authentication, UnknownOutcome},
-    },
-    words::{cause::CredentialSource, id::ProfileId},
+    settings::{organization::Organization, profile::Authentication},
+    words::{cause::CredentialSource, id::ProfileId, policy::UnknownOutcome},
 };
 use mailrail_engine::ports::{StoredOrganization, StoredProfile, Written};
 
