@@ -45,6 +45,7 @@ impl Ports for Outside {
     type Vault = KmsVault;
     type Queue = Queue;
     type Incoming = Servers;
+    type Finder = Servers;
     type Outgoing = Servers;
 
     fn mailboxes(&self) -> &Store {
@@ -63,6 +64,9 @@ impl Ports for Outside {
         &self.queue
     }
     fn incoming(&self) -> &Servers {
+        &self.servers
+    }
+    fn finder(&self) -> &Servers {
         &self.servers
     }
     fn outgoing(&self) -> &Servers {

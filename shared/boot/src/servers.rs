@@ -11,8 +11,8 @@ use mailrail_domain::{
     words::{address::EmailAddress, cause::DeliveryError, delivery::Learned},
 };
 use mailrail_engine::ports::{
-    Access, Arrival, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers,
-    OutgoingSession, RemoteId,
+    Access, Arrival, EnvelopeReply, Finder, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
+    OutgoingServers, OutgoingSession, RemoteId,
 };
 use mailrail_exchange_online::{ExchangeOnline, Hosts};
 use mailrail_exchange_server::ExchangeServer;
@@ -169,6 +169,16 @@ impl IncomingServers for Servers {
         }
     }
 
+    fn is_exclusive(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Graph(_) => self.exchange_online.is_exclusive(endpoint),
+            Endpoint::Ews(_) => self.exchange_server.is_exclusive(endpoint),
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => self.internet_mail.is_exclusive(endpoint),
+        }
+    }
+}
+
+impl Finder for Servers {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => self.exchange_online.has(access, folder, message_id).await,

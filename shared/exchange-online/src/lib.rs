@@ -24,7 +24,7 @@ use mailrail_domain::{
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
+use mailrail_engine::ports::{Access, Finder, Folder, IncomingServers, MemoryBudget, OutgoingServers};
 pub use outgoing::Session as OutgoingMailbox;
 use rustls::crypto::CryptoProvider;
 
@@ -72,6 +72,12 @@ impl IncomingServers for ExchangeOnline {
         Ok(IncomingMailbox::new(mailbox, access, memory))
     }
 
+    fn is_exclusive(&self, _: &Endpoint) -> bool {
+        false
+    }
+}
+
+impl Finder for ExchangeOnline {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         let name = match folder {
             Folder::Inbox => "inbox",

@@ -31,7 +31,7 @@ use mailrail_domain::{
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::{Access, Folder, IncomingServers, MemoryBudget, OutgoingServers};
+use mailrail_engine::ports::{Access, Finder, Folder, IncomingServers, MemoryBudget, OutgoingServers};
 pub use outgoing::Session as OutgoingMailbox;
 
 use crate::call::{DRAFTS, INBOX, Mailbox, OUTBOX, SENT_ITEMS};
@@ -78,6 +78,12 @@ impl IncomingServers for ExchangeServer {
         Ok(IncomingMailbox::new(mailbox, access, memory))
     }
 
+    fn is_exclusive(&self, _: &Endpoint) -> bool {
+        false
+    }
+}
+
+impl Finder for ExchangeServer {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         let folders: &[&'static str] = match folder {
             Folder::Inbox => &[INBOX],

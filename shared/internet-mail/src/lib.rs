@@ -24,7 +24,7 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::ports::{
-    Access, Arrival, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,
+    Access, Arrival, Finder, Folder, IncomingServers, IncomingSession, Look, MemoryBudget, OutgoingServers, RemoteId,
 };
 
 /// Internet mail servers, reached through one connector.
@@ -141,6 +141,13 @@ impl IncomingServers for InternetMail {
         }
     }
 
+    /// A POP3 maildrop is locked for one session (RFC 1939, section 4).
+    fn is_exclusive(&self, endpoint: &Endpoint) -> bool {
+        matches!(endpoint, Endpoint::Pop3(_))
+    }
+}
+
+impl Finder for InternetMail {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         let memory = MemoryBudget::new();
         match (&access.endpoint, folder) {

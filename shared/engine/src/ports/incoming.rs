@@ -1,97 +1,18 @@
 //! Servers of incoming email, as a session that is asked what is new and then read.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
-
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
     email::{pop3::SeenUidls, position::Position},
     rules::retry::Pace,
-    settings::{endpoint::Endpoint, profile::Authentication},
-    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Stage},
+    settings::endpoint::Endpoint,
+    words::{cause::DeliveryError, delivery::Learned},
 };
 
 use super::{
+    access::Access,
     bodies::{MemoryBudget, Reserved},
-    vault::Secret,
 };
-
-/// Everything that a connection needs.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// What is talked to, and where.
-    pub endpoint: Endpoint,
-    /// User name.
-    pub username: String,
-    /// The mailbox's address, where the account that signs in may be another's.
-    pub address: Option<EmailAddress>,
-    /// Password or token.
-    pub secret: Secret,
-    /// How to sign in.
-    pub authentication: Authentication,
-    /// Longest wait for a connection or a reply.
-    pub timeout: Duration,
-    /// Folders below the inbox that are read besides it.
-    pub tracked_folders: Vec<String>,
-    /// What earlier runs found out on the server.
-    pub learned: Learned,
-    /// Who wants to know how far the connecting is; nobody, but for a test.
-    pub progress: Progress,
-}
-
-/// Stages and when each began.
-type Begun = Mutex<Vec<(Stage, Instant)>>;
-
-/// Notes the stages that a connection reaches, for a test that shows them.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Option<Arc<Begun>>);
-
-impl Progress {
-    /// A progress that is noted.
-    #[must_use]
-    pub fn noted() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    /// Whether anybody wants to know.
-    #[must_use]
-    pub const fn is_noted(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Notes that a stage begins.
-    pub fn reach(&self, stage: Stage) {
-        if let Some(Ok(mut stages)) = self.0.as_ref().map(|stages| stages.lock()) {
-            stages.push((stage, Instant::now()));
-        }
-    }
-
-    /// The stages so far, each with the time that it took until the next began; the last until now.
-    #[must_use]
-    pub fn stages(&self) -> Vec<(Stage, Duration)> {
-        let Some(Ok(stages)) = self.0.as_ref().map(|stages| stages.lock()) else {
-            return Vec::new();
-        };
-        let ends = stages.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
-        stages.iter().zip(ends).map(|((stage, began), ended)| (*stage, ended - *began)).collect()
-    }
-}
-
-/// A folder in which a message is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folder {
-    /// Where mail comes in.
-    Inbox,
-    /// Where copies of sent mail are.
-    Sent,
-    /// Where messages are from which nothing has left; of servers alone that are handed a message as a draft.
-    Drafts,
-    /// Where messages wait that the server has taken and not sent yet; of servers alone that keep them with the mailbox.
-    Outbox,
-}
 
 /// A message's name on its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,12 +161,6 @@ pub trait IncomingServers: Send + Sync {
         memory: &MemoryBudget,
     ) -> impl Future<Output = Result<Self::Session, DeliveryError>> + Send;
 
-    /// Whether a folder has a message with this Message-ID; `None` where there is no such folder, or no way to look. Of
-    /// a POP3 maildrop only the newest messages are looked at.
-    fn has(
-        &self,
-        access: &Access,
-        folder: Folder,
-        message_id: &str,
-    ) -> impl Future<Output = Result<Option<bool>, DeliveryError>> + Send;
+    /// Whether a mailbox there has one reader at a time, so that a second one would be refused.
+    fn is_exclusive(&self, endpoint: &Endpoint) -> bool;
 }

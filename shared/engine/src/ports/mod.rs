@@ -1,8 +1,10 @@
 //! What the use cases need from outside, as traits. Each has a fake in `test-support` that passes the same
 //! conformance suite as the real one.
 
+mod access;
 mod bodies;
 mod directory;
+mod finder;
 mod incoming;
 mod mailboxes;
 mod outgoing;
@@ -10,12 +12,14 @@ mod queue;
 mod records;
 mod vault;
 
+pub use access::{Access, Progress};
 pub use bodies::{BodyStore, MemoryBudget, Reserved};
 pub use directory::{
     AccessStore, AlertFilter, Directory, HealthStore, MailboxDetails, NoticeStore, Page, PageRequest, StoredHealth,
     StoredMailbox, StoredOrganization, StoredProfile, TestStore, Written,
 };
-pub use incoming::{Access, Arrival, Content, Folder, IncomingServers, IncomingSession, Look, Progress, RemoteId};
+pub use finder::{Finder, Folder};
+pub use incoming::{Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
 pub use queue::{Job, JobQueue, QueueName, Received, Wake};
@@ -36,6 +40,8 @@ pub trait Ports: Send + Sync {
     type Queue: JobQueue;
     /// Servers of incoming email.
     type Incoming: IncomingServers;
+    /// Servers whose folders can be asked for a message.
+    type Finder: Finder;
     /// Servers of outgoing email.
     type Outgoing: OutgoingServers;
 
@@ -51,6 +57,8 @@ pub trait Ports: Send + Sync {
     fn queue(&self) -> &Self::Queue;
     /// Servers of incoming email.
     fn incoming(&self) -> &Self::Incoming;
+    /// Servers whose folders can be asked for a message.
+    fn finder(&self) -> &Self::Finder;
     /// Servers of outgoing email.
     fn outgoing(&self) -> &Self::Outgoing;
 }

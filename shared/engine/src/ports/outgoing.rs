@@ -5,7 +5,7 @@ use mailrail_domain::{
     words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Evidence},
 };
 
-use super::incoming::Access;
+use super::access::Access;
 
 /// The server's answer to an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod vault;
 use std::sync::{Mutex, MutexGuard};
 
 pub use bodies::MemoryBodies;
-use mailrail_engine::ports::{IncomingServers, OutgoingServers, Page, PageRequest, Ports};
+use mailrail_engine::ports::{Finder, IncomingServers, OutgoingServers, Page, PageRequest, Ports};
 pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;
 pub use servers::{Affliction, MemoryServers};
@@ -48,13 +48,14 @@ impl<S> MemoryPorts<S> {
     }
 }
 
-impl<S: IncomingServers + OutgoingServers> Ports for MemoryPorts<S> {
+impl<S: IncomingServers + Finder + OutgoingServers> Ports for MemoryPorts<S> {
     type Mailboxes = MemoryState;
     type Records = MemoryRecords;
     type Bodies = MemoryBodies;
     type Vault = MemoryVault;
     type Queue = MemoryQueue;
     type Incoming = S;
+    type Finder = S;
     type Outgoing = S;
 
     fn mailboxes(&self) -> &MemoryState {
@@ -73,6 +74,9 @@ impl<S: IncomingServers + OutgoingServers> Ports for MemoryPorts<S> {
         &self.queue
     }
     fn incoming(&self) -> &S {
+        &self.servers
+    }
+    fn finder(&self) -> &S {
         &self.servers
     }
     fn outgoing(&self) -> &S {

@@ -10,6 +10,7 @@ use mailrail_domain::{
     Timestamp,
     email::{imap::ImapPosition, pop3::SeenUidls, position::Position, sending::ContentReply},
     rules::retry::Pace,
+    settings::endpoint::Endpoint,
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},
@@ -17,7 +18,7 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::ports::{
-    Access, Arrival, Content, EnvelopeReply, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
+    Access, Arrival, Content, EnvelopeReply, Finder, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
     OutgoingServers, OutgoingSession, RemoteId,
 };
 
@@ -183,6 +184,12 @@ impl IncomingServers for MemoryServers {
         Ok(MemoryIncoming { messages, waiting: VecDeque::new() })
     }
 
+    fn is_exclusive(&self, _: &Endpoint) -> bool {
+        false
+    }
+}
+
+impl Finder for MemoryServers {
     async fn has(&self, _: &Access, _: Folder, _: &str) -> Result<Option<bool>, DeliveryError> {
         Ok(None)
     }

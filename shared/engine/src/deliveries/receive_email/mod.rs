@@ -55,9 +55,10 @@ impl<P: Ports> Work<P> for ReceiveEmail {
         None
     }
 
-    /// Reading without the lease would be harmless, but twice the work. A maildrop of POP3 has one reader.
-    fn leases_first(&self, _: &Engine<P>, endpoint: &Endpoint) -> bool {
-        matches!(endpoint, Endpoint::Pop3(_))
+    /// Reading without the lease would be harmless, but twice the work; where a mailbox has one reader, the second would
+    /// be refused.
+    fn leases_first(&self, engine: &Engine<P>, endpoint: &Endpoint) -> bool {
+        engine.ports.incoming().is_exclusive(endpoint)
     }
 
     async fn work(&mut self, run: &mut Run<'_, P>) -> Result<Whose, Stop> {

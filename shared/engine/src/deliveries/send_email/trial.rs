@@ -15,7 +15,7 @@ use crate::{
     limits::{ARRIVAL_LOOKS_MAX, ARRIVAL_WAIT},
     mime::{Composition, compose, dated},
     outage::Outage,
-    ports::{Access, EnvelopeReply, Folder, IncomingServers, OutgoingServers, OutgoingSession, Ports},
+    ports::{Access, EnvelopeReply, Finder, Folder, OutgoingServers, OutgoingSession, Ports},
     run::{Run, Stop},
     trial::Stages,
 };
@@ -60,7 +60,7 @@ pub(super) async fn try_out<P: Ports>(run: &Run<'_, P>, stages: &mut Stages<'_>)
 
 async fn arrival<P: Ports>(engine: &Engine<P>, access: &Access, message_id: &str) -> Result<(), DeliveryError> {
     for _ in 0..ARRIVAL_LOOKS_MAX {
-        match engine.ports.incoming().has(access, Folder::Inbox, message_id).await {
+        match engine.ports.finder().has(access, Folder::Inbox, message_id).await {
             // Where nobody can look, nothing is known against it.
             Ok(Some(true) | None) => return Ok(()),
             Ok(Some(false)) => tokio::time::sleep(ARRIVAL_WAIT).await,

@@ -11,7 +11,7 @@ use mailrail_domain::{
 use crate::{
     Engine,
     outage::Outage,
-    ports::{Access, Folder, IncomingServers, Ports, RecordStore, StoredEmail},
+    ports::{Access, Finder, Folder, Ports, RecordStore, StoredEmail},
     run::{Run, Stop},
 };
 
@@ -48,7 +48,7 @@ impl<P: Ports> Engine<P> {
             (Folder::Drafts, Whereabouts::Draft),
         ];
         for (folder, found) in places {
-            if self.ports.incoming().has(&access, folder, message_id).await? == Some(true) {
+            if self.ports.finder().has(&access, folder, message_id).await? == Some(true) {
                 return Ok(found);
             }
         }

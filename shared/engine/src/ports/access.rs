@@ -1,0 +1,74 @@
+//! What a connection to a server needs, and who wants to know how far it has come.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use mailrail_domain::{
+    settings::{endpoint::Endpoint, profile::Authentication},
+    words::{address::EmailAddress, delivery::Learned, evidence::Stage},
+};
+
+use super::vault::Secret;
+
+/// Everything that a connection needs.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What is talked to, and where.
+    pub endpoint: Endpoint,
+    /// User name.
+    pub username: String,
+    /// The mailbox's address, where the account that signs in may be another's.
+    pub address: Option<EmailAddress>,
+    /// Password or token.
+    pub secret: Secret,
+    /// How to sign in.
+    pub authentication: Authentication,
+    /// Longest wait for a connection or a reply.
+    pub timeout: Duration,
+    /// Folders below the inbox that are read besides it.
+    pub tracked_folders: Vec<String>,
+    /// What earlier runs found out on the server.
+    pub learned: Learned,
+    /// Who wants to know how far the connecting is; nobody, but for a test.
+    pub progress: Progress,
+}
+
+/// Stages and when each began.
+type Begun = Mutex<Vec<(Stage, Instant)>>;
+
+/// Notes the stages that a connection reaches, for a test that shows them.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Option<Arc<Begun>>);
+
+impl Progress {
+    /// A progress that is noted.
+    #[must_use]
+    pub fn noted() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Whether anybody wants to know.
+    #[must_use]
+    pub const fn is_noted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Notes that a stage begins.
+    pub fn reach(&self, stage: Stage) {
+        if let Some(Ok(mut stages)) = self.0.as_ref().map(|stages| stages.lock()) {
+            stages.push((stage, Instant::now()));
+        }
+    }
+
+    /// The stages so far, each with the time that it took until the next began; the last until now.
+    #[must_use]
+    pub fn stages(&self) -> Vec<(Stage, Duration)> {
+        let Some(Ok(stages)) = self.0.as_ref().map(|stages| stages.lock()) else {
+            return Vec::new();
+        };
+        let ends = stages.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        stages.iter().zip(ends).map(|((stage, began), ended)| (*stage, ended - *began)).collect()
+    }
+}
