@@ -125,7 +125,7 @@ impl Session {
     }
 
     fn remote(number: usize, listed: &Listed) -> RemoteId {
-        RemoteId::Graph { id: listed.id.clone(), number }
+        RemoteId { protocol: "graph", name: listed.id.clone(), number }
     }
 }
 
@@ -236,22 +236,15 @@ impl IncomingSession for Session {
     }
 
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
-        let last = match last {
-            Some(RemoteId::Graph { number, .. }) => Some(*number),
-            Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. }) | None => None,
-        };
-        Position::Graph(self.listing.folders.reached(last))
+        Position::Graph(self.listing.folders.reached(last.map(|remote| remote.number)))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}
 
     /// Deletes messages in batches. One that is gone already is as good as deleted.
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
-        let path = |remote: &RemoteId| match remote {
-            RemoteId::Graph { id, .. } => Some((Method::DELETE, self.mailbox.path(&["messages", id]))),
-            RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Ews { .. } => None,
-        };
-        let parts: Vec<Part> = messages.iter().filter_map(path).collect();
+        let part = |remote: &RemoteId| (Method::DELETE, self.mailbox.path(&["messages", &remote.name]));
+        let parts: Vec<Part> = messages.iter().map(part).collect();
         if parts.is_empty() {
             return Ok(());
         }

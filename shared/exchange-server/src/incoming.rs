@@ -236,15 +236,11 @@ impl Session {
 }
 
 fn remote((number, listed): &Numbered) -> RemoteId {
-    RemoteId::Ews { id: listed.id.clone(), number: *number }
+    RemoteId { protocol: "ews", name: listed.id.clone(), number: *number }
 }
 
 fn ids(messages: &[RemoteId]) -> Vec<&str> {
-    let ids = messages.iter().filter_map(|remote| match remote {
-        RemoteId::Ews { id, .. } => Some(id.as_str()),
-        RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. } => None,
-    });
-    ids.collect()
+    messages.iter().map(|remote| remote.name.as_str()).collect()
 }
 
 /// Whether each of several messages was moved or deleted. One that is gone already is as good as that, and one that the
@@ -408,11 +404,7 @@ impl IncomingSession for Session {
     }
 
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
-        let last = match last {
-            Some(RemoteId::Ews { number, .. }) => Some(*number),
-            Some(RemoteId::Imap { .. } | RemoteId::Pop3 { .. } | RemoteId::Graph { .. }) | None => None,
-        };
-        Position::Ews(self.listing.folders.reached(last))
+        Position::Ews(self.listing.folders.reached(last.map(|remote| remote.number)))
     }
 
     fn prune(&self, _: &mut SeenUidls) {}

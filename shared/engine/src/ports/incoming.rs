@@ -14,47 +14,20 @@ use super::{
     bodies::{MemoryBudget, Reserved},
 };
 
-/// A message's name on its server.
+/// A message's name on its server. The adapter that gave it is the only one that reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemoteId {
-    /// In an IMAP folder.
-    Imap {
-        /// UIDVALIDITY.
-        uid_validity: u32,
-        /// UID.
-        uid: u32,
-    },
-    /// In a POP3 maildrop.
-    Pop3 {
-        /// UIDL.
-        uidl: String,
-        /// Message number in this session.
-        number: u32,
-    },
-    /// In Exchange Online.
-    Graph {
-        /// Its immutable identifier.
-        id: String,
-        /// Its number in this session.
-        number: usize,
-    },
-    /// In Exchange Server.
-    Ews {
-        /// Its identifier, which holds until it is moved.
-        id: String,
-        /// Its number in this session.
-        number: usize,
-    },
+pub struct RemoteId {
+    /// The protocol whose name it is, so that names of two protocols are never equal.
+    pub protocol: &'static str,
+    /// What the server calls the message.
+    pub name: String,
+    /// The number that the session has for it.
+    pub number: usize,
 }
 
 impl std::fmt::Display for RemoteId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Imap { uid_validity, uid } => write!(f, "imap-{uid_validity}-{uid}"),
-            Self::Pop3 { uidl, .. } => write!(f, "pop3-{uidl}"),
-            Self::Graph { id, .. } => write!(f, "graph-{id}"),
-            Self::Ews { id, .. } => write!(f, "ews-{id}"),
-        }
+        write!(f, "{}-{}", self.protocol, self.name)
     }
 }
 

@@ -195,13 +195,17 @@ impl Session {
         matches!((self.start_date, listed.received_at), (Some(start), Some(at)) if at < start)
     }
 
-    fn arrival(&self, listed: &Listed, content: Content) -> Arrival {
-        Arrival {
-            remote: RemoteId::Imap { uid_validity: self.folder.uid_validity, uid: listed.uid },
-            received_at: listed.received_at,
-            size: listed.size,
-            content,
+    /// A UID names a message together with the UIDVALIDITY under which it was given (RFC 3501, section 2.3.1.1).
+    fn remote(&self, uid: u32) -> RemoteId {
+        RemoteId {
+            protocol: "imap",
+            name: format!("{}-{uid}", self.folder.uid_validity),
+            number: usize::try_from(uid).unwrap_or(usize::MAX),
         }
+    }
+
+    fn arrival(&self, listed: &Listed, content: Content) -> Arrival {
+        Arrival { remote: self.remote(listed.uid), received_at: listed.received_at, size: listed.size, content }
     }
 
     /// Asks for size and date of the next messages.
@@ -335,7 +339,7 @@ impl Session {
         let uid = self.reading.take()?;
         self.fetching = None;
         self.page.retain(|listed| listed.uid != uid);
-        Some(RemoteId::Imap { uid_validity: self.folder.uid_validity, uid })
+        Some(self.remote(uid))
     }
 
     /// The next piece of a large message.
@@ -369,17 +373,17 @@ impl Session {
     /// How far the inbox has been read.
     pub(crate) fn position(&self, last: Option<&RemoteId>) -> Position {
         let uid_validity = self.folder.uid_validity;
-        let position = match last {
-            Some(RemoteId::Imap { uid, .. }) => {
+        let position = match last.map(uid) {
+            Some(uid) => {
                 // A server may hand messages out in another order: never pass one that is still open.
                 let open = self.fetching.as_ref().and_then(|(_, open)| open.first().copied());
                 // Nor one that is still to be deleted: where that fails, it is found again.
                 let marked = self.deletions.first().copied();
                 let waiting = self.page.iter().map(|listed| listed.uid).chain(open).chain(marked).min();
-                let uid_done = waiting.map_or(*uid, |first| (*uid).min(first.saturating_sub(1)));
+                let uid_done = waiting.map_or(uid, |first| uid.min(first.saturating_sub(1)));
                 ImapPosition { uid_validity, uid_done, mod_seq: None }
             }
-            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. }) | None => ImapPosition {
+            None => ImapPosition {
                 uid_validity,
                 // A server without UIDNEXT has at least what it listed.
                 uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
@@ -391,10 +395,7 @@ impl Session {
 
     /// Deletes messages, at the next moment when no FETCH is under way.
     pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
-        self.deletions.extend(messages.iter().filter_map(|remote| match remote {
-            RemoteId::Imap { uid, .. } => Some(*uid),
-            RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => None,
-        }));
+        self.deletions.extend(messages.iter().map(uid));
         if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
     }
 
@@ -415,6 +416,11 @@ impl Session {
 }
 
 /// INTERNALDATE, such as `17-Jul-1996 02:44:25 -0700`, the day padded with a blank.
+/// The UID of a message that this session handed out.
+fn uid(remote: &RemoteId) -> u32 {
+    u32::try_from(remote.number).unwrap_or(u32::MAX)
+}
+
 fn internal_date(token: &Token) -> Option<Timestamp> {
     let text = std::str::from_utf8(token.text()?).ok()?;
     DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.to_utc())

@@ -262,7 +262,7 @@ impl Session {
         };
         self.reading = Some(listed.clone()).filter(|_| self.singly);
         let line = self.wire.line(LINE_BYTES_MAX).await?;
-        let remote = RemoteId::Pop3 { uidl: listed.uidl, number: listed.number };
+        let remote = remote(listed);
         let arrival = |content| Ok(Some(Arrival { remote, received_at: None, size, content }));
         if !line.starts_with(b"+OK") {
             let error = refusal(Stage::Fetch, &line);
@@ -331,7 +331,7 @@ impl Session {
 
     /// The message that was being read when the session ended, which from now on counts as handed out.
     pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
-        self.reading.take().map(|listed| RemoteId::Pop3 { uidl: listed.uidl, number: listed.number })
+        self.reading.take().map(remote)
     }
 
     /// The next piece of a large message.
@@ -391,10 +391,7 @@ impl Session {
 
     /// Marks messages to be deleted when the session is closed.
     pub(crate) fn delete(&mut self, messages: &[RemoteId]) {
-        self.deletions.extend(messages.iter().filter_map(|remote| match remote {
-            RemoteId::Pop3 { number, .. } => Some(*number),
-            RemoteId::Imap { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => None,
-        }));
+        self.deletions.extend(messages.iter().filter_map(|remote| u32::try_from(remote.number).ok()));
     }
 
     /// Deletes what is marked, which takes effect at QUIT alone, and ends the session.
@@ -459,6 +456,11 @@ async fn list_line(wire: &mut SecureWire) -> Result<Option<Bytes>, DeliveryError
         return Ok(None);
     }
     Ok(Some(if line.starts_with(b".") { line.slice(1..) } else { line }))
+}
+
+fn remote(listed: Listed) -> RemoteId {
+    let number = usize::try_from(listed.number).unwrap_or(usize::MAX);
+    RemoteId { protocol: "pop3", name: listed.uidl, number }
 }
 
 fn number_and_rest(line: &[u8]) -> Option<(u32, &[u8])> {

@@ -128,7 +128,7 @@ impl IncomingSession for MemoryIncoming {
         };
         let message = self.messages[uid as usize - 1].clone();
         let reserved = MemoryBudget::new().reserve(0).await;
-        let remote = RemoteId::Imap { uid_validity: UID_VALIDITY, uid };
+        let remote = RemoteId { protocol: "memory", name: uid.to_string(), number: uid as usize };
         let size = message.len() as u64;
         Ok(Some(Arrival { remote, received_at: None, size, content: Content::Whole(message, reserved) }))
     }
@@ -142,10 +142,7 @@ impl IncomingSession for MemoryIncoming {
     }
 
     fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
-        let uid_done = match last {
-            Some(RemoteId::Imap { uid, .. }) => *uid,
-            Some(RemoteId::Pop3 { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. }) | None => self.last(),
-        };
+        let uid_done = last.and_then(|remote| u32::try_from(remote.number).ok()).unwrap_or_else(|| self.last());
         Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }
 

@@ -316,10 +316,7 @@ impl Reading {
     /// and must be read again, to be deleted, when it has not.
     fn remember(&self, seen: &mut SeenUidls, page: &[Taken]) {
         for taken in page.iter().filter(|taken| !(self.delete_after_processing && taken.end == End::Recorded)) {
-            match &taken.remote {
-                RemoteId::Pop3 { uidl, .. } => seen.insert(uidl),
-                RemoteId::Imap { .. } | RemoteId::Graph { .. } | RemoteId::Ews { .. } => {}
-            }
+            seen.insert(&taken.remote.name);
         }
     }
 
