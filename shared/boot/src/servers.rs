@@ -5,7 +5,7 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position, sending::ContentReply},
+    email::{position::Position, sending::ContentReply},
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{address::EmailAddress, cause::DeliveryError, delivery::Learned},
@@ -76,11 +76,11 @@ impl IncomingSession for IncomingMail {
     async fn begin(
         &mut self,
         position: Option<&Position>,
-        seen: SeenUidls,
+        notes: Option<&[u8]>,
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
-        any!(IncomingMail, self, session => session.begin(position, seen, start_date, pace).await)
+        any!(IncomingMail, self, session => session.begin(position, notes, start_date, pace).await)
     }
 
     async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
@@ -95,12 +95,20 @@ impl IncomingSession for IncomingMail {
         any!(IncomingMail, self, session => session.read().await)
     }
 
-    fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
-        any!(IncomingMail, self, session => session.position(last, seen_key))
+    fn position(&self, last: Option<&RemoteId>) -> Position {
+        any!(IncomingMail, self, session => session.position(last))
     }
 
-    fn prune(&self, seen: &mut SeenUidls) {
-        any!(IncomingMail, self, session => session.prune(seen));
+    fn keeps_notes(&self) -> bool {
+        any!(IncomingMail, self, session => session.keeps_notes())
+    }
+
+    fn note(&mut self, messages: &[RemoteId]) {
+        any!(IncomingMail, self, session => session.note(messages));
+    }
+
+    fn notes(&self) -> Vec<u8> {
+        any!(IncomingMail, self, session => session.notes())
     }
 
     async fn move_undeliverable(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {

@@ -81,5 +81,5 @@ pub const CHUNK_BYTES: usize = 5 * 1024 * 1024;
 pub const HTML_INPUT_BYTES_MAX: usize = 65_536;
 /// Largest object that is read back whole: an outgoing message.
 pub const OUTGOING_BYTES_MAX: u64 = 35 * 1024 * 1024;
-/// Largest set of seen UIDLs, in bytes: a million messages.
-pub const SEEN_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Largest notes that are kept of a mailbox, in bytes: the UIDLs of a million messages.
+pub const NOTES_BYTES_MAX: u64 = 16 * 1024 * 1024;

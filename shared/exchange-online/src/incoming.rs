@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_connect::{Failure, Refusal, body};
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position},
+    email::position::Position,
     rules::{budget::GRAPH_READS_AT_ONCE, retry::Pace},
     words::{
         cause::{Cause, DeliveryError},
@@ -154,7 +154,7 @@ impl IncomingSession for Session {
     async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
         self.listing.open(&self.tracked_folders, position).await?;
         if self.listing.folders.is_quiet() {
-            return Ok(Look::Nothing(self.position(None, "")));
+            return Ok(Look::Nothing(self.position(None)));
         }
         Ok(Look::Something)
     }
@@ -162,7 +162,7 @@ impl IncomingSession for Session {
     async fn begin(
         &mut self,
         _: Option<&Position>,
-        _: SeenUidls,
+        _: Option<&[u8]>,
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
@@ -235,11 +235,9 @@ impl IncomingSession for Session {
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
-    fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
+    fn position(&self, last: Option<&RemoteId>) -> Position {
         Position::Graph(self.listing.folders.reached(last.map(|remote| remote.number)))
     }
-
-    fn prune(&self, _: &mut SeenUidls) {}
 
     /// Deletes messages in batches. One that is gone already is as good as deleted.
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position},
+    email::position::Position,
     rules::retry::Pace,
     words::{
         cause::{Cause, DeliveryError},
@@ -328,7 +328,7 @@ impl IncomingSession for Session {
     async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
         self.listing.open(&mut self.mailbox, &self.tracked_folders, position).await?;
         if self.listing.folders.is_quiet() {
-            return Ok(Look::Nothing(self.position(None, "")));
+            return Ok(Look::Nothing(self.position(None)));
         }
         Ok(Look::Something)
     }
@@ -336,7 +336,7 @@ impl IncomingSession for Session {
     async fn begin(
         &mut self,
         _: Option<&Position>,
-        _: SeenUidls,
+        _: Option<&[u8]>,
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
@@ -403,11 +403,9 @@ impl IncomingSession for Session {
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
-    fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
+    fn position(&self, last: Option<&RemoteId>) -> Position {
         Position::Ews(self.listing.folders.reached(last.map(|remote| remote.number)))
     }
-
-    fn prune(&self, _: &mut SeenUidls) {}
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         self.give_way();

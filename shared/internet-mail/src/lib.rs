@@ -15,7 +15,7 @@ use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position},
+    email::position::Position,
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{
@@ -61,13 +61,13 @@ impl IncomingSession for Incoming {
     async fn begin(
         &mut self,
         position: Option<&Position>,
-        seen: SeenUidls,
+        notes: Option<&[u8]>,
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
         match self {
             Self::Imap(session) => session.begin(position, start_date, pace).await,
-            Self::Pop3(session) => session.begin(&seen, pace).await,
+            Self::Pop3(session) => session.begin(notes, pace).await,
         }
     }
 
@@ -92,17 +92,31 @@ impl IncomingSession for Incoming {
         }
     }
 
-    fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
+    fn position(&self, last: Option<&RemoteId>) -> Position {
         match self {
             Self::Imap(session) => session.position(last),
-            Self::Pop3(session) => session.position(last, seen_key),
+            Self::Pop3(session) => session.position(last),
         }
     }
 
-    fn prune(&self, seen: &mut SeenUidls) {
+    fn keeps_notes(&self) -> bool {
+        match self {
+            Self::Imap(_) => false,
+            Self::Pop3(_) => true,
+        }
+    }
+
+    fn note(&mut self, messages: &[RemoteId]) {
         match self {
             Self::Imap(_) => {}
-            Self::Pop3(session) => session.prune(seen),
+            Self::Pop3(session) => session.note(messages),
+        }
+    }
+
+    fn notes(&self) -> Vec<u8> {
+        match self {
+            Self::Imap(_) => Vec::new(),
+            Self::Pop3(session) => session.notes(),
         }
     }
 

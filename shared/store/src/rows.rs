@@ -222,7 +222,7 @@ mod tests {
         let key = crate::keys::delivery(&id, mailrail_domain::words::delivery::Delivery::AppointmentsContactsTasks);
         let mut row = busy_state();
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
-        row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32), seen_key: "k".repeat(60) }));
+        row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32) }));
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
         // A link of Graph is longer than any position; while nothing fails there is room for it.
         let tokens = [("inbox".to_owned(), "l".repeat(400))].into();

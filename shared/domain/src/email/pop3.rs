@@ -7,13 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::words::hex::hex;
 
-/// How far a POP3 maildrop has been read. The set of seen UIDLs itself is an object beside the row.
+/// How far a POP3 maildrop has been read. The set of seen UIDLs is an object beside the row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pop3Position {
     /// Digest of the listing at which everything in it was done; empty while something is left.
     pub listing: String,
-    /// Key of the object that holds the set of seen UIDLs.
-    pub seen_key: String,
 }
 
 /// A message of a POP3 maildrop.
@@ -109,6 +107,13 @@ mod tests {
         again.prune(&listing(&["b"]));
         assert!(!again.contains("a") && again.contains("b"));
         assert_eq!(SeenUidls::from_bytes(b"short"), None);
+    }
+
+    /// The release before named the object of the notes in each position.
+    #[test]
+    fn a_position_of_the_release_before_is_read() {
+        let before = r#"{"listing":"0123","seen_key":"positions/m1"}"#;
+        assert_eq!(serde_json::from_str::<Pop3Position>(before).unwrap(), Pop3Position { listing: "0123".into() });
     }
 
     #[test]

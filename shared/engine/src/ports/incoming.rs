@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position},
+    email::position::Position,
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{cause::DeliveryError, delivery::Learned},
@@ -71,12 +71,12 @@ pub trait IncomingSession: Send {
     /// Asks whether anything came since `position`. Changes nothing.
     fn look(&mut self, position: Option<&Position>) -> impl Future<Output = Result<Look, DeliveryError>> + Send;
 
-    /// Prepares to read what is new, oldest first; `seen` is what a POP3 maildrop has had read. Returns how many
-    /// messages wait.
+    /// Prepares to read what is new, oldest first. `notes` are those of the session that read last, where the sessions of
+    /// a protocol keep them ([`IncomingSession::keeps_notes`]). Returns how many messages wait.
     fn begin(
         &mut self,
         position: Option<&Position>,
-        seen: SeenUidls,
+        notes: Option<&[u8]>,
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> impl Future<Output = Result<usize, DeliveryError>> + Send;
@@ -92,11 +92,23 @@ pub trait IncomingSession: Send {
     fn read(&mut self) -> impl Future<Output = Result<Option<Bytes>, DeliveryError>> + Send;
 
     /// The position at which everything up to and including `last` is done; with `last` being `None`, everything that
-    /// [`IncomingSession::begin`] found. `seen` and its key belong to a POP3 maildrop.
-    fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position;
+    /// [`IncomingSession::begin`] found.
+    fn position(&self, last: Option<&RemoteId>) -> Position;
 
-    /// The listing that `seen` may be pruned by, for a POP3 maildrop.
-    fn prune(&self, seen: &mut SeenUidls);
+    /// Whether a position is too small for what is to be remembered of a mailbox, so that notes are kept beside it.
+    fn keeps_notes(&self) -> bool {
+        false
+    }
+
+    /// Notes that these messages need not be read again.
+    fn note(&mut self, messages: &[RemoteId]) {
+        let _ = messages;
+    }
+
+    /// The notes, for the session that reads next.
+    fn notes(&self) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// Deletes messages from the server, because the profile says so.
     fn delete(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send;

@@ -51,6 +51,8 @@ pub struct Session {
     memory: MemoryBudget,
     capabilities: BTreeSet<String>,
     listing: Vec<Listed>,
+    /// What is done: the notes of this mailbox.
+    seen: SeenUidls,
     /// Messages to read, with their sizes.
     waiting: VecDeque<(Listed, u64)>,
     /// Messages whose RETR was sent, oldest first.
@@ -120,6 +122,7 @@ impl Session {
             memory: memory.clone(),
             capabilities,
             listing: Vec::new(),
+            seen: SeenUidls::default(),
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             singly: false,
@@ -220,11 +223,13 @@ impl Session {
         }
     }
 
-    /// Finds what is to be read.
-    pub(crate) async fn begin(&mut self, seen: &SeenUidls, pace: Pace) -> Result<usize, DeliveryError> {
+    /// Finds what is to be read. Notes that cannot be read mean reading again; the records are recognized.
+    pub(crate) async fn begin(&mut self, notes: Option<&[u8]>, pace: Pace) -> Result<usize, DeliveryError> {
+        self.seen = notes.and_then(SeenUidls::from_bytes).unwrap_or_default();
+        self.seen.prune(&self.listing);
         self.singly = pace != Pace::Pages;
         self.wire.stage = Stage::List;
-        let unseen = seen.unseen(&self.listing);
+        let unseen = self.seen.unseen(&self.listing);
         if unseen.is_empty() {
             return Ok(0);
         }
@@ -375,18 +380,25 @@ impl Session {
     }
 
     /// How far the maildrop has been read.
-    pub(crate) fn position(&self, last: Option<&RemoteId>, seen_key: &str) -> Position {
+    pub(crate) fn position(&self, last: Option<&RemoteId>) -> Position {
         let listing = match last {
             // What is to be deleted at QUIT is left to do until QUIT has worked.
             None if self.deletions.is_empty() => listing_digest(&self.listing),
             Some(_) | None => String::new(),
         };
-        Position::Pop3(Pop3Position { listing, seen_key: seen_key.to_owned() })
+        Position::Pop3(Pop3Position { listing })
     }
 
-    /// Forgets seen messages that the maildrop no longer has.
-    pub(crate) fn prune(&self, seen: &mut SeenUidls) {
-        seen.prune(&self.listing);
+    /// Notes that these messages are done.
+    pub(crate) fn note(&mut self, messages: &[RemoteId]) {
+        for message in messages {
+            self.seen.insert(&message.name);
+        }
+    }
+
+    /// The UIDLs whose messages are done, see [`SeenUidls::to_bytes`].
+    pub(crate) fn notes(&self) -> Vec<u8> {
+        self.seen.to_bytes()
     }
 
     /// Marks messages to be deleted when the session is closed.

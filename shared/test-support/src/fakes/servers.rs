@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    email::{imap::ImapPosition, pop3::SeenUidls, position::Position, sending::ContentReply},
+    email::{imap::ImapPosition, position::Position, sending::ContentReply},
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{
@@ -114,7 +114,7 @@ impl IncomingSession for MemoryIncoming {
     async fn begin(
         &mut self,
         position: Option<&Position>,
-        _: SeenUidls,
+        _: Option<&[u8]>,
         _: Option<Timestamp>,
         _: Pace,
     ) -> Result<usize, DeliveryError> {
@@ -141,12 +141,10 @@ impl IncomingSession for MemoryIncoming {
         Ok(None)
     }
 
-    fn position(&self, last: Option<&RemoteId>, _: &str) -> Position {
+    fn position(&self, last: Option<&RemoteId>) -> Position {
         let uid_done = last.and_then(|remote| u32::try_from(remote.number).ok()).unwrap_or_else(|| self.last());
         Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }
-
-    fn prune(&self, _: &mut SeenUidls) {}
 
     async fn delete(&mut self, _: &[RemoteId]) -> Result<(), DeliveryError> {
         Ok(())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
     Timestamp,
-    email::{pop3::SeenUidls, position::Position, quarantine::QuarantineReason},
+    email::{position::Position, quarantine::QuarantineReason},
     rules::{budget, retry::Pace, run::moved::Spend, story::Story},
     settings::{
         endpoint::{Endpoint, source},
@@ -25,7 +25,7 @@ use mailrail_domain::{
 use self::arrival::{BYTES_TYPE, End, Taken};
 use crate::{
     Engine,
-    limits::{DEADLINE_MARGIN, PAGE_MESSAGES, RUN_MESSAGES_MAX, SEEN_BYTES_MAX, STORES_AT_ONCE},
+    limits::{DEADLINE_MARGIN, NOTES_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, STORES_AT_ONCE},
     mime::Unreadable,
     outage::Outage,
     ports::{
@@ -118,7 +118,7 @@ impl<P: Ports> Work<P> for ReceiveEmail {
         stages.save(run.engine).await?;
         let mut session = opened?;
         stages.step(Stage::Open, session.look(None)).await?;
-        let listing = session.begin(None, SeenUidls::default(), Some(run.engine.now()), Pace::Singly);
+        let listing = session.begin(None, None, Some(run.engine.now()), Pace::Singly);
         stages.step(Stage::List, listing).await?;
         Ok(session.close().await?)
     }
@@ -154,17 +154,12 @@ impl Reading {
         if !run.hold().await? {
             return Ok(Whose::Elses);
         }
-        let seen = self.seen(run.engine).await?;
-        self.listed = session.begin(self.stored.as_ref(), seen.clone(), self.start_date, self.pace).await?;
-        self.messages(run, session, seen).await
+        let notes = self.notes(run, session).await?;
+        self.listed = session.begin(self.stored.as_ref(), notes.as_deref(), self.start_date, self.pace).await?;
+        self.messages(run, session).await
     }
 
-    async fn messages<P: Ports>(
-        &mut self,
-        run: &mut Run<'_, P>,
-        session: &mut Session<P>,
-        mut seen: SeenUidls,
-    ) -> Result<Whose, Stop> {
+    async fn messages<P: Ports>(&mut self, run: &mut Run<'_, P>, session: &mut Session<P>) -> Result<Whose, Stop> {
         let engine = run.engine;
         let mailbox = &run.row.mailbox.id;
         let mut storing = FuturesOrdered::new();
@@ -222,7 +217,7 @@ impl Reading {
                     session.delete(&ended(&page, End::Recorded)).await?;
                 }
                 self.put_aside(mailbox, session, &page).await;
-                if !self.turn_page(run, session, &page, &mut seen).await? {
+                if !self.turn_page(run, session, &page).await? {
                     return Ok(Whose::Elses);
                 }
                 page.clear();
@@ -256,14 +251,13 @@ impl Reading {
         }
         self.done += page.len();
         self.put_aside(mailbox, session, &page).await;
-        self.remember(&mut seen, &page);
+        self.note(session, &page);
         if end.is_ok() && !run.moved.more {
-            session.prune(&mut seen);
-            let key = self.put_seen(run, &seen, session).await?;
-            run.reach(session.position(None, &key), &self.source);
+            self.keep_notes(run, session).await?;
+            run.reach(session.position(None), &self.source);
         } else if let Some(last) = page.last() {
-            let key = self.put_seen(run, &seen, session).await?;
-            run.reach(session.position(Some(&last.remote), &key), &self.source);
+            self.keep_notes(run, session).await?;
+            run.reach(session.position(Some(&last.remote)), &self.source);
         }
         end.map(|()| Whose::Ours)
     }
@@ -272,13 +266,12 @@ impl Reading {
     async fn turn_page<P: Ports>(
         &mut self,
         run: &mut Run<'_, P>,
-        session: &Session<P>,
+        session: &mut Session<P>,
         page: &[Taken],
-        seen: &mut SeenUidls,
     ) -> Result<bool, Outage> {
-        self.remember(seen, page);
-        let key = self.put_seen(run, seen, session).await?;
-        let position = session.position(page.last().map(|taken| &taken.remote), &key);
+        self.note(session, page);
+        self.keep_notes(run, session).await?;
+        let position = session.position(page.last().map(|taken| &taken.remote));
         if !run.advance(position, &self.source).await? {
             return Ok(false);
         }
@@ -287,37 +280,31 @@ impl Reading {
         Ok(true)
     }
 
-    /// The set of seen UIDLs of a POP3 maildrop; empty for a folder.
-    async fn seen<P: Ports>(&self, engine: &Engine<P>) -> Result<SeenUidls, Outage> {
-        let Some(Position::Pop3(pop3)) = &self.stored else {
-            return Ok(SeenUidls::default());
-        };
-        let object = engine.ports.bodies().get(&pop3.seen_key, SEEN_BYTES_MAX).await?;
-        // A lost set means reading again; the records are recognized.
-        Ok(object.and_then(|bytes| SeenUidls::from_bytes(&bytes)).unwrap_or_default())
+    /// The notes of earlier sessions, where the position that they belong to is known. Lost notes mean reading again; the
+    /// records are recognized.
+    async fn notes<P: Ports>(&self, run: &Run<'_, P>, session: &Session<P>) -> Result<Option<Bytes>, Outage> {
+        if self.stored.is_none() || !session.keeps_notes() {
+            return Ok(None);
+        }
+        run.engine.ports.bodies().get(&notes_key(&run.row.mailbox.id), NOTES_BYTES_MAX).await
     }
 
-    /// Writes the set of seen UIDLs beside the row that names it. It holds only what is done, so a row that is behind
-    /// it does no harm.
-    async fn put_seen<P: Ports>(
-        &self,
-        run: &Run<'_, P>,
-        seen: &SeenUidls,
-        session: &Session<P>,
-    ) -> Result<String, Outage> {
-        let key = format!("positions/{}", run.row.mailbox.id);
-        if matches!(session.position(None, &key), Position::Pop3(_)) {
-            run.engine.ports.bodies().put(&key, Bytes::from(seen.to_bytes()), BYTES_TYPE).await?;
+    /// Writes the notes before the row that they belong to. They hold only what is done, so a row that is behind them does
+    /// no harm.
+    async fn keep_notes<P: Ports>(&self, run: &Run<'_, P>, session: &Session<P>) -> Result<(), Outage> {
+        if session.keeps_notes() {
+            let (key, notes) = (notes_key(&run.row.mailbox.id), Bytes::from(session.notes()));
+            run.engine.ports.bodies().put(&key, notes, BYTES_TYPE).await?;
         }
-        Ok(key)
+        Ok(())
     }
 
     /// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
     /// and must be read again, to be deleted, when it has not.
-    fn remember(&self, seen: &mut SeenUidls, page: &[Taken]) {
-        for taken in page.iter().filter(|taken| !(self.delete_after_processing && taken.end == End::Recorded)) {
-            seen.insert(&taken.remote.name);
-        }
+    fn note(&self, session: &mut impl IncomingSession, page: &[Taken]) {
+        let is_done = |taken: &&Taken| !(self.delete_after_processing && taken.end == End::Recorded);
+        let done: Vec<RemoteId> = page.iter().filter(is_done).map(|taken| taken.remote.clone()).collect();
+        session.note(&done);
     }
 
     /// Has messages moved out of the way that cannot be processed, where the profile wants it. They are in quarantine, so
@@ -331,6 +318,11 @@ impl Reading {
             tracing::warn!(%mailbox, cause = ?error.cause, "messages that cannot be processed stay where they are");
         }
     }
+}
+
+/// Where the notes of a mailbox are.
+fn notes_key(mailbox: &MailboxId) -> String {
+    format!("positions/{mailbox}")
 }
 
 /// The messages of a page that ended so.

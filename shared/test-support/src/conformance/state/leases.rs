@@ -20,7 +20,7 @@ fn folder(uid_done: u32) -> Position {
 }
 
 fn maildrop() -> Position {
-    Position::Pop3(Pop3Position { listing: "0123456789abcdef".to_owned(), seen_key: "positions/m1/1".to_owned() })
+    Position::Pop3(Pop3Position { listing: "0123456789abcdef".to_owned() })
 }
 
 pub async fn a_delivery_of_an_unknown_mailbox_is_not_there(store: &impl StateStore) {
