@@ -45,7 +45,7 @@ impl InternetMail {
 #[derive(Debug)]
 pub enum Incoming {
     /// IMAP.
-    Imap(Box<imap::Session>),
+    Imap(Box<imap::Inbox>),
     /// POP3.
     Pop3(Box<pop3::Session>),
 }
@@ -145,7 +145,7 @@ impl IncomingServers for InternetMail {
         match &access.endpoint {
             Endpoint::Imap(location) => {
                 let session = imap::Session::open(&self.connector, access, location, memory).await?;
-                Ok(Incoming::Imap(Box::new(session)))
+                Ok(Incoming::Imap(Box::new(imap::Inbox::of(session))))
             }
             Endpoint::Pop3(location) => {
                 let session = pop3::Session::open(&self.connector, access, location, memory).await?;
@@ -174,7 +174,7 @@ impl Finder for InternetMail {
             (Endpoint::Imap(location), Folder::Inbox | Folder::Sent) => {
                 let mut session = imap::Session::open(&self.connector, access, location, &memory).await?;
                 let found = session.has(folder, message_id).await?;
-                session.close().await?;
+                session.close().await;
                 Ok(found)
             }
             (Endpoint::Imap(_), Folder::Drafts | Folder::Outbox)

@@ -1,6 +1,9 @@
 //! The inbox: what is new in it, message by message, and the deletion of what is done.
+//!
+//! An idle check is three round trips and the goodbye: greeting, sign-in, STATUS. New messages take three more:
+//! SELECT with SEARCH, the sizes of a page, the page itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use chrono::DateTime;
@@ -29,38 +32,83 @@ use super::{
 };
 
 /// Messages whose sizes are asked for at once.
-pub(super) const PAGE: usize = 200;
+const PAGE: usize = 200;
 /// Content that is asked for at once, unless one message alone is larger: what has to be heard out before another
 /// command can be answered.
 const GROUP_BYTES: u64 = CHUNK_BYTES as u64;
 
 /// A message of a page.
 #[derive(Debug, Clone)]
-pub(super) struct Listed {
-    pub uid: u32,
-    pub size: u64,
-    pub received_at: Option<Timestamp>,
+struct Listed {
+    uid: u32,
+    size: u64,
+    received_at: Option<Timestamp>,
 }
 
-impl Session {
+/// The inbox of a signed-in session.
+#[derive(Debug)]
+pub struct Inbox {
+    session: Session,
+    /// UIDs that were found and not yet looked at.
+    waiting: UidSet,
+    /// Messages of the page that are still to be handed out, oldest first.
+    page: VecDeque<Listed>,
+    /// The FETCH that is under way: its tag and the messages it has not yet handed out.
+    fetching: Option<(String, BTreeSet<u32>)>,
+    /// Whether bodies are fetched one by one, because the server refused a group of them.
+    one_by_one: bool,
+    /// The large message that is being read in pieces: UID, next offset, whole size.
+    pieces: Option<(u32, u64, u64)>,
+    start_date: Option<Timestamp>,
+    /// Messages that are asked about at once.
+    page_size: usize,
+    /// The message that is being read, where messages are read one by one.
+    reading: Option<u32>,
+    /// Everything up to this UID was done before this session.
+    done_before: u32,
+    /// The highest UID that was found.
+    found_last: u32,
+    /// Messages to delete as soon as no FETCH is under way.
+    deletions: BTreeSet<u32>,
+}
+
+impl Inbox {
+    /// The inbox of this session.
+    pub(crate) fn of(session: Session) -> Self {
+        Self {
+            session,
+            waiting: UidSet::default(),
+            page: VecDeque::new(),
+            fetching: None,
+            one_by_one: false,
+            pieces: None,
+            start_date: None,
+            page_size: PAGE,
+            reading: None,
+            done_before: 0,
+            found_last: 0,
+            deletions: BTreeSet::new(),
+        }
+    }
+
     /// Asks for the state of the inbox without opening it.
     pub(crate) async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
-        self.wire.stage = Stage::Open;
-        let unknown = self.capabilities.is_empty();
+        self.session.wire.stage = Stage::Open;
+        let unknown = self.session.capabilities.is_empty();
         // Where the server did not say after signing in what it can do, it is asked in the same breath.
-        let capability = if unknown { Some(self.tag("CAPABILITY")) } else { None };
-        let modseq = if self.can("CONDSTORE") { " HIGHESTMODSEQ" } else { "" };
-        let status = self.tag(&format!("STATUS {INBOX} (UIDNEXT UIDVALIDITY{modseq})"));
+        let capability = if unknown { Some(self.session.tag("CAPABILITY")) } else { None };
+        let modseq = if self.session.can("CONDSTORE") { " HIGHESTMODSEQ" } else { "" };
+        let status = self.session.tag(&format!("STATUS {INBOX} (UIDNEXT UIDVALIDITY{modseq})"));
         let commands = format!("{}{}", capability.as_ref().map_or("", |c| &c.1), status.1);
-        self.wire.write(commands.as_bytes()).await?;
+        self.session.wire.write(commands.as_bytes()).await?;
         if let Some((tag, _)) = &capability {
-            self.finish(tag).await?;
+            self.session.finish(tag).await?;
         }
-        self.finish(&status.0).await?;
+        self.session.finish(&status.0).await?;
         self.has_uid_validity()?;
         Ok(match (self.plan(position), self.imap_position(position)) {
             (ImapPlan::Nothing, Some(position)) => {
-                let mod_seq = self.folder.mod_seq.or(position.mod_seq);
+                let mod_seq = self.session.folder.mod_seq.or(position.mod_seq);
                 Look::Nothing(Position::Imap(ImapPosition { mod_seq, ..position }))
             }
             (ImapPlan::Nothing | ImapPlan::From(_) | ImapPlan::Rescan, _) => Look::Something,
@@ -68,10 +116,10 @@ impl Session {
     }
 
     fn has_uid_validity(&self) -> Result<(), DeliveryError> {
-        if self.folder.uid_validity > 0 {
+        if self.session.folder.uid_validity > 0 {
             return Ok(());
         }
-        let evidence = Evidence::new(self.wire.stage, "the server gives the inbox no UIDVALIDITY");
+        let evidence = Evidence::new(self.session.wire.stage, "the server gives the inbox no UIDVALIDITY");
         Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
     }
 
@@ -84,7 +132,7 @@ impl Session {
     }
 
     fn plan(&self, position: Option<&Position>) -> ImapPlan {
-        plan_imap(self.imap_position(position).as_ref(), &self.folder)
+        plan_imap(self.imap_position(position).as_ref(), &self.session.folder)
     }
 
     /// Opens the inbox and finds what is to be read.
@@ -97,26 +145,26 @@ impl Session {
         self.start_date = start_date;
         self.page_size = if pace == Pace::Pages { PAGE } else { 1 };
         self.done_before = self.imap_position(position).map_or(0, |position| position.uid_done);
-        let expected = self.folder.uid_validity;
+        let expected = self.session.folder.uid_validity;
         let first = self.plan(position).first_uid().unwrap_or(1);
-        let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
-        let select = self.tag(&format!("SELECT {INBOX}{condstore}"));
-        let list = self.tag(&self.list(first));
-        self.wire.write(format!("{}{}", select.1, list.1).as_bytes()).await?;
-        self.finish(&select.0).await?;
+        let condstore = if self.session.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
+        let select = self.session.tag(&format!("SELECT {INBOX}{condstore}"));
+        let list = self.session.tag(&self.list(first));
+        self.session.wire.write(format!("{}{}", select.1, list.1).as_bytes()).await?;
+        self.session.finish(&select.0).await?;
         self.has_uid_validity()?;
-        self.wire.stage = Stage::List;
+        self.session.wire.stage = Stage::List;
         self.listed(&list.0).await?;
         let mut first = first;
-        if self.folder.uid_validity != expected {
+        if self.session.folder.uid_validity != expected {
             // The folder was replaced between STATUS and SELECT: the list was of UIDs of the old one.
             first = self.plan(position).first_uid().unwrap_or(1);
-            let tag = self.send(&self.list(first)).await?;
+            let tag = self.session.send(&self.list(first)).await?;
             self.listed(&tag).await?;
         }
         self.waiting = std::mem::take(&mut self.waiting).from(first);
         self.found_last = self.waiting.last().unwrap_or(0);
-        self.wire.stage = Stage::Fetch;
+        self.session.wire.stage = Stage::Fetch;
         Ok(self.waiting.len())
     }
 
@@ -127,7 +175,7 @@ impl Session {
         let day_before = self.start_date.map(|date| mailrail_domain::seconds_after(date, -86_400));
         let since = day_before.map(|date| format!("SINCE {}", date.format("%-d-%b-%Y")));
         match since {
-            since if self.can("ESEARCH") => {
+            since if self.session.can("ESEARCH") => {
                 let since = since.map_or(String::new(), |since| format!(" {since}"));
                 format!("UID SEARCH RETURN (ALL) UID {first}:*{since}")
             }
@@ -139,25 +187,24 @@ impl Session {
 
     /// Reads the answer to [`Self::list`].
     async fn listed(&mut self, tag: &str) -> Result<(), DeliveryError> {
-        self.waiting = UidSet::default();
+        (self.waiting, self.session.found) = (UidSet::default(), UidSet::default());
         let mut fetched = Vec::new();
         for _ in 0..REPLIES_MAX {
-            let full = self.reply().await?;
+            let full = self.session.reply().await?;
             // Observed with Proton Bridge: asked for a range in an empty folder, it says NO.
-            if self.is_empty && full.reply.ends(tag).is_some() {
+            if self.session.is_empty && full.reply.ends(tag).is_some() {
                 return Ok(());
             }
-            if self.ended(&full.reply, tag)?.is_some() {
-                if !fetched.is_empty() {
-                    self.waiting = UidSet::of(fetched);
-                }
+            if self.session.ended(&full.reply, tag)?.is_some() {
+                let found = std::mem::take(&mut self.session.found);
+                self.waiting = if fetched.is_empty() { found } else { UidSet::of(fetched) };
                 return Ok(());
             }
             if let Some(tokens) = full.reply.message("FETCH") {
                 fetched.extend(value(tokens, "UID").and_then(Token::number::<u32>));
             }
         }
-        Err(self.wire.violation("the server does not end its answer"))
+        Err(self.session.wire.violation("the server does not end its answer"))
     }
 
     /// The next message.
@@ -188,7 +235,7 @@ impl Session {
             }
             self.fetch_group().await?;
         }
-        Err(self.wire.violation("the server does not end its answer"))
+        Err(self.session.wire.violation("the server does not end its answer"))
     }
 
     fn is_before_start(&self, listed: &Listed) -> bool {
@@ -199,7 +246,7 @@ impl Session {
     fn remote(&self, uid: u32) -> RemoteId {
         RemoteId {
             protocol: "imap",
-            name: format!("{}-{uid}", self.folder.uid_validity),
+            name: format!("{}-{uid}", self.session.folder.uid_validity),
             number: usize::try_from(uid).unwrap_or(usize::MAX),
         }
     }
@@ -212,11 +259,11 @@ impl Session {
     async fn list_page(&mut self) -> Result<(), DeliveryError> {
         let uids = self.waiting.take(self.page_size);
         self.reading = uids.last().filter(|_| self.page_size == 1);
-        let tag = self.send(&format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uids.command())).await?;
+        let tag = self.session.send(&format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uids.command())).await?;
         let mut listed = Vec::new();
         for _ in 0..REPLIES_MAX {
-            let full = self.reply().await?;
-            if self.ended(&full.reply, &tag)?.is_some() {
+            let full = self.session.reply().await?;
+            if self.session.ended(&full.reply, &tag)?.is_some() {
                 // In the order of their UIDs, whatever the server's order was. What is not there any more is not read.
                 listed.sort_unstable_by_key(|message: &Listed| message.uid);
                 listed.dedup_by_key(|message| message.uid);
@@ -232,7 +279,7 @@ impl Session {
                 listed.push(Listed { uid, size, received_at });
             }
         }
-        Err(self.wire.violation("the server does not end its answer"))
+        Err(self.session.wire.violation("the server does not end its answer"))
     }
 
     /// Asks for the contents of the messages at the front of the page, up to the next that needs another treatment.
@@ -248,14 +295,14 @@ impl Session {
         let group = self.page.iter().take_while(ordinary).take_while(fits).take(most);
         let uids: BTreeSet<u32> = group.map(|listed| listed.uid).collect();
         let set = UidSet::of(uids.iter().copied());
-        let tag = self.send(&format!("UID FETCH {} (UID BODY.PEEK[])", set.command())).await?;
+        let tag = self.session.send(&format!("UID FETCH {} (UID BODY.PEEK[])", set.command())).await?;
         self.fetching = Some((tag, uids));
         Ok(())
     }
 
     /// The next message of the FETCH that is under way; `None` when it has ended or the reply was about something else.
-    pub(super) async fn fetched(&mut self) -> Result<Option<Arrival>, DeliveryError> {
-        let Full { reply, literals } = self.reply().await?;
+    async fn fetched(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        let Full { reply, literals } = self.session.reply().await?;
         let Some((tag, open)) = &mut self.fetching else {
             return Ok(None);
         };
@@ -279,7 +326,7 @@ impl Session {
                 }
                 // A short message may come as a quoted string; it needs no share of the budget.
                 Some(Token::Quoted(text)) => {
-                    Some(Content::Whole(Bytes::copy_from_slice(text), self.memory.reserve(0).await))
+                    Some(Content::Whole(Bytes::copy_from_slice(text), self.session.memory.reserve(0).await))
                 }
                 Some(Token::Atom(_) | Token::Open | Token::Close) | None => None,
             };
@@ -290,7 +337,7 @@ impl Session {
         if reply.status.as_ref().is_some_and(|status| status.condition == Condition::Bye)
             && let Some(status) = &reply.status
         {
-            return Err(refusal(self.wire.stage, status));
+            return Err(refusal(self.session.wire.stage, status));
         }
         Ok(None)
     }
@@ -303,7 +350,7 @@ impl Session {
         group: usize,
     ) -> Result<Option<Arrival>, DeliveryError> {
         if status.condition != Condition::Ok {
-            let error = refusal(self.wire.stage, status);
+            let error = refusal(self.session.wire.stage, status);
             if error.cause != Cause::Unknown && error.cause != Cause::ServerUnavailable {
                 return Err(error);
             }
@@ -321,17 +368,17 @@ impl Session {
             return Ok(None);
         };
         self.one_by_one = !self.page.is_empty();
-        let tag = self.send(&format!("UID FETCH {uid} (UID)")).await?;
+        let tag = self.session.send(&format!("UID FETCH {uid} (UID)")).await?;
         let mut there = false;
         for _ in 0..REPLIES_MAX {
-            let full = self.reply().await?;
-            if self.ended(&full.reply, &tag)?.is_some() {
-                let words = Evidence::new(self.wire.stage, &status.text).words;
+            let full = self.session.reply().await?;
+            if self.session.ended(&full.reply, &tag)?.is_some() {
+                let words = Evidence::new(self.session.wire.stage, &status.text).words;
                 return Ok(there.then(|| self.arrival(&listed, Content::Missing(words))));
             }
             there |= full.reply.message("FETCH").is_some();
         }
-        Err(self.wire.violation("the server does not end its answer"))
+        Err(self.session.wire.violation("the server does not end its answer"))
     }
 
     /// The message that was being read when the session ended, which from now on counts as handed out.
@@ -351,11 +398,11 @@ impl Session {
             self.pieces = None;
             return Ok(None);
         }
-        let tag = self.send(&format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{CHUNK_BYTES}>)")).await?;
+        let tag = self.session.send(&format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{CHUNK_BYTES}>)")).await?;
         let mut piece = None;
         for _ in 0..REPLIES_MAX {
-            let Full { reply, literals } = self.reply().await?;
-            if self.ended(&reply, &tag)?.is_some() {
+            let Full { reply, literals } = self.session.reply().await?;
+            if self.session.ended(&reply, &tag)?.is_some() {
                 break;
             }
             if reply.message("FETCH").is_some()
@@ -372,7 +419,7 @@ impl Session {
 
     /// How far the inbox has been read.
     pub(crate) fn position(&self, last: Option<&RemoteId>) -> Position {
-        let uid_validity = self.folder.uid_validity;
+        let uid_validity = self.session.folder.uid_validity;
         let position = match last.map(uid) {
             Some(uid) => {
                 // A server may hand messages out in another order: never pass one that is still open.
@@ -386,8 +433,12 @@ impl Session {
             None => ImapPosition {
                 uid_validity,
                 // A server without UIDNEXT has at least what it listed.
-                uid_done: self.folder.uid_next.map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
-                mod_seq: self.folder.mod_seq,
+                uid_done: self
+                    .session
+                    .folder
+                    .uid_next
+                    .map_or(self.done_before.max(self.found_last), |n| n.saturating_sub(1)),
+                mod_seq: self.session.folder.mod_seq,
             },
         };
         Position::Imap(position)
@@ -399,28 +450,39 @@ impl Session {
         if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
     }
 
-    pub(super) async fn delete_marked(&mut self) -> Result<(), DeliveryError> {
+    async fn delete_marked(&mut self) -> Result<(), DeliveryError> {
         if self.deletions.is_empty() {
             return Ok(());
         }
         let set = UidSet::of(std::mem::take(&mut self.deletions)).command();
-        let tag = self.send(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await?;
-        self.finish(&tag).await?;
+        let tag = self.session.send(&format!("UID STORE {set} +FLAGS.SILENT (\\Deleted)")).await?;
+        self.session.finish(&tag).await?;
         // Without UIDPLUS, EXPUNGE would also remove what somebody else has marked.
-        if self.can("UIDPLUS") {
-            let tag = self.send(&format!("UID EXPUNGE {set}")).await?;
-            self.finish(&tag).await?;
+        if self.session.can("UIDPLUS") {
+            let tag = self.session.send(&format!("UID EXPUNGE {set}")).await?;
+            self.session.finish(&tag).await?;
         }
+        Ok(())
+    }
+
+    /// Deletes what is marked and says goodbye.
+    pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
+        while self.fetching.is_some() && !self.deletions.is_empty() {
+            // What is left of the FETCH is heard and forgotten; it is read again next time.
+            self.fetched().await?;
+        }
+        self.delete_marked().await?;
+        self.session.close().await;
         Ok(())
     }
 }
 
-/// INTERNALDATE, such as `17-Jul-1996 02:44:25 -0700`, the day padded with a blank.
 /// The UID of a message that this session handed out.
 fn uid(remote: &RemoteId) -> u32 {
     u32::try_from(remote.number).unwrap_or(u32::MAX)
 }
 
+/// INTERNALDATE, such as `17-Jul-1996 02:44:25 -0700`, the day padded with a blank.
 fn internal_date(token: &Token) -> Option<Timestamp> {
     let text = std::str::from_utf8(token.text()?).ok()?;
     DateTime::parse_from_str(text.trim(), "%d-%b-%Y %H:%M:%S %z").ok().map(|date| date.to_utc())

@@ -9,4 +9,5 @@ mod reply;
 mod session;
 mod uids;
 
-pub use session::Session;
+pub use inbox::Inbox;
+pub(crate) use session::Session;

@@ -1,14 +1,10 @@
-//! One signed-in IMAP session over the inbox.
-//!
-//! An idle check is three round trips and the goodbye: greeting, sign-in, STATUS. New messages take three more:
-//! SELECT with SEARCH, the sizes of a page, the page itself.
+//! One signed-in IMAP session: commands, replies, and what the server says of itself and of the inbox in any of them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use mailrail_connect::Connector;
 use mailrail_domain::{
-    Timestamp,
     email::imap::FolderState,
     settings::profile::{Authentication, Security, ServerLocation},
     words::{
@@ -23,7 +19,6 @@ use mailrail_engine::{
 
 use super::{
     cause::refusal,
-    inbox::{Listed, PAGE},
     reply::{
         Condition, LITERALS_MAX, REPLY_BYTES_MAX, Reply, Status, Tag, Token, literal_length, parse_line, push_line,
     },
@@ -47,32 +42,13 @@ pub struct Session {
     pub(super) wire: SecureWire,
     pub(super) memory: MemoryBudget,
     pub(super) capabilities: BTreeSet<String>,
-    pub(super) commands: u32,
+    commands: u32,
     /// What the server last said about the inbox.
     pub(super) folder: FolderState,
     /// Whether the server said that the inbox has no message.
     pub(super) is_empty: bool,
-    /// UIDs that were found and not yet looked at.
-    pub(super) waiting: UidSet,
-    /// Messages of the page that are still to be handed out, oldest first.
-    pub(super) page: VecDeque<Listed>,
-    /// The FETCH that is under way: its tag and the messages it has not yet handed out.
-    pub(super) fetching: Option<(String, BTreeSet<u32>)>,
-    /// Whether bodies are fetched one by one, because the server refused a group of them.
-    pub(super) one_by_one: bool,
-    /// The large message that is being read in pieces: UID, next offset, whole size.
-    pub(super) pieces: Option<(u32, u64, u64)>,
-    pub(super) start_date: Option<Timestamp>,
-    /// Messages that are asked about at once.
-    pub(super) page_size: usize,
-    /// The message that is being read, where messages are read one by one.
-    pub(super) reading: Option<u32>,
-    /// Everything up to this UID was done before this session.
-    pub(super) done_before: u32,
-    /// The highest UID that was found.
-    pub(super) found_last: u32,
-    /// Messages to delete as soon as no FETCH is under way.
-    pub(super) deletions: BTreeSet<u32>,
+    /// The UIDs that the server's last search found.
+    pub(super) found: UidSet,
 }
 
 /// A reply with its literals and their share of the memory budget.
@@ -106,17 +82,7 @@ impl Session {
             commands: 0,
             folder: FolderState::default(),
             is_empty: false,
-            waiting: UidSet::default(),
-            page: VecDeque::new(),
-            fetching: None,
-            one_by_one: false,
-            pieces: None,
-            start_date: None,
-            page_size: PAGE,
-            reading: None,
-            done_before: 0,
-            found_last: 0,
-            deletions: BTreeSet::new(),
+            found: UidSet::default(),
         };
         let preauth = match greeted {
             Some(()) => false,
@@ -210,10 +176,10 @@ impl Session {
         };
         let tag = self.send(&format!("EXAMINE {name}")).await?;
         self.finish(&tag).await?;
-        self.waiting = UidSet::default();
+        self.found = UidSet::default();
         let tag = self.send(&format!("UID SEARCH HEADER Message-ID {id}")).await?;
         self.finish(&tag).await?;
-        Ok(Some(!self.waiting.is_empty()))
+        Ok(Some(!self.found.is_empty()))
     }
 
     /// The name of the Sent folder, quoted: the one that is marked so (RFC 6154), else one of a usual name.
@@ -245,16 +211,10 @@ impl Session {
         Ok(sent.and_then(|(_, name)| std::str::from_utf8(name).ok()).and_then(quoted))
     }
 
-    /// Deletes what is marked and says goodbye. Whether the goodbye is heard does not matter.
-    pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
-        while self.fetching.is_some() && !self.deletions.is_empty() {
-            // What is left of the FETCH is heard and forgotten; it is read again next time.
-            self.fetched().await?;
-        }
-        self.delete_marked().await?;
+    /// Says goodbye. Whether it is heard does not matter.
+    pub(crate) async fn close(mut self) {
         let logout = self.tag("LOGOUT");
         let _ = self.wire.write(logout.1.as_bytes()).await;
-        Ok(())
     }
 
     pub(super) fn can(&self, capability: &str) -> bool {
@@ -339,10 +299,10 @@ impl Session {
                 mod_seq: number("HIGHESTMODSEQ").filter(|n| *n > 0),
             };
         } else if let Some(tokens) = reply.untagged("SEARCH") {
-            self.waiting = UidSet::of(tokens.iter().map_while(Token::number::<u32>));
+            self.found = UidSet::of(tokens.iter().map_while(Token::number::<u32>));
         } else if let Some(tokens) = reply.untagged("ESEARCH") {
             let all = value(tokens, "ALL").and_then(Token::text);
-            self.waiting = all.and_then(UidSet::parse).unwrap_or_default();
+            self.found = all.and_then(UidSet::parse).unwrap_or_default();
         }
     }
 
