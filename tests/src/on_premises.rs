@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use mailrail_connect::{Connector, InternalHosts, Names};
 use mailrail_domain::{
-    email::{position::Position, record::Email},
+    email::{folders::Reached, record::Email},
     settings::profile::{Authentication, EmailServerProfile, ServerType},
     words::{
         alert::{Alert, AlertStatus},
@@ -256,10 +256,9 @@ impl OnPremises {
     /// The synchronization states of a mailbox's folders.
     pub async fn states(&self, mailbox: &MailboxId) -> Vec<(String, String)> {
         let row = self.world.engine.ports.state.load(mailbox, Delivery::IncomingEmail).await;
-        match row.expect("a store that works").expect("a delivery").position {
-            Some(Position::Ews(reached)) => reached.tokens.into_iter().collect(),
-            other => panic!("no position of Exchange Server: {other:?}"),
-        }
+        let position = row.expect("a store that works").expect("a delivery").position.expect("a position");
+        let reached: Reached = position.read("ews").expect("a position of this server");
+        reached.tokens.into_iter().collect()
     }
 
     /// The alerts of a mailbox that are open.

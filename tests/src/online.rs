@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mailrail_domain::{
-    email::{position::Position, record::Email},
+    email::{folders::Reached, record::Email},
     settings::{
         approval::Decision,
         mailbox::Mailbox,
@@ -160,10 +160,9 @@ impl Online {
     /// The links of a mailbox's folders.
     pub async fn links(&self, mailbox: &MailboxId) -> Vec<(String, String)> {
         let row = self.world.engine.ports.state.load(mailbox, Delivery::IncomingEmail).await;
-        match row.expect("a store that works").expect("a delivery").position {
-            Some(Position::Graph(reached)) => reached.tokens.into_iter().collect(),
-            other => panic!("no position of Exchange Online: {other:?}"),
-        }
+        let position = row.expect("a store that works").expect("a delivery").position.expect("a position");
+        let reached: Reached = position.read("graph").expect("a position of this server");
+        reached.tokens.into_iter().collect()
     }
 
     /// The alerts of a mailbox, without those that are closed.

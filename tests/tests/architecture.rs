@@ -59,7 +59,7 @@ const OUTSIDE: [(&str, &[&str]); 11] = [
 ];
 
 /// What the rules may use: dates, digests, and how values are written down.
-const OF_DOMAIN: [&str; 4] = ["chrono", "serde", "sha2", "thiserror"];
+const OF_DOMAIN: [&str; 5] = ["chrono", "serde", "serde_json", "sha2", "thiserror"];
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))

@@ -27,7 +27,7 @@ use crate::{
     batch::Part,
     call::{IMMUTABLE_IDS, Mailbox},
     cause::GONE_CODES,
-    listing::{Listed, Listing},
+    listing::{Listed, Listing, PROTOCOL},
 };
 
 /// What became of a message that was asked for.
@@ -125,7 +125,7 @@ impl Session {
     }
 
     fn remote(number: usize, listed: &Listed) -> RemoteId {
-        RemoteId { protocol: "graph", name: listed.id.clone(), number }
+        RemoteId { protocol: PROTOCOL, name: listed.id.clone(), number }
     }
 }
 
@@ -236,7 +236,7 @@ impl IncomingSession for Session {
     }
 
     fn position(&self, last: Option<&RemoteId>) -> Position {
-        Position::Graph(self.listing.folders.reached(last.map(|remote| remote.number)))
+        Position::of(PROTOCOL, &self.listing.folders.reached(last.map(|remote| remote.number)))
     }
 
     /// Deletes messages in batches. One that is gone already is as good as deleted.

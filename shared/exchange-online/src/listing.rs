@@ -26,6 +26,8 @@ use crate::{
     cause::{FOLDER_GONE_CODES, GONE_CODES, STALE_TOKEN_CODES},
 };
 
+/// Whose positions and names of messages these are.
+pub(crate) const PROTOCOL: &str = "graph";
 /// The folder that is always read.
 const INBOX: &str = "inbox";
 /// Messages of one page of a delta query.
@@ -164,11 +166,7 @@ impl Listing {
         tracked: &[String],
         position: Option<&Position>,
     ) -> Result<Folders<Listed>, DeliveryError> {
-        let Reached { tokens: links, done } = match position {
-            Some(Position::Graph(reached)) => reached.clone(),
-            // The profile was changed from something else: read again; the records are recognized.
-            Some(Position::Imap(_) | Position::Pop3(_) | Position::Ews(_)) | None => Reached::default(),
-        };
+        let Reached { tokens: links, done } = position.and_then(|position| position.read(PROTOCOL)).unwrap_or_default();
         let mut folders = Folders::after(done);
         folders.add(INBOX, INBOX.to_owned(), links.get(INBOX).map(String::as_str));
         for path in tracked {

@@ -26,7 +26,7 @@ use crate::{
     call::{Answer, Mailbox, one},
     carrier::Repeat,
     cause::{GONE_CODES, of_code},
-    listing::{Listed, Listing},
+    listing::{Listed, Listing, PROTOCOL},
     reply::{of_fault, of_message},
     request::{FolderRef, create_folder, delete_items, get_items, move_items},
     xml::{Document, Element, Token},
@@ -236,7 +236,7 @@ impl Session {
 }
 
 fn remote((number, listed): &Numbered) -> RemoteId {
-    RemoteId { protocol: "ews", name: listed.id.clone(), number: *number }
+    RemoteId { protocol: PROTOCOL, name: listed.id.clone(), number: *number }
 }
 
 fn ids(messages: &[RemoteId]) -> Vec<&str> {
@@ -404,7 +404,7 @@ impl IncomingSession for Session {
     }
 
     fn position(&self, last: Option<&RemoteId>) -> Position {
-        Position::Ews(self.listing.folders.reached(last.map(|remote| remote.number)))
+        Position::of(PROTOCOL, &self.listing.folders.reached(last.map(|remote| remote.number)))
     }
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {

@@ -24,6 +24,8 @@ use crate::{
     xml::Element,
 };
 
+/// Whose positions and names of messages these are.
+pub(crate) const PROTOCOL: &str = "ews";
 /// Changes of one page (EWS reference: at most 512).
 const PAGE_CHANGES: usize = 512;
 /// Pages without a message that follow each other in one run: fifty thousand changes of flags.
@@ -179,11 +181,7 @@ async fn find_folders(
     tracked: &[String],
     position: Option<&Position>,
 ) -> Result<Folders<Listed>, DeliveryError> {
-    let Reached { tokens: states, done } = match position {
-        Some(Position::Ews(reached)) => reached.clone(),
-        // The profile was changed from something else: read again; the records are recognized.
-        Some(Position::Imap(_) | Position::Pop3(_) | Position::Graph(_)) | None => Reached::default(),
-    };
+    let Reached { tokens: states, done } = position.and_then(|position| position.read(PROTOCOL)).unwrap_or_default();
     let mut folders = Folders::after(done);
     folders.add(INBOX, INBOX.to_owned(), states.get(INBOX).map(String::as_str));
     for path in tracked {

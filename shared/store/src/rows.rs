@@ -209,7 +209,7 @@ mod tests {
                 times_disabled: 3,
                 ..DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
             },
-            reached: Some(Position::Imap(ImapPosition { uid_validity: 1, uid_done: 2, mod_seq: Some(3) })),
+            reached: Some(Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 2, mod_seq: Some(3) })),
             interval_minutes: Some(5),
             leased_until: Some(at.timestamp()),
             version: 12,
@@ -222,11 +222,11 @@ mod tests {
         let key = crate::keys::delivery(&id, mailrail_domain::words::delivery::Delivery::AppointmentsContactsTasks);
         let mut row = busy_state();
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
-        row.reached = Some(Position::Pop3(Pop3Position { listing: "x".repeat(32) }));
+        row.reached = Some(Position::of("pop3", &Pop3Position { listing: "x".repeat(32) }));
         assert!(size(&encode(key.clone(), &row).unwrap()) <= WRITE_UNIT_BYTES);
         // A link of Graph is longer than any position; while nothing fails there is room for it.
         let tokens = [("inbox".to_owned(), "l".repeat(400))].into();
-        row.reached = Some(Position::Graph(Reached { tokens, ..Reached::default() }));
+        row.reached = Some(Position::of("graph", &Reached { tokens, ..Reached::default() }));
         row.state.spent = Some(Spent { since: build::moment(0), amount: 9_000 });
         row.state.open_alerts.clear();
         (row.state.failing_since, row.state.postponed_until) = (None, None);

@@ -109,13 +109,6 @@ mod tests {
         assert_eq!(SeenUidls::from_bytes(b"short"), None);
     }
 
-    /// The release before named the object of the notes in each position.
-    #[test]
-    fn a_position_of_the_release_before_is_read() {
-        let before = r#"{"listing":"0123","seen_key":"positions/m1"}"#;
-        assert_eq!(serde_json::from_str::<Pop3Position>(before).unwrap(), Pop3Position { listing: "0123".into() });
-    }
-
     #[test]
     fn a_listing_digest_changes_with_every_change() {
         let digests =

@@ -31,6 +31,8 @@ use super::{
     uids::UidSet,
 };
 
+/// Whose positions and names of messages these are.
+const PROTOCOL: &str = "imap";
 /// Messages whose sizes are asked for at once.
 const PAGE: usize = 200;
 /// Content that is asked for at once, unless one message alone is larger: what has to be heard out before another
@@ -106,10 +108,11 @@ impl Inbox {
         }
         self.session.finish(&status.0).await?;
         self.has_uid_validity()?;
-        Ok(match (self.plan(position), self.imap_position(position)) {
+        let position = read(position);
+        Ok(match (self.plan(position.as_ref()), position) {
             (ImapPlan::Nothing, Some(position)) => {
                 let mod_seq = self.session.folder.mod_seq.or(position.mod_seq);
-                Look::Nothing(Position::Imap(ImapPosition { mod_seq, ..position }))
+                Look::Nothing(Position::of(PROTOCOL, &ImapPosition { mod_seq, ..position }))
             }
             (ImapPlan::Nothing | ImapPlan::From(_) | ImapPlan::Rescan, _) => Look::Something,
         })
@@ -123,16 +126,8 @@ impl Inbox {
         Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
     }
 
-    fn imap_position(&self, position: Option<&Position>) -> Option<ImapPosition> {
-        match position {
-            Some(Position::Imap(position)) => Some(*position),
-            // The profile was changed from something else: read again; the records are recognized.
-            Some(Position::Pop3(_) | Position::Graph(_) | Position::Ews(_)) | None => None,
-        }
-    }
-
-    fn plan(&self, position: Option<&Position>) -> ImapPlan {
-        plan_imap(self.imap_position(position).as_ref(), &self.session.folder)
+    fn plan(&self, position: Option<&ImapPosition>) -> ImapPlan {
+        plan_imap(position, &self.session.folder)
     }
 
     /// Opens the inbox and finds what is to be read.
@@ -144,9 +139,10 @@ impl Inbox {
     ) -> Result<usize, DeliveryError> {
         self.start_date = start_date;
         self.page_size = if pace == Pace::Pages { PAGE } else { 1 };
-        self.done_before = self.imap_position(position).map_or(0, |position| position.uid_done);
+        let position = read(position);
+        self.done_before = position.map_or(0, |position| position.uid_done);
         let expected = self.session.folder.uid_validity;
-        let first = self.plan(position).first_uid().unwrap_or(1);
+        let first = self.plan(position.as_ref()).first_uid().unwrap_or(1);
         let condstore = if self.session.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
         let select = self.session.tag(&format!("SELECT {INBOX}{condstore}"));
         let list = self.session.tag(&self.list(first));
@@ -158,7 +154,7 @@ impl Inbox {
         let mut first = first;
         if self.session.folder.uid_validity != expected {
             // The folder was replaced between STATUS and SELECT: the list was of UIDs of the old one.
-            first = self.plan(position).first_uid().unwrap_or(1);
+            first = self.plan(position.as_ref()).first_uid().unwrap_or(1);
             let tag = self.session.send(&self.list(first)).await?;
             self.listed(&tag).await?;
         }
@@ -245,7 +241,7 @@ impl Inbox {
     /// A UID names a message together with the UIDVALIDITY under which it was given (RFC 3501, section 2.3.1.1).
     fn remote(&self, uid: u32) -> RemoteId {
         RemoteId {
-            protocol: "imap",
+            protocol: PROTOCOL,
             name: format!("{}-{uid}", self.session.folder.uid_validity),
             number: usize::try_from(uid).unwrap_or(usize::MAX),
         }
@@ -441,7 +437,7 @@ impl Inbox {
                 mod_seq: self.session.folder.mod_seq,
             },
         };
-        Position::Imap(position)
+        Position::of(PROTOCOL, &position)
     }
 
     /// Deletes messages, at the next moment when no FETCH is under way.
@@ -475,6 +471,10 @@ impl Inbox {
         self.session.close().await;
         Ok(())
     }
+}
+
+fn read(position: Option<&Position>) -> Option<ImapPosition> {
+    position.and_then(|position| position.read(PROTOCOL))
 }
 
 /// The UID of a message that this session handed out.

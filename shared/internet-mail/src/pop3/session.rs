@@ -28,6 +28,8 @@ use crate::{
     wire::{SecureWire, Wire},
 };
 
+/// Whose positions and names of messages these are.
+const PROTOCOL: &str = "pop3";
 /// Longest line of a reply (RFC 2449 section 4 says 512; real servers exceed it).
 const LINE_BYTES_MAX: usize = 8_192;
 /// Messages in one maildrop.
@@ -215,12 +217,13 @@ impl Session {
             }
             self.listing.push(Listed { number, uidl: uidl.escape_ascii().to_string() });
         }
-        match position {
-            Some(Position::Pop3(known)) if known.listing == listing_digest(&self.listing) => {
-                Ok(Look::Nothing(Position::Pop3(known.clone())))
+        let known: Option<Pop3Position> = position.and_then(|position| position.read(PROTOCOL));
+        Ok(match known {
+            Some(known) if known.listing == listing_digest(&self.listing) => {
+                Look::Nothing(Position::of(PROTOCOL, &known))
             }
-            Some(_) | None => Ok(Look::Something),
-        }
+            Some(_) | None => Look::Something,
+        })
     }
 
     /// Finds what is to be read. Notes that cannot be read mean reading again; the records are recognized.
@@ -386,7 +389,7 @@ impl Session {
             None if self.deletions.is_empty() => listing_digest(&self.listing),
             Some(_) | None => String::new(),
         };
-        Position::Pop3(Pop3Position { listing })
+        Position::of(PROTOCOL, &Pop3Position { listing })
     }
 
     /// Notes that these messages are done.
@@ -472,7 +475,7 @@ async fn list_line(wire: &mut SecureWire) -> Result<Option<Bytes>, DeliveryError
 
 fn remote(listed: Listed) -> RemoteId {
     let number = usize::try_from(listed.number).unwrap_or(usize::MAX);
-    RemoteId { protocol: "pop3", name: listed.uidl, number }
+    RemoteId { protocol: PROTOCOL, name: listed.uidl, number }
 }
 
 fn number_and_rest(line: &[u8]) -> Option<(u32, &[u8])> {

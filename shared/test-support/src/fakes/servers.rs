@@ -92,10 +92,7 @@ pub struct MemoryIncoming {
 
 impl MemoryIncoming {
     fn done(position: Option<&Position>) -> u32 {
-        match position {
-            Some(Position::Imap(position)) => position.uid_done,
-            Some(Position::Pop3(_) | Position::Graph(_) | Position::Ews(_)) | None => 0,
-        }
+        position.and_then(|position| position.read::<ImapPosition>("memory")).map_or(0, |position| position.uid_done)
     }
 
     fn last(&self) -> u32 {
@@ -143,7 +140,7 @@ impl IncomingSession for MemoryIncoming {
 
     fn position(&self, last: Option<&RemoteId>) -> Position {
         let uid_done = last.and_then(|remote| u32::try_from(remote.number).ok()).unwrap_or_else(|| self.last());
-        Position::Imap(ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
+        Position::of("memory", &ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }
 
     async fn delete(&mut self, _: &[RemoteId]) -> Result<(), DeliveryError> {

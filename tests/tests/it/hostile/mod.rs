@@ -11,7 +11,6 @@ use end_to_end::{
 };
 use mailrail_domain::{
     email::{
-        position::Position,
         quarantine::QuarantineReason,
         record::{EmailStatus, RecipientStatus},
     },

@@ -27,7 +27,9 @@ use crate::{
     conformance::this_second,
 };
 
-const READ_TO_7: Position = Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None });
+fn read_to_7() -> Position {
+    Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None })
+}
 
 pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
@@ -56,10 +58,10 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         },
         times_disabled: 2,
     };
-    let settlement = Settlement { state: state.clone(), position: Some(READ_TO_7), ..unchanged(&row) };
+    let settlement = Settlement { state: state.clone(), position: Some(read_to_7()), ..unchanged(&row) };
     commit(store, &row.claim, &settlement).await;
     let after = load(store, &mailbox, INCOMING).await;
-    assert_eq!((after.state, after.position), (state.clone(), Some(READ_TO_7)));
+    assert_eq!((after.state, after.position), (state.clone(), Some(read_to_7())));
     assert_eq!((after.mailbox, after.credentials), (row.mailbox, row.credentials));
     assert!(details(store, &mailbox).await.deliveries.contains(&(INCOMING, state)));
 }
@@ -67,10 +69,10 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
 pub async fn a_commit_without_a_position_keeps_the_stored_one(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { position: Some(READ_TO_7), ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Settlement { position: Some(read_to_7()), ..unchanged(&row) }).await;
     let row = load(store, &mailbox, INCOMING).await;
     commit(store, &row.claim, &Settlement { position: None, ..unchanged(&row) }).await;
-    assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(READ_TO_7));
+    assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(read_to_7()));
 }
 
 pub async fn a_commit_releases_the_lease(store: &impl StateStore) {
@@ -107,7 +109,7 @@ pub async fn a_commit_after_somebody_else_wrote_changes_nothing(store: &impl Sta
     let disabling = failed(&old, Cause::CredentialsRefused, now);
     let moving = Settlement { interval_minutes: 15, ..failed(&old, Cause::TimedOut, now) };
     for settlement in [disabling, moving] {
-        let settlement = Settlement { position: Some(READ_TO_7), ..settlement };
+        let settlement = Settlement { position: Some(read_to_7()), ..settlement };
         assert!(!store.commit(&old.claim, &settlement).await.unwrap());
         assert_eq!(everything(store, &mailbox, INCOMING).await, before);
     }
@@ -140,10 +142,10 @@ pub async fn a_claim_of_an_advance_is_good_for_the_commit(store: &impl StateStor
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
     let leased = store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
-    let advanced = store.advance(&leased, &READ_TO_7, SOURCE).await.unwrap().expect("nobody else wrote");
+    let advanced = store.advance(&leased, &read_to_7(), SOURCE).await.unwrap().expect("nobody else wrote");
     assert!(!store.commit(&leased, &succeeded(&row, now)).await.unwrap());
     commit(store, &advanced, &succeeded(&row, now)).await;
-    assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(READ_TO_7));
+    assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(read_to_7()));
 }
 
 pub async fn a_commit_leaves_the_other_deliveries_alone(store: &impl StateStore) {

@@ -43,7 +43,7 @@ pub async fn a_delivery_enabled_again_begins_to_count_at_zero(store: &impl State
 
 pub async fn a_delivery_enabled_again_goes_on_where_it_was(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
-    let position = Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: Some(9) });
+    let position = Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: Some(9) });
     let row = load(store, &mailbox, INCOMING).await;
     store.advance(&row.claim, &position, SOURCE).await.unwrap().expect("nobody else wrote");
     disable(store, &mailbox, INCOMING, now).await;

@@ -16,11 +16,11 @@ use crate::{
 
 fn folder(uid_done: u32) -> Position {
     // Numbers beyond 53 bits are where a detour over floating point would show.
-    Position::Imap(ImapPosition { uid_validity: u32::MAX, uid_done, mod_seq: Some(u64::MAX) })
+    Position::of("imap", &ImapPosition { uid_validity: u32::MAX, uid_done, mod_seq: Some(u64::MAX) })
 }
 
 fn maildrop() -> Position {
-    Position::Pop3(Pop3Position { listing: "0123456789abcdef".to_owned() })
+    Position::of("pop3", &Pop3Position { listing: "0123456789abcdef".to_owned() })
 }
 
 pub async fn a_delivery_of_an_unknown_mailbox_is_not_there(store: &impl StateStore) {

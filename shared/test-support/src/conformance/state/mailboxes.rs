@@ -132,7 +132,7 @@ pub async fn every_read_shows_a_mailbox_as_it_was_changed(store: &impl StateStor
 pub async fn a_change_that_leaves_the_methods_leaves_the_deliveries(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    let position = Some(Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
+    let position = Some(Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
     let failure = Settlement { position: position.clone(), ..failed(&row, Cause::TimedOut, now) };
     commit(store, &row.claim, &failure).await;
     disable(store, &mailbox, OUTGOING, now).await;
@@ -153,7 +153,7 @@ pub async fn a_changed_method_begins_that_delivery_anew_and_leaves_the_others(st
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     for delivery in [INCOMING, OUTGOING] {
         let row = load(store, &mailbox, delivery).await;
-        let position = Some(Position::Imap(ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
+        let position = Some(Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
         commit(store, &row.claim, &Settlement { position, ..succeeded(&row, now) }).await;
     }
     let before = load(store, &mailbox, OUTGOING).await;
