@@ -8,7 +8,7 @@ use mailrail_domain::{
     email::{position::Position, sending::ContentReply},
     rules::retry::Pace,
     settings::endpoint::Endpoint,
-    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned},
+    words::{address::EmailAddress, cause::DeliveryError},
 };
 use mailrail_engine::ports::{
     Access, Arrival, EnvelopeReply, Finder, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
@@ -119,14 +119,6 @@ impl IncomingSession for IncomingMail {
         any!(IncomingMail, self, session => session.delete(messages).await)
     }
 
-    fn requests(&self) -> u32 {
-        any!(IncomingMail, self, session => session.requests())
-    }
-
-    fn learned(&self) -> Learned {
-        any!(IncomingMail, self, session => session.learned())
-    }
-
     async fn close(self) -> Result<(), DeliveryError> {
         any!(IncomingMail, self, session => session.close().await)
     }
@@ -147,10 +139,6 @@ impl OutgoingSession for OutgoingMail {
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {
         any!(OutgoingMail, self, session => session.reset().await)
-    }
-
-    fn learned(&self) -> Learned {
-        any!(OutgoingMail, self, session => session.learned())
     }
 
     async fn close(self) {

@@ -7,14 +7,13 @@ use mailrail_domain::{
     words::{
         address::EmailAddress,
         cause::{Cause, CredentialSource, DeliveryError},
-        delivery::Learned,
         evidence::{Evidence, Stage},
     },
 };
 
 use crate::{
     Engine,
-    ports::{Access, Ports, Progress, Sealed, StoredProfile, Vault},
+    ports::{Access, Ledger, Ports, Progress, Sealed, StoredProfile, Vault},
     run::Stop,
 };
 
@@ -66,7 +65,7 @@ impl<P: Ports> Engine<P> {
             authentication: profile.authentication,
             timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
             tracked_folders: profile.tracked_folders.clone(),
-            learned: Learned::default(),
+            ledger: Ledger::default(),
             progress: Progress::default(),
         })
     }

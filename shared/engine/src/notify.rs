@@ -20,8 +20,8 @@ use crate::{
     mime::{Composition, compose, dated, rendered},
     outage::Outage,
     ports::{
-        Access, Directory, EnvelopeReply, MailboxStore, NoticeStore, OutgoingServers, OutgoingSession, PageRequest,
-        Ports,
+        Access, Directory, EnvelopeReply, Ledger, MailboxStore, NoticeStore, OutgoingServers, OutgoingSession,
+        PageRequest, Ports,
     },
     run::Stop,
 };
@@ -172,7 +172,7 @@ impl<P: Ports> Engine<P> {
             return Err(because("the notice mailbox's email server profile has no outgoing server"));
         };
         let access = self.access(&row.mailbox, row.credentials.as_ref(), &stored, &endpoint).await?;
-        let access = Access { learned: row.state.learned.clone(), ..access };
+        let access = Access { ledger: Ledger::knowing(row.state.learned.clone()), ..access };
         let Some(address) = row.mailbox.address else {
             return Err(because("the organization's notice mailbox has no address"));
         };

@@ -1,12 +1,6 @@
 //! Requests to Microsoft Graph for one mailbox: with a token, bounded, and with what went wrong as a fact.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use mailrail_connect::{
     Failure, Refusal,
@@ -21,7 +15,7 @@ use mailrail_domain::{
         evidence::Stage,
     },
 };
-use mailrail_engine::ports::Access;
+use mailrail_engine::ports::{Access, Ledger};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -52,7 +46,7 @@ struct Inner {
     sign_in: SignIn,
     tokens: Arc<Tokens>,
     address: String,
-    requests: AtomicU32,
+    ledger: Ledger,
 }
 
 /// The form of Graph's errors.
@@ -102,7 +96,7 @@ impl Mailbox {
             sign_in,
             tokens: Arc::clone(&online.tokens),
             address: access.username.clone(),
-            requests: AtomicU32::new(0),
+            ledger: access.ledger.clone(),
         }))
     }
 
@@ -124,11 +118,6 @@ impl Mailbox {
             return error.map_or(Ok(()), Err);
         }
         Ok(())
-    }
-
-    /// Requests that were made so far.
-    pub fn requests(&self) -> u32 {
-        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// The moment.
@@ -176,14 +165,14 @@ impl Mailbox {
 
     /// Sends a request with the mailbox's token and gives the reply if it is a success.
     pub async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, Failure> {
-        let Inner { sign_in, tokens, requests, .. } = &*self.0;
+        let Inner { sign_in, tokens, ledger, .. } = &*self.0;
         let mut refusal = None;
         for _ in 0..SENDS_MAX {
             let token = tokens.get(sign_in).await.map_err(Failure::Broken)?;
             let Some(attempt) = request.try_clone() else {
                 return Err(broken(stage, "a request cannot be repeated"));
             };
-            requests.fetch_add(1, Ordering::Relaxed);
+            ledger.count_request();
             let attempt = attempt.bearer_auth(token.expose());
             let mut response = sign_in.http.send(attempt, stage, sign_in.wait).await.map_err(Failure::Broken)?;
             if response.status().is_success() {
@@ -227,8 +216,8 @@ impl Mailbox {
 
     /// Sends bytes to an address that the server gave for them. It is signed in itself, so that the token stays here.
     pub async fn put_piece(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
-        let Inner { sign_in, requests, .. } = &*self.0;
-        requests.fetch_add(1, Ordering::Relaxed);
+        let Inner { sign_in, ledger, .. } = &*self.0;
+        ledger.count_request();
         let mut response = sign_in.http.send(request, stage, sign_in.wait).await.map_err(Failure::Broken)?;
         if response.status().is_success() {
             return Ok(());

@@ -262,10 +262,6 @@ impl IncomingSession for Session {
         Ok(())
     }
 
-    fn requests(&self) -> u32 {
-        self.mailbox.requests()
-    }
-
     async fn close(self) -> Result<(), DeliveryError> {
         Ok(())
     }

@@ -5,11 +5,10 @@ use mailrail_domain::{
     settings::endpoint::WebServices,
     words::{
         cause::{Cause, DeliveryError},
-        delivery::Learned,
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::Access;
+use mailrail_engine::ports::{Access, Ledger};
 use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
 
 use crate::{
@@ -42,16 +41,14 @@ pub(crate) struct Mailbox {
     location: Option<Url>,
     /// Whether an earlier run found them there, so that they may have moved since.
     is_remembered: bool,
-    /// What is known for the next run.
-    pub learned: Learned,
 }
 
 impl Mailbox {
     pub fn new(server: &ExchangeServer, services: &WebServices, access: &Access) -> Result<Self, DeliveryError> {
         let unusable = |words| DeliveryError::new(Cause::HostNotFound, Evidence::new(Stage::Prepare, words));
         let address = access.address.clone().ok_or_else(|| unusable("the mailbox has no address"))?;
-        let remembered = access.learned.location.as_ref().filter(|_| services.location.is_none());
-        let location = match services.location.as_ref().or(remembered) {
+        let remembered = access.ledger.learned().location.filter(|_| services.location.is_none());
+        let location = match services.location.as_ref().or(remembered.as_ref()) {
             Some(location) => {
                 Some(location.parse::<Url>().map_err(|_| unusable("the location of the web services is no address"))?)
             }
@@ -61,14 +58,7 @@ impl Mailbox {
         let is_remembered = remembered.is_some();
         // The account may have become another since it was found.
         let location = location.filter(|location| !is_remembered || carrier.may_tell(location));
-        Ok(Self {
-            carrier,
-            services: services.clone(),
-            address,
-            is_remembered,
-            location,
-            learned: access.learned.clone(),
-        })
+        Ok(Self { carrier, services: services.clone(), address, is_remembered, location })
     }
 
     /// For a test that is followed: finds the server, secures a connection, signs in, and acts for the user, each as a
@@ -107,9 +97,9 @@ impl Mailbox {
         self.services.is_shared_account && !self.services.use_impersonation
     }
 
-    /// Requests that were made so far.
-    pub fn requests(&self) -> u32 {
-        self.carrier.requests()
+    /// What is noted of the server.
+    pub const fn ledger(&self) -> &Ledger {
+        self.carrier.ledger()
     }
 
     /// A folder that every mailbox has. An account that acts for nobody has to say whose it is.
@@ -123,7 +113,7 @@ impl Mailbox {
             return Ok(location.clone());
         }
         let found = discover(&self.carrier, &self.address).await?;
-        self.learned.location = Some(found.to_string());
+        self.ledger().learn(|learned| learned.location = Some(found.to_string()));
         self.location = Some(found.clone());
         Ok(found)
     }

@@ -3,13 +3,7 @@
 //! Sources: RFC 7617 (Basic); MS-NTHT and RFC 4559 for NTLM, which signs in a connection rather than a request; RFC 6750
 //! (tokens); "Authentication and EWS in Exchange".
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::Full;
@@ -29,7 +23,7 @@ use mailrail_domain::{
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::{Access, Secret};
+use mailrail_engine::ports::{Access, Ledger, Secret};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT, WWW_AUTHENTICATE},
@@ -65,7 +59,7 @@ pub(crate) struct Carrier {
     authentication: Authentication,
     application: Option<Application>,
     wait: Duration,
-    requests: AtomicU32,
+    ledger: Ledger,
 }
 
 /// A request but for what signs it in.
@@ -105,7 +99,7 @@ impl Carrier {
             authentication: access.authentication,
             application: services.application.clone(),
             wait: access.timeout,
-            requests: AtomicU32::new(0),
+            ledger: access.ledger.clone(),
         }
     }
 
@@ -119,9 +113,9 @@ impl Carrier {
         self.wait
     }
 
-    /// Requests that were made so far.
-    pub fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
+    /// What is noted of the server.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Asks for a page without signing in, which shows that the server is there and that its certificate holds.
@@ -184,7 +178,7 @@ impl Carrier {
     }
 
     async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, DeliveryError> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.ledger.count_request();
         self.server.http.send(request, stage, self.wait).await
     }
 
@@ -279,7 +273,7 @@ impl Carrier {
         letter: Letter<'_>,
         authorization: Option<&str>,
     ) -> Result<Response, DeliveryError> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.ledger.count_request();
         let host = &letter.url[Position::BeforeHost..Position::AfterPort];
         let path = &letter.url[Position::BeforePath..Position::AfterQuery];
         let request = Request::post(path).header(HOST, host).header(CONTENT_TYPE, XML);

@@ -13,7 +13,6 @@ use mailrail_domain::{
     rules::retry::Pace,
     words::{
         cause::{Cause, DeliveryError},
-        delivery::Learned,
         evidence::{Evidence, Stage},
     },
 };
@@ -211,8 +210,8 @@ impl Session {
 
     /// The folder for messages that cannot be processed: the one that is known, one of its name, or a new one.
     async fn undeliverable_folder(&mut self) -> Result<FolderRef, Failure> {
-        if let Some(id) = &self.mailbox.learned.undeliverable_folder {
-            return Ok(FolderRef::Id(id.clone()));
+        if let Some(id) = self.mailbox.ledger().learned().undeliverable_folder {
+            return Ok(FolderRef::Id(id));
         }
         let top = self.mailbox.known(TOP);
         let mut id = self.mailbox.child_folder(&top, UNDELIVERABLE).await?;
@@ -223,7 +222,7 @@ impl Session {
             id = created.find("FolderId").and_then(|id| id.attribute("Id")).map(str::to_owned);
         }
         let id = id.ok_or_else(|| broken(Stage::Open, "a folder that was made has no identifier"))?;
-        self.mailbox.learned.undeliverable_folder = Some(id.clone());
+        self.mailbox.ledger().learn(|learned| learned.undeliverable_folder = Some(id.clone()));
         Ok(FolderRef::Id(id))
     }
 
@@ -427,20 +426,12 @@ impl IncomingSession for Session {
             match moved {
                 // Somebody deleted the folder that is known: a new one is made.
                 Err(failure) if !is_again && failure.is(&[FOLDER_TO_MOVE_TO_GONE, "ErrorFolderNotFound"]) => {
-                    self.mailbox.learned.undeliverable_folder = None;
+                    self.mailbox.ledger().learn(|learned| learned.undeliverable_folder = None);
                 }
                 moved => return moved.map_err(|failure| failure.into_error(Stage::Fetch)),
             }
         }
         Ok(())
-    }
-
-    fn requests(&self) -> u32 {
-        self.mailbox.requests()
-    }
-
-    fn learned(&self) -> Learned {
-        self.mailbox.learned.clone()
     }
 
     async fn close(self) -> Result<(), DeliveryError> {

@@ -9,7 +9,6 @@ use mailrail_domain::{
     words::{
         address::EmailAddress,
         cause::{Cause, DeliveryError},
-        delivery::Learned,
         evidence::{Evidence, Stage},
     },
 };
@@ -113,10 +112,6 @@ impl OutgoingSession for Session {
     async fn reset(&mut self) -> Result<(), DeliveryError> {
         self.recipients.clear();
         Ok(())
-    }
-
-    fn learned(&self) -> Learned {
-        self.mailbox.learned.clone()
     }
 
     async fn close(self) {}

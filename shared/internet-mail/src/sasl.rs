@@ -18,14 +18,11 @@ pub(crate) fn xoauth2(access: &Access) -> Secret {
 mod tests {
     use std::time::Duration;
 
-    use mailrail_domain::{
-        settings::{
-            endpoint::Endpoint,
-            profile::{Authentication, Security, ServerLocation},
-        },
-        words::delivery::Learned,
+    use mailrail_domain::settings::{
+        endpoint::Endpoint,
+        profile::{Authentication, Security, ServerLocation},
     };
-    use mailrail_engine::ports::Progress;
+    use mailrail_engine::ports::{Ledger, Progress};
 
     use super::*;
 
@@ -38,7 +35,7 @@ mod tests {
             authentication: Authentication::Password,
             timeout: Duration::from_secs(1),
             tracked_folders: Vec::new(),
-            learned: Learned::default(),
+            ledger: Ledger::default(),
             address: None,
             progress: Progress::default(),
         };

@@ -1,7 +1,7 @@
-//! What a connection to a server needs, and who wants to know how far it has come.
+//! What a connection to a server needs, and what is noted of it while it lasts.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,8 +29,8 @@ pub struct Access {
     pub timeout: Duration,
     /// Folders below the inbox that are read besides it.
     pub tracked_folders: Vec<String>,
-    /// What earlier runs found out on the server.
-    pub learned: Learned,
+    /// What earlier runs found out on the server, and what this one finds out and spends.
+    pub ledger: Ledger,
     /// Who wants to know how far the connecting is; nobody, but for a test.
     pub progress: Progress,
 }
@@ -70,5 +70,51 @@ impl Progress {
         };
         let ends = stages.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
         stages.iter().zip(ends).map(|((stage, began), ended)| (*stage, ended - *began)).collect()
+    }
+}
+
+/// What the adapters note of a server where it happens, so that it is known however a session ends. Clones are one ledger.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    learned: Learned,
+    requests: u32,
+}
+
+impl Ledger {
+    /// A ledger that begins with what earlier runs found out.
+    #[must_use]
+    pub fn knowing(learned: Learned) -> Self {
+        Self(Arc::new(Mutex::new(Entries { learned, requests: 0 })))
+    }
+
+    /// What is known of the server by now.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        self.entries().learned.clone()
+    }
+
+    /// Notes what was found out.
+    pub fn learn(&self, note: impl FnOnce(&mut Learned)) {
+        note(&mut self.entries().learned);
+    }
+
+    /// Requests that were made of a server that allows so many.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        self.entries().requests
+    }
+
+    /// Counts a request.
+    pub fn count_request(&self) {
+        let mut entries = self.entries();
+        entries.requests = entries.requests.saturating_add(1);
+    }
+
+    /// Nothing in here is ever half written, so a ledger whose holder panicked is as good as before.
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,11 +2,7 @@
 
 use bytes::Bytes;
 use mailrail_domain::{
-    Timestamp,
-    email::position::Position,
-    rules::retry::Pace,
-    settings::endpoint::Endpoint,
-    words::{cause::DeliveryError, delivery::Learned},
+    Timestamp, email::position::Position, rules::retry::Pace, settings::endpoint::Endpoint, words::cause::DeliveryError,
 };
 
 use super::{
@@ -118,16 +114,6 @@ pub trait IncomingSession: Send {
     fn move_undeliverable(&mut self, messages: &[RemoteId]) -> impl Future<Output = Result<(), DeliveryError>> + Send {
         let _ = messages;
         async { Ok(()) }
-    }
-
-    /// Requests that were made of a server that counts them.
-    fn requests(&self) -> u32 {
-        0
-    }
-
-    /// What the session found out on the server, for the next.
-    fn learned(&self) -> Learned {
-        Learned::default()
     }
 
     /// Ends the session politely, without waiting long for the answer. POP3 deletes only here.

@@ -12,7 +12,7 @@ mod queue;
 mod records;
 mod vault;
 
-pub use access::{Access, Progress};
+pub use access::{Access, Ledger, Progress};
 pub use bodies::{BodyStore, MemoryBudget, Reserved};
 pub use directory::{
     AccessStore, AlertFilter, Directory, HealthStore, MailboxDetails, NoticeStore, Page, PageRequest, StoredHealth,

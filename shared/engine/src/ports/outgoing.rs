@@ -2,7 +2,7 @@
 
 use mailrail_domain::{
     email::sending::{ContentReply, RecipientReply},
-    words::{address::EmailAddress, cause::DeliveryError, delivery::Learned, evidence::Evidence},
+    words::{address::EmailAddress, cause::DeliveryError, evidence::Evidence},
 };
 
 use super::access::Access;
@@ -39,11 +39,6 @@ pub trait OutgoingSession: Send {
 
     /// Forgets the envelope.
     fn reset(&mut self) -> impl Future<Output = Result<(), DeliveryError>> + Send;
-
-    /// What the session found out on the server, for the next.
-    fn learned(&self) -> Learned {
-        Learned::default()
-    }
 
     /// Ends the session politely.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -29,7 +29,8 @@ use crate::{
     mime::Unreadable,
     outage::Outage,
     ports::{
-        Access, Arrival, BodyStore, Content, DeliveryRow, IncomingServers, IncomingSession, Look, Ports, RemoteId,
+        Access, Arrival, BodyStore, Content, DeliveryRow, IncomingServers, IncomingSession, Ledger, Look, Ports,
+        RemoteId,
     },
     run::{Run, Stop, Whose, Work},
     trial::Stages,
@@ -82,24 +83,23 @@ impl<P: Ports> Work<P> for ReceiveEmail {
             pace: Pace::after(run.row.state.transient_failure_count),
             messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
             done: 0,
-            listed: 0,
+            listed: None,
         };
-        let access = Access { learned, ..access };
-        let mut session = run.engine.ports.incoming().open(&access, &run.engine.memory).await?;
-        let ended = reading.read(run, &mut session).await;
+        let access = Access { ledger: Ledger::knowing(learned), ..access };
+        let opened = run.engine.ports.incoming().open(&access, &run.engine.memory).await;
+        let ended = match opened {
+            Ok(session) => reading.read_and_close(run, session).await,
+            Err(error) => Err(error.into()),
+        };
         run.moved.done = u32::try_from(reading.done).unwrap_or(u32::MAX);
-        run.moved.learned = Some(session.learned());
+        run.moved.learned = Some(access.ledger.learned());
         // A server that lists page by page does not say how many there are; where a run ended early there is one.
-        let waiting = reading.listed.saturating_sub(reading.done).max(usize::from(run.moved.more && ended.is_ok()));
-        run.moved.waiting = Some(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let spend = |budget| Spend { account: Account::Requests, budget, amount: session.requests() };
+        let least = usize::from(run.moved.more && ended.is_ok());
+        let waiting = reading.listed.map(|listed| listed.saturating_sub(reading.done).max(least));
+        run.moved.waiting = waiting.map(|waiting| u32::try_from(waiting).unwrap_or(u32::MAX));
+        let spend = |budget| Spend { account: Account::Requests, budget, amount: access.ledger.requests() };
         run.moved.spends.extend(reads.map(spend));
-        if ended? == Whose::Elses {
-            return Ok(Whose::Elses);
-        }
-        // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
-        session.close().await?;
-        Ok(Whose::Ours)
+        ended
     }
 
     /// Signs in and asks whether anything is new.
@@ -138,14 +138,24 @@ struct Reading {
     messages_max: usize,
     /// Messages that are done.
     done: usize,
-    /// Messages that were listed to do.
-    listed: usize,
+    /// Messages that were listed to do, once the server has said so.
+    listed: Option<usize>,
 }
 
 impl Reading {
+    async fn read_and_close<P: Ports>(&mut self, run: &mut Run<'_, P>, mut session: Session<P>) -> Result<Whose, Stop> {
+        let whose = self.read(run, &mut session).await?;
+        if whose == Whose::Ours {
+            // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
+            session.close().await?;
+        }
+        Ok(whose)
+    }
+
     async fn read<P: Ports>(&mut self, run: &mut Run<'_, P>, session: &mut Session<P>) -> Result<Whose, Stop> {
         match session.look(self.stored.as_ref()).await? {
             Look::Nothing(position) => {
+                self.listed = Some(0);
                 run.reach(position, &self.source);
                 return Ok(Whose::Ours);
             }
@@ -155,7 +165,8 @@ impl Reading {
             return Ok(Whose::Elses);
         }
         let notes = self.notes(run, session).await?;
-        self.listed = session.begin(self.stored.as_ref(), notes.as_deref(), self.start_date, self.pace).await?;
+        let begun = session.begin(self.stored.as_ref(), notes.as_deref(), self.start_date, self.pace).await?;
+        self.listed = Some(begun);
         self.messages(run, session).await
     }
 

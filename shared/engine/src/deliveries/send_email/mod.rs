@@ -20,7 +20,9 @@ use crate::{
     Engine,
     limits::{DEADLINE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, SENDS_PER_RUN},
     outage::Outage,
-    ports::{Access, DeliveryRow, OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, StoredEmail},
+    ports::{
+        Access, DeliveryRow, Ledger, OutgoingServers, OutgoingSession, PageRequest, Ports, RecordStore, StoredEmail,
+    },
     run::{Run, Stop, Whose, Work},
     trial::Stages,
 };
@@ -91,7 +93,7 @@ impl<P: Ports> Work<P> for SendEmail {
 /// Hands over what is Pending Send, as far as the time and the provider's budgets reach.
 async fn hand_over_all<P: Ports>(run: &mut Run<'_, P>, pending: Vec<StoredEmail>) -> Result<(), Stop> {
     let access = run.access(Delivery::OutgoingEmail).await?;
-    let access = Access { learned: run.row.state.learned.clone(), ..access };
+    let access = Access { ledger: Ledger::knowing(run.row.state.learned.clone()), ..access };
     let sends = budget::of_sends(&access.endpoint);
     let spent = (run.row.state.spent, run.row.state.spent_recipients);
     let mut allowance = Allowance::of(sends, spent, run.started);
@@ -117,7 +119,7 @@ async fn hand_over_all<P: Ports>(run: &mut Run<'_, P>, pending: Vec<StoredEmail>
             }
         }
     }
-    run.moved.learned = Some(session.learned());
+    run.moved.learned = Some(access.ledger.learned());
     if let Some((messages, recipients)) = sends {
         let spend = |account, budget, amount| Spend { account, budget, amount };
         run.moved.spends.push(spend(Account::Requests, messages, allowance.messages));

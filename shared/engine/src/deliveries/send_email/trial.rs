@@ -47,14 +47,13 @@ pub(super) async fn try_out<P: Ports>(run: &Run<'_, P>, stages: &mut Stages<'_>)
     let message = dated(&raw, engine.now());
     let content = async { taken(session.content(&message).await?) };
     stages.step(Stage::Data, content).await?;
-    let learned = session.learned();
     session.close().await;
     stages.save(engine).await?;
     let reads = mailbox.method(Delivery::IncomingEmail) == SynchronizationMethod::ServerSideSynchronization;
     if !reads || run.endpoint(Delivery::IncomingEmail).is_none() {
         return Ok(());
     }
-    let access = Access { learned, ..run.access(Delivery::IncomingEmail).await? };
+    let access = Access { ledger: access.ledger, ..run.access(Delivery::IncomingEmail).await? };
     Ok(stages.step(Stage::Arrive, arrival(engine, &access, &message_id)).await?)
 }
 

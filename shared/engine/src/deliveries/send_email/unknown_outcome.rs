@@ -11,7 +11,7 @@ use mailrail_domain::{
 use crate::{
     Engine,
     outage::Outage,
-    ports::{Access, Finder, Folder, Ports, RecordStore, StoredEmail},
+    ports::{Access, Finder, Folder, Ledger, Ports, RecordStore, StoredEmail},
     run::{Run, Stop},
 };
 
@@ -39,7 +39,7 @@ impl<P: Ports> Engine<P> {
             return Ok(Whereabouts::Nowhere);
         };
         let access = run.access(Delivery::IncomingEmail).await?;
-        let access = Access { learned: run.row.state.learned.clone(), ..access };
+        let access = Access { ledger: Ledger::knowing(run.row.state.learned.clone()), ..access };
         // In the order in which a server moves an email that it has taken, so that none slips through between two
         // questions; a draft that is still one after that was not taken.
         let places = [
