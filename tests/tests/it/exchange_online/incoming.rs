@@ -257,6 +257,13 @@ async fn a_mailbox_makes_no_more_requests_in_ten_minutes_than_its_budget_has_and
     assert!(state.backlog > 0 && state.done_until.is_some(), "it shows that there is more, and since when: {state:?}");
     assert_eq!(online.open_alerts(&mailbox).await, []);
     pass(i64::from(GRAPH_READS.seconds));
+    online.server.tenant().faults.push_back(Fault::of("/delta", 503, "serviceNotAvailable"));
+    online.world.run(&mailbox, INCOMING).await;
+    let failed = online.world.state(&mailbox, INCOMING).await;
+    assert_eq!(failed.transient_failure_count, 1);
+    assert_eq!((failed.backlog, failed.done_until), (state.backlog, state.done_until), "nobody knows better");
+    assert!(failed.spent.is_some_and(|spent| spent.amount > 0), "the request that failed is spent: {failed:?}");
+    pass(BETWEEN_RUNS_SECONDS);
     online.receive(&mailbox).await;
     assert_eq!(online.world.emails(&mailbox).await.len(), 10_000);
     let state = online.world.state(&mailbox, INCOMING).await;
