@@ -21,7 +21,7 @@ use mailrail_engine::{
     access::mailbox_owner,
     alerts::alerts_of_mailbox,
     ports::{
-        AlertFilter, Directory, MailboxStore, NoticeStore, PageRequest, RecordStore, Secret, StoredMailbox,
+        AlertFilter, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest, Secret, StoredMailbox,
         StoredOrganization, StoredProfile, Vault, Written,
     },
 };

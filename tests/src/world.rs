@@ -42,8 +42,8 @@ use mailrail_engine::{
     batch::Handled,
     mime::{Composition, compose},
     ports::{
-        BodyStore, DeliveryRow, Directory, MailboxStore, NoticeStore, PageRequest, QueueName, RecordStore, Secret,
-        Settlement, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
+        BodyStore, DeliveryRow, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest, QuarantineStore,
+        QueueName, Secret, Settlement, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
     },
     trial::Asked,
 };
@@ -331,7 +331,7 @@ impl World {
 
     /// The quarantine of a mailbox.
     pub async fn quarantined(&self, mailbox: &MailboxId) -> Vec<Quarantined> {
-        self.engine.ports.records.quarantined(mailbox, &everything()).await.expect("a store that works").items
+        self.engine.ports.state.quarantined(mailbox, &everything()).await.expect("a store that works").items
     }
 
     /// The alerts of a mailbox, its own and those of its profile that it refers to.

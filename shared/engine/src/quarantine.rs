@@ -6,6 +6,7 @@ use mailrail_domain::{
         record::Email,
     },
     words::{
+        audit::AuditEntry,
         delivery::{Delivery, SynchronizationMethod},
         id::{EmailId, MailboxId},
     },
@@ -16,7 +17,7 @@ use crate::{
     limits::{LOOKUP_PAGE, LOOKUP_PAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
     mime::read,
     outage::Outage,
-    ports::{BodyStore, Directory, PageRequest, Ports, RecordStore},
+    ports::{BodyStore, Directory, EmailRecords, PageRequest, Ports, QuarantineStore},
 };
 
 /// What trying a message again came to.
@@ -43,10 +44,10 @@ pub enum Finding {
 
 impl<P: Ports> Engine<P> {
     /// Tries again to make a record of a message in quarantine, from its raw bytes. A record that is there already, since
-    /// the message was synchronized meanwhile, is not doubled.
-    pub async fn replay(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Replayed, Outage> {
-        let records = self.ports.records();
-        let Some(message) = records.quarantined_message(mailbox, remote_id).await? else {
+    /// the message was synchronized meanwhile, is not doubled. `audit` is written if it becomes a record.
+    pub async fn replay(&self, mailbox: &MailboxId, remote_id: &str, audit: &AuditEntry) -> Result<Replayed, Outage> {
+        let quarantine = self.ports.mailboxes();
+        let Some(message) = quarantine.quarantined_message(mailbox, remote_id).await? else {
             return Ok(Replayed::Gone);
         };
         let refused = |why: &str| Ok(Replayed::Refused(why.to_owned()));
@@ -64,7 +65,7 @@ impl<P: Ports> Engine<P> {
             Ok(found) => {
                 let id = found.email.id.clone();
                 self.store(mailbox, raw, found).await?;
-                records.release(&message).await?;
+                quarantine.release(&message, audit).await?;
                 Ok(Replayed::Recorded(id))
             }
             Err(unreadable) => {
@@ -74,7 +75,7 @@ impl<P: Ports> Engine<P> {
                     detail: unreadable.detail,
                     ..message
                 };
-                records.retried(&again).await?;
+                quarantine.retried(&again).await?;
                 refused(unreadable.reason.sentence())
             }
         }
@@ -82,7 +83,7 @@ impl<P: Ports> Engine<P> {
 
     /// Why a message is not where somebody looks for it: it is a record, it is in quarantine, or it never came.
     pub async fn why_not_synchronized(&self, mailbox: &MailboxId, wanted: &Wanted) -> Result<Vec<Finding>, Outage> {
-        let records = self.ports.records();
+        let (records, quarantine) = (self.ports.records(), self.ports.mailboxes());
         let mut findings = Vec::new();
         let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
         for _ in 0..LOOKUP_PAGES_MAX {
@@ -96,7 +97,7 @@ impl<P: Ports> Engine<P> {
         }
         let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
         for _ in 0..LOOKUP_PAGES_MAX {
-            let found = records.quarantined(mailbox, &page).await?;
+            let found = quarantine.quarantined(mailbox, &page).await?;
             let matching = found.items.into_iter().filter(|message| wanted.matches(&message.clues));
             findings.extend(matching.map(|message| Finding::Quarantined(Box::new(message))));
             page.cursor = found.cursor;

@@ -11,6 +11,8 @@ mod health;
 mod keys;
 mod mailboxes;
 mod notices;
+mod quarantine;
+mod quota;
 mod records;
 mod rows;
 mod trials;

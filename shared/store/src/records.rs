@@ -1,34 +1,31 @@
-//! Email records and the quarantine.
+//! Email records.
 
 use mailrail_domain::{
     Timestamp,
     email::{
         identity::message_key,
-        quarantine::{QuarantineReason, Quarantined},
         record::{Email, EmailStatus},
     },
     words::id::{EmailId, MailboxId},
 };
 use mailrail_engine::{
     outage::Outage,
-    ports::{Inserted, Page, PageRequest, RecordStore, StoredEmail},
+    ports::{EmailRecords, Inserted, Page, PageRequest, StoredEmail},
 };
 
 use crate::{
     Store,
-    call::{Question, Sort, conditional},
+    call::{Question, Sort},
     keys,
-    rows::{EmailRow, Item, QuarantineRow, decode, encode, expiring, key_of, listed, number, text, text_of},
+    rows::{EmailRow, Item, decode, encode, key_of, number, text, text_of},
 };
 
 /// Records with one Message-ID that are looked at: the email itself, its copy in Sent, and senders' mistakes.
 const SAME_MESSAGE_ID_MAX: usize = 20;
-/// A count of recipients is kept for two hours, of which it is asked for in the first.
-const COUNTED_SECONDS: i64 = 7_200;
 /// Replies of one email that are listed.
 const REPLIES_MAX: usize = 1_000;
 
-impl RecordStore for Store {
+impl EmailRecords for Store {
     async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
         let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
         let (inserted, stored) = match self.put_new(item).await? {
@@ -54,42 +51,6 @@ impl RecordStore for Store {
             self.put_reply(email)
         )?;
         Ok(true)
-    }
-
-    async fn count_recipients(
-        &self,
-        mailbox: &MailboxId,
-        at: Timestamp,
-        recipients: u32,
-        most: u32,
-    ) -> Result<bool, Outage> {
-        let Some(room) = most.checked_sub(recipients) else {
-            return Ok(false);
-        };
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::recipients(mailbox, at))))
-            .update_expression("ADD recipients :n SET expires_at = :end")
-            .condition_expression("attribute_not_exists(recipients) OR recipients <= :room")
-            .expression_attribute_values(":n", number(recipients))
-            .expression_attribute_values(":room", number(room))
-            .expression_attribute_values(":end", number(at.timestamp() + COUNTED_SECONDS));
-        conditional(request.send().await, "counting recipients")
-    }
-
-    async fn uncount_recipients(&self, mailbox: &MailboxId, at: Timestamp, recipients: u32) -> Result<(), Outage> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::recipients(mailbox, at))))
-            .update_expression("SET recipients = recipients - :n")
-            .condition_expression("recipients >= :n")
-            .expression_attribute_values(":n", number(recipients));
-        conditional(request.send().await, "giving counted recipients back")?;
-        Ok(())
     }
 
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
@@ -165,62 +126,6 @@ impl RecordStore for Store {
         let id = |item: &Item| EmailId::parse(text_of(item, "sk")?.strip_prefix(keys::REPLY)?).ok();
         Ok(items.iter().filter_map(id).collect())
     }
-
-    async fn quarantine(&self, message: &Quarantined, until: Timestamp) -> Result<(), Outage> {
-        self.put_new(expiring(quarantine_item(message)?, until)).await?;
-        Ok(())
-    }
-
-    async fn quarantined_message(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Option<Quarantined>, Outage> {
-        let item = self.get(keys::quarantined(mailbox, remote_id), true).await?;
-        Ok(item.map(decode::<QuarantineRow>).transpose()?.map(|row| row.message))
-    }
-
-    async fn retried(&self, message: &Quarantined) -> Result<(), Outage> {
-        let row = serde_dynamo::to_attribute_value(message)
-            .map_err(|error| Outage::because("a value cannot be written", error))?;
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::quarantined(&message.mailbox_id, &message.remote_id))))
-            .update_expression("SET message = :message")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":message", row);
-        conditional(request.send().await, "writing another try")?;
-        Ok(())
-    }
-
-    async fn release(&self, message: &Quarantined) -> Result<(), Outage> {
-        let key = keys::quarantined(&message.mailbox_id, &message.remote_id);
-        self.transact(vec![self.deleting(key)?]).await?;
-        Ok(())
-    }
-
-    async fn quarantined_anywhere(
-        &self,
-        reason: Option<QuarantineReason>,
-        page: &PageRequest,
-    ) -> Result<Page<Quarantined>, Outage> {
-        let reasons: Vec<QuarantineReason> = reason.map_or(QuarantineReason::ALL.to_vec(), |reason| vec![reason]);
-        let lists = reasons.iter().flat_map(|reason| (0..keys::SHARDS).map(|n| keys::quarantine_in(*reason, n)));
-        let (keys, cursor) = self.merged(lists.collect(), page, true).await?;
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<QuarantineRow>);
-        Ok(Page { items: rows.map(|row| row.map(|row| row.message)).collect::<Result<_, _>>()?, cursor })
-    }
-
-    async fn quarantined(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Quarantined>, Outage> {
-        let partition = keys::quarantine_of(mailbox);
-        let question = Question {
-            limit: Some(page.limit),
-            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
-            ..Question::of(partition)
-        };
-        let (items, next) = self.query(question).await?;
-        let rows = items.into_iter().map(|item| decode::<QuarantineRow>(item).map(|row| row.message));
-        let items = rows.collect::<Result<_, _>>()?;
-        Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
-    }
 }
 
 impl Store {
@@ -231,12 +136,6 @@ impl Store {
             None => Ok(()),
         }
     }
-}
-
-fn quarantine_item(message: &Quarantined) -> Result<Item, Outage> {
-    let key = keys::quarantined(&message.mailbox_id, &message.remote_id);
-    let item = encode(key, &QuarantineRow { message: message.clone() })?;
-    Ok(listed(item, keys::quarantine_place(message)))
 }
 
 /// An email's place in a list of its mailbox.

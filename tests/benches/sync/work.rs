@@ -21,7 +21,8 @@ use mailrail_engine::{
     access::mailbox_owner,
     batch::Handled,
     ports::{
-        Directory, JobQueue, MailboxStore, PageRequest, Ports, RecordStore, Secret, StoredMailbox, StoredProfile, Vault,
+        Directory, EmailRecords, JobQueue, MailboxStore, PageRequest, Ports, Secret, StoredMailbox, StoredProfile,
+        Vault,
     },
 };
 use mailrail_internet_mail::InternetMail;

@@ -21,7 +21,7 @@ use mailrail_domain::{
         notice::NoticeStatus,
     },
 };
-use mailrail_engine::ports::RecordStore;
+use mailrail_engine::ports::EmailRecords;
 use mailrail_test_support::proxy::{Mischief, Proxy};
 
 /// Makes each scenario a test over each server.

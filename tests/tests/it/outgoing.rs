@@ -25,7 +25,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     limits::SENDS_PER_RUN,
-    ports::{BodyStore, Directory, RecordStore},
+    ports::{BodyStore, Directory, EmailRecords},
 };
 use mailrail_test_support::{
     build,

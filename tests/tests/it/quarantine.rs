@@ -12,7 +12,7 @@ use mailrail_domain::{
     words::{delivery::Delivery, id::MailboxId},
 };
 use mailrail_engine::{
-    ports::{BodyStore, RecordStore},
+    ports::{BodyStore, QuarantineStore},
     quarantine::{Finding, Replayed},
 };
 
@@ -37,12 +37,12 @@ async fn quarantined(world: &World, mailbox: &MailboxId, remote_id: &str, raw: &
         bodies.put(&entry.raw_key, Bytes::copy_from_slice(raw), "message/rfc822").await.expect("a bucket that works");
     }
     let until = seconds_after(now(), 86_400);
-    world.engine.ports.records.quarantine(&entry, until).await.expect("a store that works");
+    world.engine.ports.state.quarantine(&entry, until).await.expect("a store that works");
     entry
 }
 
 async fn replay(world: &World, mailbox: &MailboxId, remote_id: &str) -> Replayed {
-    world.engine.replay(mailbox, remote_id).await.expect("no outage")
+    world.engine.replay(mailbox, remote_id, &mailrail_test_support::build::audit()).await.expect("no outage")
 }
 
 async fn why(world: &World, mailbox: &MailboxId, subject: &str) -> Vec<Finding> {

@@ -5,7 +5,7 @@ use axum::{
     http::{Method, Request, header},
 };
 use mailrail_domain::words::{delivery::Delivery, id::EmailId};
-use mailrail_engine::ports::RecordStore;
+use mailrail_engine::ports::EmailRecords;
 use mailrail_test_support::fakes::Reads;
 use serde_json::{Value, json};
 

@@ -24,7 +24,7 @@ use crate::{
     Engine,
     mime::{Composition, MESSAGE_TYPE, beginning, clean_html, compose},
     outage::Outage,
-    ports::{BodyStore, Directory, Page, PageRequest, Ports, RecordStore, StoredEmail},
+    ports::{BodyStore, Directory, EmailRecords, Page, PageRequest, Ports, QuotaStore, StoredEmail},
 };
 
 /// Emails of an outbox that are counted.
@@ -195,8 +195,8 @@ impl<P: Ports> Engine<P> {
         }
         let (now, recipients) = (self.now(), u32::try_from(recipients).unwrap_or(u32::MAX));
         let most = self.ports.mailboxes().organization().await?.organization.recipients_per_hour;
-        let records = self.ports.records();
-        if !records.count_recipients(&email.mailbox_id, now, recipients, most).await? {
+        let (records, quotas) = (self.ports.records(), self.ports.mailboxes());
+        if !quotas.count_recipients(&email.mailbox_id, now, recipients, most).await? {
             let detail = format!(
                 "The mailbox would send to more than {most} recipients in this hour, and mass email is not supported."
             );
@@ -206,7 +206,7 @@ impl<P: Ports> Engine<P> {
         email.status = EmailStatus::PendingSend;
         // Row first, message second: should the message be lost, the schedule finds the row.
         let Some(stored) = records.update_outgoing(&email, revision).await? else {
-            records.uncount_recipients(&email.mailbox_id, now, recipients).await?;
+            quotas.uncount_recipients(&email.mailbox_id, now, recipients).await?;
             return Err(Refusal::conflict("The email was changed at the same moment.", "Look at it again."));
         };
         self.wake([stored.email.mailbox_id.clone()], Delivery::OutgoingEmail, 0).await?;

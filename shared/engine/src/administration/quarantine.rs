@@ -14,7 +14,7 @@ use mailrail_domain::{
 use super::{By, Refusal};
 use crate::{
     Engine,
-    ports::{AccessStore, Page, PageRequest, Ports, RecordStore},
+    ports::{Page, PageRequest, Ports, QuarantineStore},
     quarantine::{Finding, Replayed},
 };
 
@@ -61,7 +61,7 @@ impl<P: Ports> Engine<P> {
         mailbox: &MailboxId,
         page: &PageRequest,
     ) -> Result<Page<Quarantined>, Refusal> {
-        Ok(self.ports.records().quarantined(mailbox, page).await?)
+        Ok(self.ports.mailboxes().quarantined(mailbox, page).await?)
     }
 
     /// Lists the quarantine of all mailboxes, the newest first; of one reason, or of all.
@@ -70,7 +70,7 @@ impl<P: Ports> Engine<P> {
         reason: Option<QuarantineReason>,
         page: &PageRequest,
     ) -> Result<Page<Quarantined>, Refusal> {
-        Ok(self.ports.records().quarantined_anywhere(reason, page).await?)
+        Ok(self.ports.mailboxes().quarantined_anywhere(reason, page).await?)
     }
 
     /// Tries messages in quarantine again, at most [`REPLAYS_MAX`]. What was synchronized meanwhile is not doubled. Each
@@ -83,19 +83,16 @@ impl<P: Ports> Engine<P> {
     }
 
     async fn replay_one(&self, by: &By, mailbox_id: MailboxId, remote_id: String) -> Result<Tried, Refusal> {
-        let came_to = self.replay(&mailbox_id, &remote_id).await?;
-        if matches!(came_to, Replayed::Recorded(_)) {
-            let subject = (AuditSubject::Mailbox, mailbox_id.as_str());
-            let audit = by.audit(self.now(), AuditAction::Replayed, subject, vec![remote_id.clone()]);
-            self.ports.mailboxes().record(&audit).await?;
-        }
+        let subject = (AuditSubject::Mailbox, mailbox_id.as_str());
+        let audit = by.audit(self.now(), AuditAction::Replayed, subject, vec![remote_id.clone()]);
+        let came_to = self.replay(&mailbox_id, &remote_id, &audit).await?;
         Ok(Tried { mailbox_id, remote_id, came_to })
     }
 
     /// Mailbox and name of each message that is wanted, and whether there are more.
     async fn wanted_again(&self, replay: Replay) -> Result<(Vec<(MailboxId, String)>, bool), Refusal> {
         let Replay { mailbox_id, reason, remote_ids } = replay;
-        let records = self.ports.records();
+        let quarantine = self.ports.mailboxes();
         let page = PageRequest { limit: REPLAYS_MAX, cursor: None };
         let found = match (mailbox_id, remote_ids) {
             (Some(id), Some(remote_ids)) => {
@@ -110,8 +107,8 @@ impl<P: Ports> Engine<P> {
                 let problem = "names of messages are those of one mailbox";
                 return Err(Invalid::new("mailbox_id", problem, "Give the mailbox too").into());
             }
-            (Some(id), None) => records.quarantined(&self.find_mailbox(&id).await?.stored.mailbox.id, &page).await?,
-            (None, None) => records.quarantined_anywhere(reason, &page).await?,
+            (Some(id), None) => quarantine.quarantined(&self.find_mailbox(&id).await?.stored.mailbox.id, &page).await?,
+            (None, None) => quarantine.quarantined_anywhere(reason, &page).await?,
         };
         let more = found.cursor.is_some();
         let of_reason = found.items.into_iter().filter(|message| reason.is_none_or(|reason| message.reason == reason));

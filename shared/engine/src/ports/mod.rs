@@ -8,7 +8,9 @@ mod finder;
 mod incoming;
 mod mailboxes;
 mod outgoing;
+mod quarantine;
 mod queue;
+mod quota;
 mod records;
 mod vault;
 
@@ -22,16 +24,25 @@ pub use finder::{Finder, Folder};
 pub use incoming::{Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
+pub use quarantine::QuarantineStore;
 pub use queue::{Job, JobQueue, QueueName, Received, Wake};
-pub use records::{Inserted, RecordStore, StoredEmail};
+pub use quota::QuotaStore;
+pub use records::{EmailRecords, Inserted, StoredEmail};
 pub use vault::{Sealed, Secret, Vault};
 
 /// One set of everything outside: the real one in `boot`, the fakes in `test-support`.
 pub trait Ports: Send + Sync {
     /// State of mailboxes.
-    type Mailboxes: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore;
+    type Mailboxes: MailboxStore
+        + Directory
+        + NoticeStore
+        + AccessStore
+        + TestStore
+        + HealthStore
+        + QuarantineStore
+        + QuotaStore;
     /// Email records.
-    type Records: RecordStore;
+    type Records: EmailRecords;
     /// Message bodies.
     type Bodies: BodyStore;
     /// Credentials.

@@ -1,11 +1,7 @@
-//! Email records and the quarantine.
+//! Email records: the customer's, apart from Mailrail's own state, so that they can be kept elsewhere.
 
 use mailrail_domain::{
-    Timestamp,
-    email::{
-        quarantine::{QuarantineReason, Quarantined},
-        record::Email,
-    },
+    email::record::Email,
     words::id::{EmailId, MailboxId},
 };
 
@@ -31,7 +27,7 @@ pub enum Inserted {
 }
 
 /// Email records.
-pub trait RecordStore: Send + Sync {
+pub trait EmailRecords: Send + Sync {
     /// Writes the record of a received message unless it is there, and lists it under `mailbox`. Doing it again
     /// changes nothing. Its objects are written before.
     fn insert_received(
@@ -42,25 +38,6 @@ pub trait RecordStore: Send + Sync {
 
     /// Writes a new outgoing email as Draft. `false` if its id is taken.
     fn insert_draft(&self, email: &Email) -> impl Future<Output = Result<bool, Outage>> + Send;
-
-    /// Counts recipients of a mailbox in the hour of `at`, unless they would be more than `most` in that hour. `false` if
-    /// they would, and nothing is counted.
-    fn count_recipients(
-        &self,
-        mailbox: &MailboxId,
-        at: Timestamp,
-        recipients: u32,
-        most: u32,
-    ) -> impl Future<Output = Result<bool, Outage>> + Send;
-
-    /// Gives back what was counted for an email that was then not sent, to the hour of `at`. The count never falls below
-    /// zero.
-    fn uncount_recipients(
-        &self,
-        mailbox: &MailboxId,
-        at: Timestamp,
-        recipients: u32,
-    ) -> impl Future<Output = Result<(), Outage>> + Send;
 
     /// Writes a changed outgoing email, on condition of the revision; entering Pending Send puts it into its
     /// mailbox's outbox, and leaving Pending Send and Sending takes it out, in one transaction. `None` if somebody
@@ -93,34 +70,4 @@ pub trait RecordStore: Send + Sync {
 
     /// The ids of the records that answer this Message-ID, whichever came first.
     fn replies(&self, message_id: &str) -> impl Future<Output = Result<Vec<EmailId>, Outage>> + Send;
-
-    /// Puts a message into quarantine; the same message twice is one entry.
-    fn quarantine(&self, message: &Quarantined, until: Timestamp) -> impl Future<Output = Result<(), Outage>> + Send;
-
-    /// A message in quarantine.
-    fn quarantined_message(
-        &self,
-        mailbox: &MailboxId,
-        remote_id: &str,
-    ) -> impl Future<Output = Result<Option<Quarantined>, Outage>> + Send;
-
-    /// Writes what another try to make a record of a message came to, if it is in quarantine still.
-    fn retried(&self, message: &Quarantined) -> impl Future<Output = Result<(), Outage>> + Send;
-
-    /// Takes a message out of quarantine, because a record has it.
-    fn release(&self, message: &Quarantined) -> impl Future<Output = Result<(), Outage>> + Send;
-
-    /// Lists the quarantine of all mailboxes, the newest first; of one reason, or of all.
-    fn quarantined_anywhere(
-        &self,
-        reason: Option<QuarantineReason>,
-        page: &PageRequest,
-    ) -> impl Future<Output = Result<Page<Quarantined>, Outage>> + Send;
-
-    /// Lists a mailbox's quarantine.
-    fn quarantined(
-        &self,
-        mailbox: &MailboxId,
-        page: &PageRequest,
-    ) -> impl Future<Output = Result<Page<Quarantined>, Outage>> + Send;
 }

@@ -10,7 +10,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     administration::{emails::Draft, settings::SettingsChange},
-    ports::{RecordStore, StoredEmail},
+    ports::{EmailRecords, StoredEmail},
 };
 use mailrail_test_support::build::address;
 

@@ -7,7 +7,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     administration::quarantine::Replay,
-    ports::{BodyStore, RecordStore},
+    ports::{BodyStore, QuarantineStore},
     quarantine::{Finding, Replayed},
 };
 use mailrail_test_support::build::mailbox_id;
@@ -30,7 +30,7 @@ async fn put(world: &World, remote_id: &str, raw: &str, reason: QuarantineReason
         clues: Clues { subject: Some("Lost".into()), ..Clues::default() },
     };
     world.ports.bodies.put(&message.raw_key, Bytes::copy_from_slice(raw.as_bytes()), "message/rfc822").await.unwrap();
-    world.ports.records.quarantine(&message, moment(1_000)).await.unwrap();
+    world.ports.state.quarantine(&message, moment(1_000)).await.unwrap();
 }
 
 async fn quarantined() -> World {

@@ -50,6 +50,11 @@ fn this_second() -> Timestamp {
     clock().trunc_subsecs(0)
 }
 
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
+}
+
 /// Everything on a list, page by page, none of which has more than `limit` entries.
 async fn every_page<T>(limit: usize, read: impl AsyncFn(&PageRequest) -> Result<Page<T>, Outage>) -> Vec<T> {
     let mut items = Vec::new();

@@ -6,17 +6,15 @@ use std::{
 };
 
 use mailrail_domain::{
-    Timestamp,
     email::{
         identity::message_key,
-        quarantine::{QuarantineReason, Quarantined},
         record::{Email, EmailStatus},
     },
     words::id::{EmailId, MailboxId},
 };
 use mailrail_engine::{
     outage::Outage,
-    ports::{Inserted, Page, PageRequest, RecordStore, StoredEmail},
+    ports::{EmailRecords, Inserted, Page, PageRequest, StoredEmail},
 };
 
 use super::{lock, page};
@@ -31,8 +29,6 @@ struct State {
     emails: BTreeMap<EmailId, StoredEmail>,
     listed: BTreeSet<(MailboxId, EmailId)>,
     replies: BTreeSet<(String, EmailId)>,
-    quarantine: BTreeMap<(MailboxId, String), Quarantined>,
-    recipients: BTreeMap<(MailboxId, i64), u32>,
 }
 
 impl State {
@@ -71,7 +67,7 @@ impl MemoryRecords {
     }
 }
 
-impl RecordStore for MemoryRecords {
+impl EmailRecords for MemoryRecords {
     async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
         let new = lock(&self.0).insert(email, mailbox);
         Ok(if new { Inserted::New } else { Inserted::AlreadyThere })
@@ -80,31 +76,6 @@ impl RecordStore for MemoryRecords {
     async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         Ok(!state.emails.contains_key(&email.id) && state.insert(email, &email.mailbox_id))
-    }
-
-    async fn count_recipients(
-        &self,
-        mailbox: &MailboxId,
-        at: Timestamp,
-        recipients: u32,
-        most: u32,
-    ) -> Result<bool, Outage> {
-        let mut state = lock(&self.0);
-        let hour = at.timestamp().div_euclid(3_600);
-        let count = state.recipients.entry((mailbox.clone(), hour)).or_default();
-        let fits = *count + recipients <= most;
-        if fits {
-            *count += recipients;
-        }
-        Ok(fits)
-    }
-
-    async fn uncount_recipients(&self, mailbox: &MailboxId, at: Timestamp, recipients: u32) -> Result<(), Outage> {
-        let hour = at.timestamp().div_euclid(3_600);
-        if let Some(count) = lock(&self.0).recipients.get_mut(&(mailbox.clone(), hour)) {
-            *count = count.checked_sub(recipients).unwrap_or(*count);
-        }
-        Ok(())
     }
 
     async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
@@ -155,46 +126,5 @@ impl RecordStore for MemoryRecords {
         let key = message_key(message_id);
         let state = lock(&self.0);
         Ok(state.replies.iter().filter(|(answered, _)| *answered == key).map(|(_, id)| id.clone()).collect())
-    }
-
-    async fn quarantine(&self, message: &Quarantined, _: Timestamp) -> Result<(), Outage> {
-        let key = (message.mailbox_id.clone(), message.remote_id.clone());
-        lock(&self.0).quarantine.entry(key).or_insert_with(|| message.clone());
-        Ok(())
-    }
-
-    async fn quarantined_message(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Option<Quarantined>, Outage> {
-        Ok(lock(&self.0).quarantine.get(&(mailbox.clone(), remote_id.to_owned())).cloned())
-    }
-
-    async fn retried(&self, message: &Quarantined) -> Result<(), Outage> {
-        let key = (message.mailbox_id.clone(), message.remote_id.clone());
-        if let Some(known) = lock(&self.0).quarantine.get_mut(&key) {
-            *known = message.clone();
-        }
-        Ok(())
-    }
-
-    async fn release(&self, message: &Quarantined) -> Result<(), Outage> {
-        lock(&self.0).quarantine.remove(&(message.mailbox_id.clone(), message.remote_id.clone()));
-        Ok(())
-    }
-
-    async fn quarantined_anywhere(
-        &self,
-        reason: Option<QuarantineReason>,
-        request: &PageRequest,
-    ) -> Result<Page<Quarantined>, Outage> {
-        let state = lock(&self.0);
-        let wanted = |message: &&Quarantined| reason.is_none_or(|reason| message.reason == reason);
-        let mut messages: Vec<Quarantined> = state.quarantine.values().filter(wanted).cloned().collect();
-        messages.sort_by_key(|m| std::cmp::Reverse((m.at, m.mailbox_id.clone(), m.remote_id.clone())));
-        Ok(page((0..).map(|n: u32| format!("{n:08}")).zip(messages).collect(), request))
-    }
-
-    async fn quarantined(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<Quarantined>, Outage> {
-        let state = lock(&self.0);
-        let of_mailbox = state.quarantine.iter().filter(|((of, _), _)| of == mailbox);
-        Ok(page(of_mailbox.map(|((_, remote), entry)| (remote.clone(), entry.clone())).collect(), request))
     }
 }

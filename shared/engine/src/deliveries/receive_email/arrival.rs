@@ -14,7 +14,9 @@ use crate::{
     limits::MESSAGE_BYTES_MAX,
     mime::{MESSAGE_TYPE, ReadMessage, Unreadable, clues, read},
     outage::Outage,
-    ports::{Arrival, BodyStore, Content, IncomingServers, IncomingSession, Ports, RecordStore, RemoteId},
+    ports::{
+        Arrival, BodyStore, Content, EmailRecords, IncomingServers, IncomingSession, Ports, QuarantineStore, RemoteId,
+    },
     run::Stop,
 };
 
@@ -181,7 +183,7 @@ impl<P: Ports> Engine<P> {
         };
         tracing::warn!(%mailbox, reason = ?entry.reason, size, "a message went to quarantine");
         let until = seconds_after(at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);
-        self.ports.records().quarantine(&entry, until).await
+        self.ports.mailboxes().quarantine(&entry, until).await
     }
 }
 

@@ -20,7 +20,9 @@ use crate::{
     limits::OUTGOING_BYTES_MAX,
     mime::dated,
     outage::Outage,
-    ports::{BodyStore, DeliveryRow, EnvelopeReply, OutgoingServers, OutgoingSession, Ports, RecordStore, StoredEmail},
+    ports::{
+        BodyStore, DeliveryRow, EmailRecords, EnvelopeReply, OutgoingServers, OutgoingSession, Ports, StoredEmail,
+    },
     run::Stop,
 };
 

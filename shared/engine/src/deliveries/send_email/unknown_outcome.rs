@@ -11,7 +11,7 @@ use mailrail_domain::{
 use crate::{
     Engine,
     outage::Outage,
-    ports::{Access, Finder, Folder, Ledger, Ports, RecordStore, StoredEmail},
+    ports::{Access, EmailRecords, Finder, Folder, Ledger, Ports, StoredEmail},
     run::{Run, Stop},
 };
 

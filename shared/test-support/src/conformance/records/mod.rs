@@ -1,7 +1,6 @@
-//! Email records, and the quarantine of what could not become one.
+//! Email records.
 
 pub mod outgoing;
-pub mod quarantine;
 pub mod received;
 pub mod threads;
 
@@ -12,7 +11,7 @@ use mailrail_domain::{
     },
     words::id::{EmailId, MailboxId},
 };
-use mailrail_engine::ports::{Inserted, RecordStore, StoredEmail};
+use mailrail_engine::ports::{EmailRecords, Inserted, StoredEmail};
 
 use super::every_page;
 use crate::build::{address, clock, moment, received};
@@ -47,8 +46,6 @@ macro_rules! records_suite {
             an_email_that_is_put_off_stands_in_the_outbox_once,
             an_update_that_is_refused_leaves_the_outbox,
             an_outbox_comes_in_pages_the_oldest_emails_first,
-            recipients_are_counted_hour_by_hour_and_never_beyond_the_limit,
-            recipients_that_are_given_back_can_be_counted_again,
             an_outbox_has_the_emails_of_its_own_mailbox,
             an_outbox_shows_revisions_that_an_update_accepts,
         ]);
@@ -60,14 +57,6 @@ macro_rules! records_suite {
             a_reply_received_twice_is_one,
             a_draft_that_answers_is_among_the_replies,
         ]);
-        $crate::conformance_tests!(quarantine in records::quarantine, $make, [
-            a_message_in_quarantine_comes_back_as_it_was_put_there,
-            the_same_message_put_into_quarantine_twice_is_one_entry,
-            messages_in_quarantine_are_each_listed_once_over_all_pages,
-            a_quarantine_has_the_messages_of_its_own_mailbox,
-            quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together,
-            a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone,
-        ]);
     };
 }
 
@@ -77,9 +66,7 @@ const WHOLE_LIST: usize = 100;
 /// Entries of a page that a list of a test does not fit into.
 const PAGE: usize = 10;
 
-const SECONDS_PER_DAY: i64 = 86_400;
-
-async fn listed(store: &impl RecordStore, mailbox: &MailboxId) -> Vec<Email> {
+async fn listed(store: &impl EmailRecords, mailbox: &MailboxId) -> Vec<Email> {
     every_page(WHOLE_LIST, async |page| store.emails(mailbox, page).await).await
 }
 
@@ -87,16 +74,11 @@ fn ids(emails: &[Email]) -> Vec<EmailId> {
     emails.iter().map(|email| email.id.clone()).collect()
 }
 
-fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort();
-    items
-}
-
-async fn insert(store: &impl RecordStore, email: &Email) {
+async fn insert(store: &impl EmailRecords, email: &Email) {
     assert_eq!(store.insert_received(email, &email.mailbox_id).await.unwrap(), Inserted::New);
 }
 
-async fn read(store: &impl RecordStore, id: &EmailId) -> StoredEmail {
+async fn read(store: &impl EmailRecords, id: &EmailId) -> StoredEmail {
     store.email(id).await.unwrap().expect("an email that was written")
 }
 
@@ -154,23 +136,23 @@ fn draft(mailbox: &MailboxId, message_id: &str, second: i64) -> Email {
     }
 }
 
-async fn drafted(store: &impl RecordStore, draft: &Email) -> StoredEmail {
+async fn drafted(store: &impl EmailRecords, draft: &Email) -> StoredEmail {
     assert!(store.insert_draft(draft).await.unwrap());
     read(store, &draft.id).await
 }
 
 /// Writes the email in another status, and answers what is stored then.
-async fn moved(store: &impl RecordStore, stored: &StoredEmail, status: EmailStatus) -> StoredEmail {
+async fn moved(store: &impl EmailRecords, stored: &StoredEmail, status: EmailStatus) -> StoredEmail {
     let email = Email { status, ..stored.email.clone() };
     store.update_outgoing(&email, stored.revision).await.unwrap().expect("nobody else wrote")
 }
 
 /// A draft that was told to be sent.
-async fn pending(store: &impl RecordStore, mailbox: &MailboxId, message_id: &str, second: i64) -> StoredEmail {
+async fn pending(store: &impl EmailRecords, mailbox: &MailboxId, message_id: &str, second: i64) -> StoredEmail {
     let stored = drafted(store, &draft(mailbox, message_id, second)).await;
     moved(store, &stored, EmailStatus::PendingSend).await
 }
 
-async fn outbox(store: &impl RecordStore, mailbox: &MailboxId) -> Vec<StoredEmail> {
+async fn outbox(store: &impl EmailRecords, mailbox: &MailboxId) -> Vec<StoredEmail> {
     every_page(WHOLE_LIST, async |page| store.outbox(mailbox, page).await).await
 }

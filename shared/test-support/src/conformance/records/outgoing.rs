@@ -6,18 +6,17 @@ use mailrail_domain::{
     words::{
         address::EmailAddress,
         evidence::{Evidence, Stage},
-        id::MailboxId,
     },
 };
-use mailrail_engine::ports::{RecordStore, StoredEmail};
+use mailrail_engine::ports::{EmailRecords, StoredEmail};
 
 use super::{correspondent, draft, drafted, listed, moved, outbox, pending, read};
 use crate::{
-    build::{address, clock, mailbox_id, moment},
+    build::{address, clock, mailbox_id},
     conformance::every_page,
 };
 
-pub async fn a_draft_comes_back_as_it_was_written(store: &impl RecordStore) {
+pub async fn a_draft_comes_back_as_it_was_written(store: &impl EmailRecords) {
     let refused = RecipientStatus::Refused { evidence: Evidence::new(Stage::Envelope, "550 no such user") };
     let put_off = RecipientStatus::Pending { evidence: Some(Evidence::new(Stage::Data, "451 later")) };
     let to = |local: &str, status| Recipient { address: address(&format!("{local}@example.org")), status };
@@ -33,7 +32,7 @@ pub async fn a_draft_comes_back_as_it_was_written(store: &impl RecordStore) {
     assert_eq!(drafted(store, &email).await.email, email);
 }
 
-pub async fn a_draft_whose_id_is_taken_is_refused(store: &impl RecordStore) {
+pub async fn a_draft_whose_id_is_taken_is_refused(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let before = pending(store, &mailbox, "a@example.org", 1).await;
     let in_reply_to = Some("question@example.org".to_owned());
@@ -45,13 +44,13 @@ pub async fn a_draft_whose_id_is_taken_is_refused(store: &impl RecordStore) {
     assert_eq!(store.replies("question@example.org").await.unwrap(), []);
 }
 
-pub async fn a_draft_is_on_the_list_of_its_mailbox(store: &impl RecordStore) {
+pub async fn a_draft_is_on_the_list_of_its_mailbox(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let email = drafted(store, &draft(&mailbox, "a@example.org", 1)).await.email;
     assert_eq!(listed(store, &mailbox).await, [email]);
 }
 
-pub async fn an_update_moves_the_revision_and_every_read_shows_it(store: &impl RecordStore) {
+pub async fn an_update_moves_the_revision_and_every_read_shows_it(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let before = drafted(store, &draft(&mailbox, "a@example.org", 1)).await;
     let mut email = before.email.clone();
@@ -65,7 +64,7 @@ pub async fn an_update_moves_the_revision_and_every_read_shows_it(store: &impl R
     assert_eq!(store.with_message_id("a@example.org").await.unwrap(), [email]);
 }
 
-pub async fn an_update_after_somebody_else_wrote_changes_nothing(store: &impl RecordStore) {
+pub async fn an_update_after_somebody_else_wrote_changes_nothing(store: &impl EmailRecords) {
     let old = drafted(store, &draft(&mailbox_id("m1"), "a@example.org", 1)).await;
     let newer = moved(store, &old, EmailStatus::Draft).await;
     let late = Email { subject: "Late".to_owned(), ..old.email };
@@ -73,7 +72,7 @@ pub async fn an_update_after_somebody_else_wrote_changes_nothing(store: &impl Re
     assert_eq!(read(store, &late.id).await, newer);
 }
 
-pub async fn an_update_of_an_unknown_email_writes_nothing(store: &impl RecordStore) {
+pub async fn an_update_of_an_unknown_email_writes_nothing(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let email = Email { status: EmailStatus::PendingSend, ..draft(&mailbox, "a@example.org", 1) };
     for revision in [0, 1] {
@@ -83,7 +82,7 @@ pub async fn an_update_of_an_unknown_email_writes_nothing(store: &impl RecordSto
     assert_eq!(outbox(store, &mailbox).await, []);
 }
 
-pub async fn of_twenty_racing_updates_exactly_one_wins(store: &impl RecordStore) {
+pub async fn of_twenty_racing_updates_exactly_one_wins(store: &impl EmailRecords) {
     let stored = pending(store, &mailbox_id("m1"), "a@example.org", 1).await;
     let sending = Email { status: EmailStatus::Sending, ..stored.email.clone() };
     let updates = join_all((0..20).map(|_| store.update_outgoing(&sending, stored.revision))).await;
@@ -91,7 +90,7 @@ pub async fn of_twenty_racing_updates_exactly_one_wins(store: &impl RecordStore)
     assert_eq!(won, [read(store, &sending.id).await]);
 }
 
-pub async fn an_email_is_in_the_outbox_from_pending_send_until_it_is_sent(store: &impl RecordStore) {
+pub async fn an_email_is_in_the_outbox_from_pending_send_until_it_is_sent(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let mut stored = drafted(store, &draft(&mailbox, "a@example.org", 1)).await;
     assert_eq!(outbox(store, &mailbox).await, []);
@@ -103,7 +102,7 @@ pub async fn an_email_is_in_the_outbox_from_pending_send_until_it_is_sent(store:
     assert_eq!(outbox(store, &mailbox).await, []);
 }
 
-pub async fn a_failed_email_is_not_in_the_outbox(store: &impl RecordStore) {
+pub async fn a_failed_email_is_not_in_the_outbox(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     for (message_id, on_the_way) in
         [("a@example.org", EmailStatus::PendingSend), ("b@example.org", EmailStatus::Sending)]
@@ -117,7 +116,7 @@ pub async fn a_failed_email_is_not_in_the_outbox(store: &impl RecordStore) {
     }
 }
 
-pub async fn an_email_that_is_taken_back_leaves_the_outbox(store: &impl RecordStore) {
+pub async fn an_email_that_is_taken_back_leaves_the_outbox(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let stored = pending(store, &mailbox, "a@example.org", 1).await;
     let draft = moved(store, &stored, EmailStatus::Draft).await;
@@ -126,7 +125,7 @@ pub async fn an_email_that_is_taken_back_leaves_the_outbox(store: &impl RecordSt
     assert_eq!(outbox(store, &mailbox).await, [again]);
 }
 
-pub async fn an_email_that_is_put_off_stands_in_the_outbox_once(store: &impl RecordStore) {
+pub async fn an_email_that_is_put_off_stands_in_the_outbox_once(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let mut stored = pending(store, &mailbox, "a@example.org", 1).await;
     for status in [
@@ -143,7 +142,7 @@ pub async fn an_email_that_is_put_off_stands_in_the_outbox_once(store: &impl Rec
     }
 }
 
-pub async fn an_update_that_is_refused_leaves_the_outbox(store: &impl RecordStore) {
+pub async fn an_update_that_is_refused_leaves_the_outbox(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let old = drafted(store, &draft(&mailbox, "a@example.org", 1)).await;
     let newer = moved(store, &old, EmailStatus::PendingSend).await;
@@ -156,7 +155,7 @@ pub async fn an_update_that_is_refused_leaves_the_outbox(store: &impl RecordStor
     assert_eq!(outbox(store, &mailbox).await, []);
 }
 
-pub async fn an_outbox_comes_in_pages_the_oldest_emails_first(store: &impl RecordStore) {
+pub async fn an_outbox_comes_in_pages_the_oldest_emails_first(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let mut expected = Vec::new();
     for (n, name) in (0..).zip(["e", "b", "d", "a", "c"]) {
@@ -166,38 +165,7 @@ pub async fn an_outbox_comes_in_pages_the_oldest_emails_first(store: &impl Recor
     assert_eq!(every_page(2, async |page| store.outbox(&mailbox, page).await).await, expected);
 }
 
-pub async fn recipients_are_counted_hour_by_hour_and_never_beyond_the_limit(store: &impl RecordStore) {
-    let (mailbox, at) = (mailbox_id("m1"), moment(0));
-    let count = async |mailbox: &MailboxId, second: i64, n: u32| {
-        store.count_recipients(mailbox, mailrail_domain::seconds_after(at, second), n, 10).await.unwrap()
-    };
-    assert!(count(&mailbox, 0, 6).await);
-    assert!(!count(&mailbox, 1, 5).await, "11 of 10");
-    assert!(count(&mailbox, 2, 4).await, "what was refused was not counted");
-    assert!(!count(&mailbox, 3, 1).await);
-    assert!(count(&mailbox_id("m11"), 3, 10).await, "each mailbox has its own");
-    assert!(count(&mailbox, 3_600, 10).await, "so has each hour");
-    assert!(!count(&mailbox_id("m2"), 0, 11).await);
-    let racing = join_all((0..20).map(|_| count(&mailbox, 7_200, 3))).await;
-    assert_eq!(racing.into_iter().filter(|counted| *counted).count(), 3);
-}
-
-pub async fn recipients_that_are_given_back_can_be_counted_again(store: &impl RecordStore) {
-    let (mailbox, at) = (mailbox_id("m1"), moment(0));
-    let later = mailrail_domain::seconds_after(at, 3_600);
-    let count = async |at, n| store.count_recipients(&mailbox, at, n, 10).await.unwrap();
-    let give_back = async |at, n| store.uncount_recipients(&mailbox, at, n).await.unwrap();
-    assert!(count(at, 8).await);
-    give_back(later, 8).await;
-    assert!(!count(at, 3).await, "another hour's recipients are not given back");
-    give_back(at, 5).await;
-    assert!(count(at, 7).await && !count(at, 1).await);
-    give_back(at, 11).await;
-    assert!(!count(at, 1).await, "more than was counted is not given back");
-    assert!(count(later, 10).await && !count(later, 1).await);
-}
-
-pub async fn an_outbox_has_the_emails_of_its_own_mailbox(store: &impl RecordStore) {
+pub async fn an_outbox_has_the_emails_of_its_own_mailbox(store: &impl EmailRecords) {
     let stored = pending(store, &mailbox_id("m1"), "a@example.org", 1).await;
     let other = pending(store, &mailbox_id("m11"), "b@example.org", 1).await;
     assert_eq!(outbox(store, &mailbox_id("m1")).await, [stored]);
@@ -205,7 +173,7 @@ pub async fn an_outbox_has_the_emails_of_its_own_mailbox(store: &impl RecordStor
     assert_eq!(outbox(store, &mailbox_id("m2")).await, []);
 }
 
-pub async fn an_outbox_shows_revisions_that_an_update_accepts(store: &impl RecordStore) {
+pub async fn an_outbox_shows_revisions_that_an_update_accepts(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     pending(store, &mailbox, "a@example.org", 1).await;
     for status in [EmailStatus::Sending, EmailStatus::PendingSend, EmailStatus::Sending, EmailStatus::Sent] {

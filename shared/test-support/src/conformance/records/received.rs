@@ -12,22 +12,22 @@ use mailrail_domain::{
     },
     words::id::MailboxId,
 };
-use mailrail_engine::ports::{Inserted, RecordStore};
+use mailrail_engine::ports::{EmailRecords, Inserted};
 
-use super::{PAGE, correspondent, draft, ids, insert, listed, read, sorted, with_everything};
+use super::{PAGE, correspondent, draft, ids, insert, listed, read, with_everything};
 use crate::{
     build::{mailbox_id, moment, received},
-    conformance::every_page,
+    conformance::{every_page, sorted},
 };
 
-pub async fn an_unknown_email_is_not_there(store: &impl RecordStore) {
+pub async fn an_unknown_email_is_not_there(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     insert(store, &received(&mailbox, "a@example.org", 1)).await;
     assert_eq!(store.email(&sent_email_id("a@example.org")).await.unwrap(), None);
     assert_eq!(store.email(&received(&mailbox, "b@example.org", 1).id).await.unwrap(), None);
 }
 
-pub async fn a_received_email_comes_back_as_it_was_written(store: &impl RecordStore) {
+pub async fn a_received_email_comes_back_as_it_was_written(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let identity = MessageIdentity { message_id: None, date: None, originator_fields: &[b"x"], body: b"" };
     let bare = Email {
@@ -45,7 +45,7 @@ pub async fn a_received_email_comes_back_as_it_was_written(store: &impl RecordSt
     }
 }
 
-pub async fn a_received_email_is_new_once(store: &impl RecordStore) {
+pub async fn a_received_email_is_new_once(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let email = received(&mailbox, "a@example.org", 1);
     assert_eq!(store.insert_received(&email, &mailbox).await.unwrap(), Inserted::New);
@@ -55,7 +55,7 @@ pub async fn a_received_email_is_new_once(store: &impl RecordStore) {
     assert_eq!(listed(store, &mailbox).await, [email]);
 }
 
-pub async fn a_received_email_that_races_with_itself_is_new_once(store: &impl RecordStore) {
+pub async fn a_received_email_that_races_with_itself_is_new_once(store: &impl EmailRecords) {
     let mailboxes: Vec<MailboxId> = (0..10).map(|n| mailbox_id(&format!("m{n}"))).collect();
     let email = received(&mailboxes[0], "a@example.org", 1);
     let insertions = join_all(mailboxes.iter().map(|mailbox| store.insert_received(&email, mailbox))).await;
@@ -65,7 +65,7 @@ pub async fn a_received_email_that_races_with_itself_is_new_once(store: &impl Re
     }
 }
 
-pub async fn a_received_email_that_is_there_already_stays_as_it_is(store: &impl RecordStore) {
+pub async fn a_received_email_that_is_there_already_stays_as_it_is(store: &impl EmailRecords) {
     let (mailbox, other) = (mailbox_id("m1"), mailbox_id("m2"));
     let email = received(&mailbox, "a@example.org", 1);
     insert(store, &email).await;
@@ -86,7 +86,7 @@ pub async fn a_received_email_that_is_there_already_stays_as_it_is(store: &impl 
     assert_eq!(store.replies("question@example.org").await.unwrap(), []);
 }
 
-pub async fn a_second_mailbox_lists_the_same_record(store: &impl RecordStore) {
+pub async fn a_second_mailbox_lists_the_same_record(store: &impl EmailRecords) {
     let (first, second) = (mailbox_id("m1"), mailbox_id("m2"));
     let email = received(&first, "a@example.org", 1);
     insert(store, &email).await;
@@ -97,13 +97,13 @@ pub async fn a_second_mailbox_lists_the_same_record(store: &impl RecordStore) {
     assert_eq!(store.with_message_id("a@example.org").await.unwrap(), [email]);
 }
 
-pub async fn an_email_of_one_mailbox_is_not_on_the_list_of_another(store: &impl RecordStore) {
+pub async fn an_email_of_one_mailbox_is_not_on_the_list_of_another(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     insert(store, &received(&mailbox, "a@example.org", 1)).await;
     assert_eq!(listed(store, &mailbox_id("m11")).await, []);
 }
 
-pub async fn emails_come_newest_first(store: &impl RecordStore) {
+pub async fn emails_come_newest_first(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     for (message_id, second) in [("b@example.org", 20), ("c@example.org", 3), ("a@example.org", 100)] {
         insert(store, &received(&mailbox, message_id, second)).await;
@@ -114,7 +114,7 @@ pub async fn emails_come_newest_first(store: &impl RecordStore) {
     assert_eq!(order, [moment(100), moment(50), moment(20), moment(3)]);
 }
 
-pub async fn emails_are_each_listed_once_over_all_pages(store: &impl RecordStore) {
+pub async fn emails_are_each_listed_once_over_all_pages(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let mut expected = Vec::new();
     for n in 0..123 {
@@ -132,7 +132,7 @@ pub async fn emails_are_each_listed_once_over_all_pages(store: &impl RecordStore
     }
 }
 
-pub async fn an_email_with_large_previews_fits(store: &impl RecordStore) {
+pub async fn an_email_with_large_previews_fits(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let many = |field: &str| -> Vec<Correspondent> {
         (0..ADDRESSES_MAX)

@@ -1,12 +1,15 @@
 //! Email records found by their Message-ID, and by what they answer.
 
 use mailrail_domain::email::record::{Email, EmailStatus};
-use mailrail_engine::ports::RecordStore;
+use mailrail_engine::ports::EmailRecords;
 
-use super::{draft, drafted, ids, insert, moved, sorted};
-use crate::build::{mailbox_id, received};
+use super::{draft, drafted, ids, insert, moved};
+use crate::{
+    build::{mailbox_id, received},
+    conformance::sorted,
+};
 
-pub async fn received_and_sent_records_are_found_by_their_message_id(store: &impl RecordStore) {
+pub async fn received_and_sent_records_are_found_by_their_message_id(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let first = received(&mailbox, "a@example.org", 1);
     // A sender that uses one Message-ID for all its mail.
@@ -23,13 +26,13 @@ pub async fn received_and_sent_records_are_found_by_their_message_id(store: &imp
     }
 }
 
-pub async fn a_message_id_nobody_used_finds_nothing(store: &impl RecordStore) {
+pub async fn a_message_id_nobody_used_finds_nothing(store: &impl EmailRecords) {
     insert(store, &received(&mailbox_id("m1"), "a@example.org", 1)).await;
     assert_eq!(store.with_message_id("b@example.org").await.unwrap(), []);
     assert_eq!(store.replies("a@example.org").await.unwrap(), []);
 }
 
-pub async fn replies_are_found_whichever_came_first(store: &impl RecordStore) {
+pub async fn replies_are_found_whichever_came_first(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let question = received(&mailbox, "question@example.org", 2);
     let answer = |message_id: &str, second| Email {
@@ -48,7 +51,7 @@ pub async fn replies_are_found_whichever_came_first(store: &impl RecordStore) {
     assert_eq!(ids(&store.with_message_id("question@example.org").await.unwrap()), [question.id]);
 }
 
-pub async fn a_reply_is_found_by_its_references(store: &impl RecordStore) {
+pub async fn a_reply_is_found_by_its_references(store: &impl EmailRecords) {
     let references = vec!["first@example.org".to_owned(), "last@example.org".to_owned()];
     let reply = Email { references, ..received(&mailbox_id("m1"), "a@example.org", 1) };
     insert(store, &reply).await;
@@ -56,7 +59,7 @@ pub async fn a_reply_is_found_by_its_references(store: &impl RecordStore) {
     assert_eq!(store.replies("first@example.org").await.unwrap(), []);
 }
 
-pub async fn a_reply_received_twice_is_one(store: &impl RecordStore) {
+pub async fn a_reply_received_twice_is_one(store: &impl EmailRecords) {
     let in_reply_to = Some("question@example.org".to_owned());
     let reply = Email { in_reply_to, ..received(&mailbox_id("m1"), "a@example.org", 1) };
     insert(store, &reply).await;
@@ -66,7 +69,7 @@ pub async fn a_reply_received_twice_is_one(store: &impl RecordStore) {
     assert_eq!(store.replies("question@example.org").await.unwrap(), [reply.id]);
 }
 
-pub async fn a_draft_that_answers_is_among_the_replies(store: &impl RecordStore) {
+pub async fn a_draft_that_answers_is_among_the_replies(store: &impl EmailRecords) {
     let in_reply_to = Some("question@example.org".to_owned());
     let reply = drafted(store, &Email { in_reply_to, ..draft(&mailbox_id("m1"), "a@example.org", 1) }).await;
     let reply = moved(store, &reply, EmailStatus::PendingSend).await;

@@ -11,6 +11,8 @@ pub mod mailboxes;
 pub mod notices;
 pub mod places;
 pub mod profiles;
+pub mod quarantine;
+pub mod quotas;
 pub mod schedule;
 pub mod testing;
 
@@ -43,7 +45,8 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::{
     AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, HealthStore, MailboxDetails, MailboxStore,
-    NoticeStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake, Written,
+    NoticeStore, QuarantineStore, QuotaStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake,
+    Written,
 };
 
 use super::{PAGES_MAX, every_page};
@@ -95,6 +98,18 @@ macro_rules! state_suite {
             deliveries_of_one_mailbox_commit_side_by_side,
             mailboxes_of_one_interval_commit_side_by_side,
             ten_failures_in_a_row_are_counted_one_by_one,
+        ]);
+        $crate::conformance_tests!(quarantine in state::quarantine, $make, [
+            a_message_in_quarantine_comes_back_as_it_was_put_there,
+            the_same_message_put_into_quarantine_twice_is_one_entry,
+            messages_in_quarantine_are_each_listed_once_over_all_pages,
+            a_quarantine_has_the_messages_of_its_own_mailbox,
+            quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together,
+            a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone,
+        ]);
+        $crate::conformance_tests!(quotas in state::quotas, $make, [
+            recipients_are_counted_hour_by_hour_and_never_beyond_the_limit,
+            recipients_that_are_given_back_can_be_counted_again,
         ]);
         $crate::conformance_tests!(schedule in state::schedule, $make, [
             an_enabled_delivery_stands_in_its_slot_alone,
@@ -210,8 +225,14 @@ macro_rules! state_suite {
 }
 
 /// One store of all six.
-pub trait StateStore: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore {}
-impl<S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore> StateStore for S {}
+pub trait StateStore:
+    MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore + QuarantineStore + QuotaStore
+{
+}
+impl<S> StateStore for S where
+    S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore + QuarantineStore + QuotaStore
+{
+}
 
 /// Minutes between two runs, where a test is not about them.
 const INTERVAL: u16 = 5;

@@ -2,6 +2,7 @@
 
 mod access;
 mod health;
+mod quarantine;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,7 @@ use std::{
 
 use mailrail_domain::{
     Timestamp,
-    email::position::Position,
+    email::{position::Position, quarantine::Quarantined},
     rules::schedule::Slot,
     settings::mailbox::Mailbox,
     words::{
@@ -56,6 +57,8 @@ struct State {
     notices: BTreeMap<String, Notice>,
     health: BTreeMap<ProfileId, StoredHealth>,
     places: BTreeMap<(ProfileId, u16), Timestamp>,
+    quarantine: BTreeMap<(MailboxId, String), Quarantined>,
+    recipients: BTreeMap<(MailboxId, i64), u32>,
 }
 
 /// How often single things were read.

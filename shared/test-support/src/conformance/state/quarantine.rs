@@ -6,13 +6,16 @@ use mailrail_domain::{
     seconds_after,
     words::id::MailboxId,
 };
-use mailrail_engine::ports::RecordStore;
+use mailrail_engine::ports::QuarantineStore;
 
-use super::{PAGE, SECONDS_PER_DAY, WHOLE_LIST, sorted};
+use super::WHOLE_LIST;
 use crate::{
-    build::{clock, mailbox_id},
-    conformance::{every_page, this_second},
+    build::{audit_at, clock, mailbox_id},
+    conformance::{every_page, sorted, state::StateStore, this_second},
 };
+
+const PAGE: usize = 10;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 fn message(mailbox: &MailboxId, remote_id: &str, at: Timestamp) -> Quarantined {
     Quarantined {
@@ -29,16 +32,16 @@ fn message(mailbox: &MailboxId, remote_id: &str, at: Timestamp) -> Quarantined {
     }
 }
 
-async fn put(store: &impl RecordStore, message: &Quarantined) {
+async fn put(store: &impl QuarantineStore, message: &Quarantined) {
     let until = seconds_after(message.at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);
     store.quarantine(message, until).await.unwrap();
 }
 
-async fn quarantined(store: &impl RecordStore, mailbox: &MailboxId, limit: usize) -> Vec<Quarantined> {
+async fn quarantined(store: &impl QuarantineStore, mailbox: &MailboxId, limit: usize) -> Vec<Quarantined> {
     every_page(limit, async |page| store.quarantined(mailbox, page).await).await
 }
 
-pub async fn a_message_in_quarantine_comes_back_as_it_was_put_there(store: &impl RecordStore) {
+pub async fn a_message_in_quarantine_comes_back_as_it_was_put_there(store: &impl QuarantineStore) {
     let mailbox = mailbox_id("m1");
     let whole = message(&mailbox, "imap-1-2", clock());
     // A UIDL may be any printable ASCII (RFC 1939 section 7).
@@ -55,7 +58,7 @@ pub async fn a_message_in_quarantine_comes_back_as_it_was_put_there(store: &impl
     }
 }
 
-pub async fn the_same_message_put_into_quarantine_twice_is_one_entry(store: &impl RecordStore) {
+pub async fn the_same_message_put_into_quarantine_twice_is_one_entry(store: &impl QuarantineStore) {
     let (now, mailbox) = (this_second(), mailbox_id("m1"));
     for n in 0..2 {
         put(store, &message(&mailbox, "imap-1-2", seconds_after(now, n * 300))).await;
@@ -64,7 +67,7 @@ pub async fn the_same_message_put_into_quarantine_twice_is_one_entry(store: &imp
     assert_eq!(entries.iter().map(|entry| entry.remote_id.as_str()).collect::<Vec<_>>(), ["imap-1-2"]);
 }
 
-pub async fn messages_in_quarantine_are_each_listed_once_over_all_pages(store: &impl RecordStore) {
+pub async fn messages_in_quarantine_are_each_listed_once_over_all_pages(store: &impl QuarantineStore) {
     let (now, mailbox) = (this_second(), mailbox_id("m1"));
     let expected: Vec<String> = (0..23).map(|n| format!("imap-1-{n}")).collect();
     for remote_id in &expected {
@@ -74,7 +77,7 @@ pub async fn messages_in_quarantine_are_each_listed_once_over_all_pages(store: &
     assert_eq!(sorted(entries.into_iter().map(|entry| entry.remote_id).collect()), sorted(expected));
 }
 
-pub async fn a_quarantine_has_the_messages_of_its_own_mailbox(store: &impl RecordStore) {
+pub async fn a_quarantine_has_the_messages_of_its_own_mailbox(store: &impl QuarantineStore) {
     let now = this_second();
     let (mine, theirs) = (message(&mailbox_id("m1"), "imap-1-2", now), message(&mailbox_id("m11"), "imap-1-2", now));
     for message in [&mine, &theirs] {
@@ -83,7 +86,7 @@ pub async fn a_quarantine_has_the_messages_of_its_own_mailbox(store: &impl Recor
     }
 }
 
-pub async fn quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together(store: &impl RecordStore) {
+pub async fn quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together(store: &impl QuarantineStore) {
     let now = this_second();
     let mut expected = Vec::new();
     for n in 0..12 {
@@ -103,7 +106,7 @@ pub async fn quarantines_of_all_mailboxes_come_newest_first_by_reason_or_togethe
     }
 }
 
-pub async fn a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone(store: &impl RecordStore) {
+pub async fn a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), mailbox_id("m1"));
     let first = message(&mailbox, "imap-1-2", now);
     put(store, &first).await;
@@ -111,9 +114,11 @@ pub async fn a_message_that_was_tried_again_shows_it_and_one_that_was_released_i
     let again = Quarantined { attempts: 2, last_attempt: Some(now), ..first.clone() };
     store.retried(&again).await.unwrap();
     assert_eq!(quarantined(store, &mailbox, WHOLE_LIST).await, std::slice::from_ref(&again));
-    for _ in 0..2 {
-        store.release(&again).await.unwrap();
-    }
+    let released = audit_at(now);
+    assert!(store.release(&again, &released).await.unwrap());
+    assert!(!store.release(&again, &audit_at(seconds_after(now, 1))).await.unwrap(), "it was released once");
+    let written = every_page(WHOLE_LIST, async |page| store.audit(None, page).await).await;
+    assert_eq!(written, [released], "who released it, and nobody else");
     assert_eq!(store.quarantined_message(&mailbox, "imap-1-2").await.unwrap(), None);
     store.retried(&again).await.unwrap();
     assert_eq!(quarantined(store, &mailbox, WHOLE_LIST).await, [], "what is gone is not brought back");
