@@ -260,8 +260,10 @@ impl World {
         let ports = &self.engine.ports;
         ports.bodies.put(&draft.raw_key, raw.into(), "message/rfc822").await.expect("a store that works");
         assert!(ports.records.insert_draft(&draft).await.expect("a store that works"));
+        let stored = ports.records.email(&draft.id).await.expect("a store that works").expect("the draft");
         let pending = Email { status: EmailStatus::PendingSend, ..draft };
-        assert!(ports.records.update_outgoing(&pending, 1).await.expect("a store that works").is_some());
+        let written = ports.records.update_outgoing(&pending, &stored.revision).await;
+        assert!(written.expect("a store that works").is_some());
         id
     }
 

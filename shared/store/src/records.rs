@@ -10,7 +10,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     outage::Outage,
-    ports::{EmailRecords, Inserted, Page, PageRequest, StoredEmail},
+    ports::{EmailRecords, Inserted, Page, PageRequest, Revision, StoredEmail},
 };
 
 use crate::{
@@ -53,9 +53,11 @@ impl EmailRecords for Store {
         Ok(true)
     }
 
-    async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
-        let stored = StoredEmail { email: email.clone(), revision: revision + 1 };
-        let row = EmailRow { email: email.clone(), revision: stored.revision };
+    async fn update_outgoing(&self, email: &Email, revision: &Revision) -> Result<Option<StoredEmail>, Outage> {
+        let Ok(revision) = revision.as_str().parse::<u64>() else {
+            return Ok(None);
+        };
+        let row = EmailRow { email: email.clone(), revision: revision + 1 };
         let outbox = keys::outbox_of(&email.mailbox_id);
         let waiting = match email.status {
             EmailStatus::PendingSend | EmailStatus::Sending => {
@@ -67,7 +69,7 @@ impl EmailRecords for Store {
         };
         let writes =
             vec![self.putting_if(encode(keys::email(&email.id), &row)?, "revision", number(revision))?, waiting];
-        Ok(self.transact(writes).await?.is_none().then_some(stored))
+        Ok(self.transact(writes).await?.is_none().then(|| row.into()))
     }
 
     async fn outbox(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<StoredEmail>, Outage> {
@@ -81,15 +83,14 @@ impl EmailRecords for Store {
         };
         let (items, next) = self.query(question).await?;
         let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
-        let stored = rows.map(|row| row.map(|EmailRow { email, revision }| StoredEmail { email, revision }));
+        let stored = rows.map(|row| row.map(StoredEmail::from));
         let cursor = next.and_then(|key| text_of(&key, "sk").map(str::to_owned));
         Ok(Page { items: stored.collect::<Result<_, _>>()?, cursor })
     }
 
     async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {
         let item = self.get(keys::email(id), true).await?;
-        let row = item.map(decode::<EmailRow>).transpose()?;
-        Ok(row.map(|EmailRow { email, revision }| StoredEmail { email, revision }))
+        Ok(item.map(decode::<EmailRow>).transpose()?.map(StoredEmail::from))
     }
 
     async fn emails(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Email>, Outage> {
@@ -135,6 +136,12 @@ impl Store {
             Some(answered) => self.put(key_of(keys::reply(&message_key(answered), &email.id))).await,
             None => Ok(()),
         }
+    }
+}
+
+impl From<EmailRow> for StoredEmail {
+    fn from(row: EmailRow) -> Self {
+        Self { email: row.email, revision: Revision::new(row.revision) }
     }
 }
 

@@ -205,7 +205,7 @@ impl<P: Ports> Engine<P> {
         }
         email.status = EmailStatus::PendingSend;
         // Row first, message second: should the message be lost, the schedule finds the row.
-        let Some(stored) = records.update_outgoing(&email, revision).await? else {
+        let Some(stored) = records.update_outgoing(&email, &revision).await? else {
             quotas.uncount_recipients(&email.mailbox_id, now, recipients).await?;
             return Err(Refusal::conflict("The email was changed at the same moment.", "Look at it again."));
         };

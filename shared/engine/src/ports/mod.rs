@@ -27,7 +27,7 @@ pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
 pub use quarantine::QuarantineStore;
 pub use queue::{Job, JobQueue, QueueName, Received, Wake};
 pub use quota::QuotaStore;
-pub use records::{EmailRecords, Inserted, StoredEmail};
+pub use records::{EmailRecords, Inserted, Revision, StoredEmail};
 pub use vault::{Sealed, Secret, Vault};
 
 /// One set of everything outside: the real one in `boot`, the fakes in `test-support`.

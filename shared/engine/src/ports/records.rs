@@ -8,13 +8,30 @@ use mailrail_domain::{
 use super::directory::{Page, PageRequest};
 use crate::outage::Outage;
 
+/// The state in which a record was read. The store that gave it is the only one that reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision(String);
+
+impl Revision {
+    /// A store's name for a state of a record.
+    pub fn new(name: impl ToString) -> Self {
+        Self(name.to_string())
+    }
+
+    /// The store's name for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An email record with the revision that a change of it is conditional on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEmail {
     /// The record.
     pub email: Email,
-    /// How often it has been written.
-    pub revision: u64,
+    /// The state in which it was read.
+    pub revision: Revision,
 }
 
 /// Whether a received message was new.
@@ -45,7 +62,7 @@ pub trait EmailRecords: Send + Sync {
     fn update_outgoing(
         &self,
         email: &Email,
-        revision: u64,
+        revision: &Revision,
     ) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;
 
     /// A page of a mailbox's outbox, the oldest email first: Pending Send, or Sending.

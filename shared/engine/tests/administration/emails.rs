@@ -123,7 +123,7 @@ async fn a_race_that_is_lost_burns_no_recipients() {
     limit(&world, 2).await;
     let draft = drafted(&world, &["a@x.test", "b@x.test"]).await;
     // Somebody else changes the draft between the read and the write.
-    world.ports.records.update_outgoing(&draft.email, draft.revision).await.unwrap().expect("a write");
+    world.ports.records.update_outgoing(&draft.email, &draft.revision).await.unwrap().expect("a write");
     for _ in 0..3 {
         check_conflict(world.send_draft(&ann(), draft.clone()).await, "changed at the same moment");
     }

@@ -14,7 +14,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     outage::Outage,
-    ports::{EmailRecords, Inserted, Page, PageRequest, StoredEmail},
+    ports::{EmailRecords, Inserted, Page, PageRequest, Revision, StoredEmail},
 };
 
 use super::{lock, page};
@@ -35,7 +35,7 @@ impl State {
     fn insert(&mut self, email: &Email, mailbox: &MailboxId) -> bool {
         let new = !self.emails.contains_key(&email.id);
         if new {
-            self.emails.insert(email.id.clone(), StoredEmail { email: email.clone(), revision: 1 });
+            self.emails.insert(email.id.clone(), StoredEmail { email: email.clone(), revision: Revision::new(1) });
             self.replies.extend(email.answers().map(|answered| (message_key(answered), email.id.clone())));
         }
         self.listed.insert((mailbox.clone(), email.id.clone()));
@@ -78,11 +78,12 @@ impl EmailRecords for MemoryRecords {
         Ok(!state.emails.contains_key(&email.id) && state.insert(email, &email.mailbox_id))
     }
 
-    async fn update_outgoing(&self, email: &Email, revision: u64) -> Result<Option<StoredEmail>, Outage> {
+    async fn update_outgoing(&self, email: &Email, revision: &Revision) -> Result<Option<StoredEmail>, Outage> {
         self.count_update().await;
         let mut state = lock(&self.0);
-        Ok(state.emails.get_mut(&email.id).filter(|stored| stored.revision == revision).map(|stored| {
-            *stored = StoredEmail { email: email.clone(), revision: revision + 1 };
+        Ok(state.emails.get_mut(&email.id).filter(|stored| stored.revision == *revision).map(|stored| {
+            let revision = Revision::new(format!("{}'", revision.as_str()));
+            *stored = StoredEmail { email: email.clone(), revision };
             stored.clone()
         }))
     }

@@ -144,7 +144,7 @@ async fn drafted(store: &impl EmailRecords, draft: &Email) -> StoredEmail {
 /// Writes the email in another status, and answers what is stored then.
 async fn moved(store: &impl EmailRecords, stored: &StoredEmail, status: EmailStatus) -> StoredEmail {
     let email = Email { status, ..stored.email.clone() };
-    store.update_outgoing(&email, stored.revision).await.unwrap().expect("nobody else wrote")
+    store.update_outgoing(&email, &stored.revision).await.unwrap().expect("nobody else wrote")
 }
 
 /// A draft that was told to be sent.

@@ -8,7 +8,7 @@ use mailrail_domain::{
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::{EmailRecords, StoredEmail};
+use mailrail_engine::ports::{EmailRecords, Revision, StoredEmail};
 
 use super::{correspondent, draft, drafted, listed, moved, outbox, pending, read};
 use crate::{
@@ -56,7 +56,7 @@ pub async fn an_update_moves_the_revision_and_every_read_shows_it(store: &impl E
     let mut email = before.email.clone();
     email.subject = "Changed".to_owned();
     email.raw_key = format!("emails/{}/raw", email.id);
-    let after = store.update_outgoing(&email, before.revision).await.unwrap().expect("nobody else wrote");
+    let after = store.update_outgoing(&email, &before.revision).await.unwrap().expect("nobody else wrote");
     assert_eq!(after.email, email);
     assert_ne!(after.revision, before.revision);
     assert_eq!(read(store, &email.id).await, after);
@@ -68,15 +68,16 @@ pub async fn an_update_after_somebody_else_wrote_changes_nothing(store: &impl Em
     let old = drafted(store, &draft(&mailbox_id("m1"), "a@example.org", 1)).await;
     let newer = moved(store, &old, EmailStatus::Draft).await;
     let late = Email { subject: "Late".to_owned(), ..old.email };
-    assert_eq!(store.update_outgoing(&late, old.revision).await.unwrap(), None);
+    assert_eq!(store.update_outgoing(&late, &old.revision).await.unwrap(), None);
     assert_eq!(read(store, &late.id).await, newer);
 }
 
 pub async fn an_update_of_an_unknown_email_writes_nothing(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
     let email = Email { status: EmailStatus::PendingSend, ..draft(&mailbox, "a@example.org", 1) };
-    for revision in [0, 1] {
-        assert_eq!(store.update_outgoing(&email, revision).await.unwrap(), None);
+    let ours = drafted(store, &draft(&email.mailbox_id, "other@example.org", 1)).await.revision;
+    for revision in [ours, Revision::new("of another store")] {
+        assert_eq!(store.update_outgoing(&email, &revision).await.unwrap(), None);
     }
     assert_eq!(store.email(&email.id).await.unwrap(), None);
     assert_eq!(outbox(store, &mailbox).await, []);
@@ -85,7 +86,7 @@ pub async fn an_update_of_an_unknown_email_writes_nothing(store: &impl EmailReco
 pub async fn of_twenty_racing_updates_exactly_one_wins(store: &impl EmailRecords) {
     let stored = pending(store, &mailbox_id("m1"), "a@example.org", 1).await;
     let sending = Email { status: EmailStatus::Sending, ..stored.email.clone() };
-    let updates = join_all((0..20).map(|_| store.update_outgoing(&sending, stored.revision))).await;
+    let updates = join_all((0..20).map(|_| store.update_outgoing(&sending, &stored.revision))).await;
     let won: Vec<StoredEmail> = updates.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(won, [read(store, &sending.id).await]);
 }
@@ -147,11 +148,11 @@ pub async fn an_update_that_is_refused_leaves_the_outbox(store: &impl EmailRecor
     let old = drafted(store, &draft(&mailbox, "a@example.org", 1)).await;
     let newer = moved(store, &old, EmailStatus::PendingSend).await;
     let sent = Email { status: EmailStatus::Sent, ..old.email };
-    assert_eq!(store.update_outgoing(&sent, old.revision).await.unwrap(), None);
+    assert_eq!(store.update_outgoing(&sent, &old.revision).await.unwrap(), None);
     assert_eq!(outbox(store, &mailbox).await, std::slice::from_ref(&newer));
     let gone = moved(store, &newer, EmailStatus::Sent).await;
     let pending = Email { status: EmailStatus::PendingSend, ..gone.email };
-    assert_eq!(store.update_outgoing(&pending, newer.revision).await.unwrap(), None);
+    assert_eq!(store.update_outgoing(&pending, &newer.revision).await.unwrap(), None);
     assert_eq!(outbox(store, &mailbox).await, []);
 }
 
