@@ -41,6 +41,7 @@ use mailrail_engine::{
     alerts::alerts_of_mailbox,
     batch::Handled,
     mime::{Composition, compose},
+    outbox::Outbox,
     ports::{
         BodyStore, DeliveryRow, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest, QuarantineStore,
         QueueName, Secret, Settlement, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
@@ -262,7 +263,8 @@ impl World {
         assert!(ports.records.insert_draft(&draft).await.expect("a store that works"));
         let stored = ports.records.email(&draft.id).await.expect("a store that works").expect("the draft");
         let pending = Email { status: EmailStatus::PendingSend, ..draft };
-        let written = ports.records.update_outgoing(&pending, &stored.revision).await;
+        let outbox = Outbox::of(&ports.state, &ports.records, now());
+        let written = outbox.update(&pending, &stored.revision).await;
         assert!(written.expect("a store that works").is_some());
         id
     }

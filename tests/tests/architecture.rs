@@ -11,14 +11,16 @@ use std::{
 use serde_json::Value;
 
 /// The workspace's crates, each with the crates of the workspace that it may use outside its tests.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("mailrail-domain", &[]),
     ("mailrail-engine", &["mailrail-domain"]),
     ("mailrail-connect", &["mailrail-domain", "mailrail-engine"]),
     ("mailrail-internet-mail", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
     ("mailrail-exchange-online", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
     ("mailrail-exchange-server", &["mailrail-connect", "mailrail-domain", "mailrail-engine"]),
-    ("mailrail-store", &["mailrail-domain", "mailrail-engine"]),
+    ("mailrail-table", &["mailrail-domain", "mailrail-engine"]),
+    ("mailrail-store", &["mailrail-domain", "mailrail-engine", "mailrail-table"]),
+    ("mailrail-records-dynamodb", &["mailrail-domain", "mailrail-engine", "mailrail-table"]),
     ("mailrail-queue", &["mailrail-domain", "mailrail-engine"]),
     (
         "mailrail-boot",
@@ -29,8 +31,10 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "mailrail-exchange-online",
             "mailrail-exchange-server",
             "mailrail-internet-mail",
+            "mailrail-records-dynamodb",
             "mailrail-store",
             "mailrail-queue",
+            "mailrail-table",
         ],
     ),
     ("mailrail-test-support", &["mailrail-domain", "mailrail-engine"]),
@@ -45,7 +49,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 
 /// Where outside crates may be used.
 const OUTSIDE: [(&str, &[&str]); 11] = [
-    ("aws-sdk-dynamodb", &["mailrail-store", "mailrail-boot"]),
+    ("aws-sdk-dynamodb", &["mailrail-table", "mailrail-store", "mailrail-test-support", "mailrail-boot"]),
     ("aws-sdk-s3", &["mailrail-store", "mailrail-boot"]),
     ("aws-sdk-kms", &["mailrail-store", "mailrail-boot"]),
     ("aws-sdk-sqs", &["mailrail-queue", "mailrail-boot"]),

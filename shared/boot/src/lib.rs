@@ -16,7 +16,9 @@ use mailrail_domain::Timestamp;
 pub use mailrail_engine::ports::QueueName;
 use mailrail_engine::{Deadline, Engine, ports::Ports};
 use mailrail_queue::Queue;
+use mailrail_records_dynamodb::DynamoRecords;
 use mailrail_store::{Bodies, KmsVault, Store};
+use mailrail_table::Table;
 pub use servers::{IncomingMail, OutgoingMail, Servers};
 pub use tls::is_client_certificate;
 use tracing_subscriber::{
@@ -32,6 +34,7 @@ const INVOCATION_MAX: Duration = Duration::from_secs(900);
 #[derive(Debug)]
 pub struct Outside {
     store: Store,
+    records: DynamoRecords,
     bodies: Bodies,
     vault: KmsVault,
     queue: Queue,
@@ -40,7 +43,7 @@ pub struct Outside {
 
 impl Ports for Outside {
     type Mailboxes = Store;
-    type Records = Store;
+    type Records = DynamoRecords;
     type Bodies = Bodies;
     type Vault = KmsVault;
     type Queue = Queue;
@@ -51,8 +54,8 @@ impl Ports for Outside {
     fn mailboxes(&self) -> &Store {
         &self.store
     }
-    fn records(&self) -> &Store {
-        &self.store
+    fn records(&self) -> &DynamoRecords {
+        &self.records
     }
     fn bodies(&self) -> &Bodies {
         &self.bodies
@@ -86,8 +89,10 @@ pub fn engine() -> Result<(Engine<Outside>, Configuration)> {
 pub fn engine_of(configuration: &Configuration) -> Result<Engine<Outside>> {
     let aws = clients::config()?;
     let connector = Connector::new(tls::client(&configuration.extra_ca_pem)?, configuration.internal_hosts);
+    let table = Table::new(aws_sdk_dynamodb::Client::new(&aws), configuration.table_name.clone());
     let outside = Outside {
-        store: Store::new(aws_sdk_dynamodb::Client::new(&aws), configuration.table_name.clone()),
+        store: Store::new(table.clone()),
+        records: DynamoRecords::new(table),
         bodies: Bodies::new(clients::s3(&aws), configuration.bucket_name.clone()),
         vault: KmsVault::new(aws_sdk_kms::Client::new(&aws), configuration.kms_key_id.clone()),
         queue: Queue::new(aws_sdk_sqs::Client::new(&aws), configuration.queues.clone()),

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod mime;
 pub mod notify;
 pub mod outage;
+pub mod outbox;
 pub mod ports;
 pub mod quarantine;
 pub mod run;
@@ -62,6 +63,11 @@ impl<P: ports::Ports> Engine<P> {
     #[must_use]
     pub fn new(ports: P, settings: Settings, clock: fn() -> Timestamp) -> Self {
         Self { ports, settings, clock, memory: ports::MemoryBudget::new() }
+    }
+
+    /// The outboxes, as of now.
+    pub(crate) fn outbox(&self) -> outbox::Outbox<'_, P::Mailboxes, P::Records> {
+        outbox::Outbox::of(self.ports.mailboxes(), self.ports.records(), self.now())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_sqs::{Client, config::BehaviorVersion, types::QueueAttributeName};
-use aws_types::{SdkConfig, region::Region};
+use aws_sdk_sqs::{Client, types::QueueAttributeName};
 use mailrail_domain::words::delivery::Delivery;
 use mailrail_engine::{
     outage::Outage,
@@ -14,11 +12,9 @@ use mailrail_engine::{
 };
 use mailrail_queue::{Queue, QueueUrls};
 use mailrail_test_support::{
+    aws::account,
     build::mailbox_id,
-    conformance::{
-        emulator::{emulator, fresh_account},
-        queue::{PassTime, VISIBILITY_SECONDS},
-    },
+    conformance::queue::{PassTime, VISIBILITY_SECONDS},
     queue_suite,
 };
 
@@ -56,16 +52,7 @@ impl PassTime for Queues {
 }
 
 async fn queues() -> Queues {
-    let emulator = emulator();
-    let credentials = Credentials::new(fresh_account(), "test", None, None, "test");
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(emulator.region))
-        .endpoint_url(emulator.url)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        // Its own for each test: a connection ends with the test that opened it.
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
+    let (config, _) = account();
     let client = Client::new(&config);
     let incoming_email_url = created(&client, "incoming-email").await;
     let outgoing_email_url = created(&client, "outgoing-email").await;

@@ -12,11 +12,11 @@ use mailrail_engine::{
     ports::{AccessStore, Page, PageRequest, Written},
 };
 
+use mailrail_table::{Item, Question, decode, encode, key_of, listed, text_of};
+
 use crate::{
-    Store,
-    call::Question,
-    keys,
-    rows::{AuditRow, Item, TokenRow, decode, encode, key_of, listed, text_of},
+    Store, keys,
+    rows::{AuditRow, TokenRow},
 };
 
 /// Tokens that are looked through for one to delete.
@@ -28,32 +28,32 @@ impl AccessStore for Store {
     async fn put_token(&self, token: &ApiToken, sha256: &str, audit: &AuditEntry) -> Result<(), Outage> {
         let item = encode(keys::token(sha256), &TokenRow { token: token.clone() })?;
         let item = listed(item, (keys::TOKENS.to_owned(), token.id.clone()));
-        match self.write_audited(vec![self.putting_new(item)?], audit).await? {
+        match self.write_audited(vec![self.table.putting_new(item)?], audit).await? {
             Written::Done => Ok(()),
             Written::AddressTaken(_) | Written::Superseded => Err(Outage::new("there is such a token already")),
         }
     }
 
     async fn token(&self, sha256: &str) -> Result<Option<ApiToken>, Outage> {
-        let item = self.get(keys::token(sha256), true).await?;
+        let item = self.table.get(keys::token(sha256), true).await?;
         Ok(item.map(decode::<TokenRow>).transpose()?.map(|row| row.token))
     }
 
     async fn tokens(&self, page: &PageRequest) -> Result<Page<ApiToken>, Outage> {
         let (keys, cursor) = self.merged(vec![keys::TOKENS.to_owned()], page, false).await?;
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<TokenRow>);
+        let rows = self.table.get_all(keys, false).await?.into_iter().map(decode::<TokenRow>);
         Ok(Page { items: rows.map(|row| row.map(|r| r.token)).collect::<Result<_, _>>()?, cursor })
     }
 
     async fn delete_token(&self, id: &str, audit: &AuditEntry) -> Result<bool, Outage> {
         let list = Question { of_list: true, limit: Some(TOKENS_MAX), ..Question::of(keys::TOKENS.to_owned()) };
-        let (items, _) = self.query(list).await?;
+        let (items, _) = self.table.query(list).await?;
         let found = items.iter().find(|item| text_of(item, "list_sk") == Some(id));
         let key = found.and_then(|item| Some((text_of(item, "pk")?.to_owned(), text_of(item, "sk")?.to_owned())));
         let Some(key) = key else {
             return Ok(false);
         };
-        Ok(self.write_audited(vec![self.deleting_existing(key)?], audit).await? == Written::Done)
+        Ok(self.write_audited(vec![self.table.deleting_existing(key)?], audit).await? == Written::Done)
     }
 
     async fn record(&self, entry: &AuditEntry) -> Result<(), Outage> {
@@ -69,7 +69,7 @@ impl AccessStore for Store {
         match subject {
             Some((subject, id)) => {
                 let (keys, cursor) = self.merged(vec![keys::audit_of(subject, id)], page, true).await?;
-                let rows = self.get_all(keys).await?.into_iter();
+                let rows = self.table.get_all(keys, false).await?.into_iter();
                 Ok(Page { items: rows.map(entry).collect::<Result<_, _>>()?, cursor })
             }
             None => self.whole_audit(page).await,
@@ -95,7 +95,7 @@ impl Store {
                 after: place.take().filter(|place| !place.is_empty()).map(|sort| key_of((month.clone(), sort))),
                 ..Question::of(month.clone())
             };
-            let (rows, next) = self.query(question).await?;
+            let (rows, next) = self.table.query(question).await?;
             items.extend(rows.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?);
             if let Some(next) = next.as_ref().and_then(|key| text_of(key, "sk")) {
                 return Ok(Page { items, cursor: Some(format!("{month}/{next}")) });
@@ -127,7 +127,7 @@ impl Store {
             after: before.map(|month| key_of((keys::AUDIT_MONTHS.to_owned(), month.to_owned()))),
             ..Question::of(keys::AUDIT_MONTHS.to_owned())
         };
-        let (items, _) = self.query(question).await?;
+        let (items, _) = self.table.query(question).await?;
         Ok(items.first().and_then(|item| text_of(item, "sk")).map(str::to_owned))
     }
 
@@ -137,7 +137,7 @@ impl Store {
         if self.listed_months.lock().is_ok_and(|listed| listed.contains(&month)) {
             return Ok(());
         }
-        self.put(key_of((keys::AUDIT_MONTHS.to_owned(), month.clone()))).await?;
+        self.table.put(key_of((keys::AUDIT_MONTHS.to_owned(), month.clone()))).await?;
         if let Ok(mut listed) = self.listed_months.lock() {
             listed.insert(month);
         }

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use mailrail_engine::{outage::Outage, ports::BodyStore};
 
-use crate::call::outage;
+use mailrail_table::outage;
 
 /// The bucket.
 #[derive(Debug)]

@@ -19,14 +19,12 @@ use mailrail_engine::{
     },
 };
 
+use mailrail_table::{Item, Key, Question, Sort, conditional, decode, encode, key_of, listed, number, text, text_of};
+
 use crate::{
     Store,
-    call::{Question, Sort, conditional},
     keys::{self, SHARDS},
-    rows::{
-        AlertRow, AuditRow, Item, MailboxRow, OrganizationRow, ProfileRow, StateRow, decode, encode, key_of, listed,
-        number, text, text_of,
-    },
+    rows::{AlertRow, AuditRow, MailboxRow, OrganizationRow, ProfileRow, StateRow},
 };
 
 /// Profiles whose mailboxes are looked at for one page of all mailboxes.
@@ -50,7 +48,7 @@ impl Directory for Store {
     }
 
     async fn profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, Outage> {
-        let item = self.get(keys::profile(id), false).await?;
+        let item = self.table.get(keys::profile(id), false).await?;
         item.map(stored_profile).transpose()
     }
 
@@ -60,20 +58,20 @@ impl Directory for Store {
             after: page.cursor.clone().map(|sort| key_of((keys::PROFILES.to_owned(), sort))),
             ..Question::of(keys::PROFILES.to_owned())
         };
-        let (items, next) = self.query(question).await?;
+        let (items, next) = self.table.query(question).await?;
         let items = items.into_iter().map(stored_profile).collect::<Result<_, _>>()?;
         Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
     }
 
     async fn delete_profile(&self, id: &ProfileId, audit: &AuditEntry) -> Result<(), Outage> {
-        self.write_audited(vec![self.deleting(keys::profile(id))?], audit).await?;
+        self.write_audited(vec![self.table.deleting(keys::profile(id))?], audit).await?;
         Ok(())
     }
 
     async fn create_mailbox(&self, mailbox: &StoredMailbox, audit: &AuditEntry) -> Result<Written, Outage> {
         let mut writes = Vec::new();
         if let Some(address) = address_item(mailbox) {
-            writes.push(self.putting_new(address)?);
+            writes.push(self.table.putting_new(address)?);
         }
         writes.push(self.putting_revised(mailbox_item(mailbox)?, mailbox.revision)?);
         writes.extend(self.item_method_writes(None, Some(&mailbox.mailbox))?);
@@ -103,7 +101,7 @@ impl Directory for Store {
             None => self.all_mailboxes(page).await?,
         };
         let keys = keys.iter().map(keys::mailbox).collect();
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<MailboxRow>);
+        let rows = self.table.get_all(keys, false).await?.into_iter().map(decode::<MailboxRow>);
         let items = rows.map(|row| row.map(stored_mailbox)).collect::<Result<_, _>>()?;
         Ok(Page { items, cursor })
     }
@@ -112,7 +110,7 @@ impl Directory for Store {
         let (ids, cursor) = self.mailboxes_of(profile, page.limit, page.cursor.as_deref()).await?;
         let rows = |id| std::iter::once(keys::mailbox(id)).chain(Delivery::ALL.map(|each| keys::delivery(id, each)));
         let mut items: Vec<MailboxDetails> = Vec::new();
-        for item in self.get_all(ids.iter().flat_map(rows).collect()).await? {
+        for item in self.table.get_all(ids.iter().flat_map(rows).collect(), false).await? {
             let of_delivery = text_of(&item, "sk").and_then(|sort| sort.strip_prefix(keys::DELIVERY));
             let partition = text_of(&item, "pk").map(str::to_owned);
             let last = items.last_mut();
@@ -141,10 +139,10 @@ impl Directory for Store {
         let moved = was != is;
         if moved {
             if let Some(address) = address_item(after) {
-                writes.push(self.putting_new(address)?);
+                writes.push(self.table.putting_new(address)?);
             }
             if let Some(was) = &was {
-                writes.push(self.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
+                writes.push(self.table.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
             }
         }
         writes.extend(self.item_method_writes(Some(old), Some(new))?);
@@ -156,7 +154,7 @@ impl Directory for Store {
             }
         }
         writes.push(self.auditing(audit).await?);
-        match self.transact(writes).await? {
+        match self.table.transact(writes).await? {
             None => Ok(Written::Done),
             Some(1) if moved && is.is_some() => self.taken(after).await,
             Some(_) => Ok(Written::Superseded),
@@ -166,13 +164,14 @@ impl Directory for Store {
     async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mailbox = &details.stored.mailbox;
         let (_, states) = self.mailbox_rows(&mailbox.id, true).await?;
-        let mut deletions = vec![self.deleting(keys::mailbox(&mailbox.id))?, self.deleting(keys::test(&mailbox.id))?];
+        let mut deletions =
+            vec![self.table.deleting(keys::mailbox(&mailbox.id))?, self.table.deleting(keys::test(&mailbox.id))?];
         if let Some(address) = mailbox.normalized_address() {
-            deletions.push(self.deleting(keys::address(&address))?);
+            deletions.push(self.table.deleting(keys::address(&address))?);
         }
         deletions.extend(self.item_method_writes(Some(mailbox), None)?);
         for (delivery, row) in states {
-            deletions.push(self.deleting(keys::delivery(&mailbox.id, delivery))?);
+            deletions.push(self.table.deleting(keys::delivery(&mailbox.id, delivery))?);
             deletions.extend(self.schedule_writes(&mailbox.id, delivery, row.interval_minutes, None).await?);
         }
         self.write_audited(deletions, audit).await?;
@@ -182,14 +181,14 @@ impl Directory for Store {
                 limit: Some(TRANSACTION_ROWS),
                 ..Question::of(keys::mailbox_partition(&mailbox.id))
             };
-            let (alerts, _) = self.query(question).await?;
+            let (alerts, _) = self.table.query(question).await?;
             if alerts.is_empty() {
                 return Ok(());
             }
             let keys =
                 alerts.iter().filter_map(|item| Some((text_of(item, "pk")?.into(), text_of(item, "sk")?.into())));
-            let deletions = keys.map(|key| self.deleting(key)).collect::<Result<_, _>>()?;
-            self.transact(deletions).await?;
+            let deletions = keys.map(|key| self.table.deleting(key)).collect::<Result<_, _>>()?;
+            self.table.transact(deletions).await?;
         }
         Ok(())
     }
@@ -202,7 +201,7 @@ impl Directory for Store {
         audit: &AuditEntry,
     ) -> Result<bool, Outage> {
         for _ in 0..ENABLE_TRIES {
-            let Some(item) = self.get(keys::delivery(mailbox, delivery), true).await? else {
+            let Some(item) = self.table.get(keys::delivery(mailbox, delivery), true).await? else {
                 return Ok(false);
             };
             let row: StateRow = decode(item)?;
@@ -219,7 +218,7 @@ impl Directory for Store {
             let next =
                 StateRow { state, reached, interval_minutes: interval, leased_until: None, version: version + 1 };
             let item = encode(keys::delivery(mailbox, delivery), &next)?;
-            writes.insert(0, self.putting_if(item, "version", number(version))?);
+            writes.insert(0, self.table.putting_if(item, "version", number(version))?);
             if self.write_audited(writes, audit).await? == Written::Done {
                 return Ok(true);
             }
@@ -229,15 +228,13 @@ impl Directory for Store {
 
     async fn moves_items(&self, method: SynchronizationMethod) -> Result<bool, Outage> {
         let question = Question { limit: Some(1), ..Question::of(keys::item_method(method)) };
-        Ok(!self.query(question).await?.0.is_empty())
+        Ok(!self.table.query(question).await?.0.is_empty())
     }
 
     async fn hurry(&self, mailbox: &MailboxId, delivery: Delivery) -> Result<(), Outage> {
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::delivery(mailbox, delivery))))
+            .table
+            .updating(keys::delivery(mailbox, delivery))
             .update_expression("REMOVE #state.last_run")
             .condition_expression("attribute_exists(version)")
             .expression_attribute_names("#state", "state");
@@ -246,7 +243,7 @@ impl Directory for Store {
     }
 
     async fn organization(&self) -> Result<StoredOrganization, Outage> {
-        let item = self.get(keys::organization(), true).await?;
+        let item = self.table.get(keys::organization(), true).await?;
         let row = item.map(decode::<OrganizationRow>).transpose()?;
         Ok(row.map_or_else(StoredOrganization::default, |OrganizationRow { organization, revision }| {
             StoredOrganization { organization, revision }
@@ -267,7 +264,7 @@ impl Directory for Store {
         };
         let lists = (0..SHARDS).map(|shard| keys::alerts_in(status, shard)).collect();
         let (keys, cursor) = self.merged(lists, page, true).await?;
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<AlertRow>);
+        let rows = self.table.get_all(keys, false).await?.into_iter().map(decode::<AlertRow>);
         Ok(Page { items: rows.map(|row| row.map(|r| r.alert)).collect::<Result<_, _>>()?, cursor })
     }
 }
@@ -296,8 +293,8 @@ impl Store {
         let next = StateRow { state, version: version + 1, ..StateRow::default() };
         let item = encode(keys::delivery(id, delivery), &next)?;
         writes.push(match row {
-            Some(_) => self.putting_if(item, "version", number(version))?,
-            None => self.putting_new(item)?,
+            Some(_) => self.table.putting_if(item, "version", number(version))?,
+            None => self.table.putting_new(item)?,
         });
         Ok(writes)
     }
@@ -315,8 +312,8 @@ impl Store {
         let (was, is) = (before.and_then(place), after.and_then(place));
         let mut writes = Vec::new();
         if was != is {
-            writes.extend(was.map(|key| self.deleting(key)).transpose()?);
-            writes.extend(is.map(|key| self.putting(key_of(key))).transpose()?);
+            writes.extend(was.map(|key| self.table.deleting(key)).transpose()?);
+            writes.extend(is.map(|key| self.table.putting(key_of(key))).transpose()?);
         }
         Ok(writes)
     }
@@ -324,8 +321,8 @@ impl Store {
     /// A row on condition that it was written `revision` times so far.
     fn putting_revised(&self, item: Item, revision: u64) -> Result<TransactWriteItem, Outage> {
         match revision {
-            0 => self.putting_new(item),
-            written => self.putting_if(item, "revision", number(written)),
+            0 => self.table.putting_new(item),
+            written => self.table.putting_if(item, "revision", number(written)),
         }
     }
 
@@ -333,7 +330,7 @@ impl Store {
         self.list_month(entry.at).await?;
         let item = encode(keys::audit(entry), &AuditRow { entry: entry.clone() })?;
         let list = keys::audit_of(entry.subject, &entry.subject_id);
-        self.putting_new(listed(item, (list, keys::audit_place(entry))))
+        self.table.putting_new(listed(item, (list, keys::audit_place(entry))))
     }
 
     /// Writes all, and who did it, or nothing.
@@ -343,14 +340,14 @@ impl Store {
         audit: &AuditEntry,
     ) -> Result<Written, Outage> {
         writes.push(self.auditing(audit).await?);
-        Ok(self.transact(writes).await?.map_or(Written::Done, |_| Written::Superseded))
+        Ok(self.table.transact(writes).await?.map_or(Written::Done, |_| Written::Superseded))
     }
 
     async fn taken(&self, mailbox: &StoredMailbox) -> Result<Written, Outage> {
         let Some(address) = mailbox.mailbox.normalized_address() else {
             return Ok(Written::Superseded);
         };
-        let item = self.get(keys::address(&address), true).await?;
+        let item = self.table.get(keys::address(&address), true).await?;
         let owner = item.as_ref().and_then(|item| text_of(item, "mailbox_id")).and_then(|id| MailboxId::parse(id).ok());
         Ok(owner.map_or(Written::Superseded, Written::AddressTaken))
     }
@@ -372,7 +369,7 @@ impl Store {
             None => None,
         };
         let question = Question { of_list: true, limit: Some(limit), after, ..Question::of(list) };
-        let (items, next) = self.query(question).await?;
+        let (items, next) = self.table.query(question).await?;
         let ids = items.iter().filter_map(|item| MailboxId::parse(text_of(item, "list_sk")?).ok()).collect();
         Ok((ids, next.and_then(|key| text_of(&key, "list_sk").map(str::to_owned))))
     }
@@ -427,7 +424,7 @@ impl Store {
                 after,
                 ..Question::of(partition.clone())
             };
-            let (items, next) = self.query(question).await?;
+            let (items, next) = self.table.query(question).await?;
             for item in items {
                 let alert = decode::<AlertRow>(item)?.alert;
                 alerts.push((keys::alert_place(&alert).1, alert));
@@ -451,16 +448,16 @@ impl Store {
         lists: Vec<String>,
         page: &PageRequest,
         newest_first: bool,
-    ) -> Result<(Vec<keys::Key>, Option<String>), Outage> {
+    ) -> Result<(Vec<Key>, Option<String>), Outage> {
         let queries = lists.into_iter().map(|list| async move {
             // Any key serves as the one after which to go on: the index compares places first. Read backwards, the
             // entry at that place comes once more, and is left out below.
             let after = page.cursor.as_deref().map(|place| list_key(&list, place, ("~".into(), "~".into())));
             let limit = Some(page.limit + 2);
-            self.query(Question { of_list: true, newest_first, limit, after, ..Question::of(list) }).await
+            self.table.query(Question { of_list: true, newest_first, limit, after, ..Question::of(list) }).await
         });
         let found = futures_util::future::try_join_all(queries).await?;
-        let mut entries: Vec<(String, keys::Key)> = found
+        let mut entries: Vec<(String, Key)> = found
             .iter()
             .flat_map(|(items, _)| items)
             .filter_map(|item: &Item| {
@@ -485,7 +482,7 @@ fn leaving(before: Option<u16>, after: Option<u16>) -> Option<u16> {
     before.filter(|_| before != after)
 }
 
-fn list_key(list: &str, place: &str, key: keys::Key) -> Item {
+fn list_key(list: &str, place: &str, key: Key) -> Item {
     let mut item = key_of(key);
     item.insert("list_pk".to_owned(), text(list));
     item.insert("list_sk".to_owned(), text(place));

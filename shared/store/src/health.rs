@@ -15,25 +15,23 @@ use mailrail_engine::{
     outage::Outage,
     ports::{HealthStore, StoredHealth},
 };
+use mailrail_table::{conditional, decode, encode, listed, number};
 
 use crate::{
-    Store,
-    call::conditional,
-    keys,
-    rows::{AlertRow, HealthRow, NoticeRow, decode, encode, key_of, listed, number},
+    Store, keys,
+    rows::{AlertRow, HealthRow, NoticeRow},
 };
 
 impl HealthStore for Store {
     async fn health(&self, profile: &ProfileId) -> Result<Option<StoredHealth>, Outage> {
-        let item = self.get(keys::health(profile), true).await?;
+        let item = self.table.get(keys::health(profile), true).await?;
         let row = item.map(decode::<HealthRow>).transpose()?;
         Ok(row.map(|HealthRow { health, version }| StoredHealth { health, version }))
     }
 
     async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
         let row = HealthRow { health: health.clone(), version: version + 1 };
-        let put = self.client.put_item().table_name(&self.table);
-        let put = put.set_item(Some(encode(keys::health(profile), &row)?));
+        let put = self.table.replacing(encode(keys::health(profile), &row)?);
         let put = match version {
             0 => put.condition_expression("attribute_not_exists(pk)"),
             known => {
@@ -45,10 +43,8 @@ impl HealthStore for Store {
 
     async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
         let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::health(profile))))
+            .table
+            .removing(keys::health(profile))
             .condition_expression("version = :version")
             .expression_attribute_values(":version", number(version));
         conditional(request.send().await, "clearing a profile's health")
@@ -61,7 +57,7 @@ impl HealthStore for Store {
         kind: AlertKind,
     ) -> Result<Option<Alert>, Outage> {
         let key = keys::open_alert_of_profile(profile, delivery, kind);
-        let open = self.get(key, true).await?.map(decode::<AlertRow>).transpose()?;
+        let open = self.table.get(key, true).await?.map(decode::<AlertRow>).transpose()?;
         Ok(open.map(|row| row.alert))
     }
 
@@ -73,11 +69,11 @@ impl HealthStore for Store {
         let item = listed(item, keys::alert_place(&alert));
         if notice.is_none() {
             // Many mailboxes may raise the same alert at once, and transactions would get in each other's way.
-            return self.put(item).await;
+            return self.table.put(item).await;
         }
-        let mut writes = vec![self.putting(item)?];
+        let mut writes = vec![self.table.putting(item)?];
         writes.extend(self.noticing(notice)?);
-        self.transact(writes).await?;
+        self.table.transact(writes).await?;
         Ok(())
     }
 
@@ -88,7 +84,7 @@ impl HealthStore for Store {
             writes.extend(self.closing(open, at).await?);
         }
         if !writes.is_empty() {
-            self.transact(writes).await?;
+            self.table.transact(writes).await?;
         }
         Ok(())
     }
@@ -99,7 +95,7 @@ impl Store {
     pub(crate) fn noticing(&self, notice: Option<&Notice>) -> Result<Vec<TransactWriteItem>, Outage> {
         let put = |notice: &Notice| {
             let row = NoticeRow { notice: notice.clone() };
-            self.putting(listed(encode(keys::notice(&notice.id), &row)?, keys::notice_place(notice)))
+            self.table.putting(listed(encode(keys::notice(&notice.id), &row)?, keys::notice_place(notice)))
         };
         notice.into_iter().map(put).collect()
     }

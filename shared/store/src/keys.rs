@@ -11,10 +11,12 @@ use mailrail_domain::{
         alert::{Alert, AlertKind, AlertStatus},
         audit::{AuditEntry, AuditSubject},
         delivery::{Delivery, SynchronizationMethod},
-        id::{EmailId, MailboxId, ProfileId},
+        id::{MailboxId, ProfileId},
         notice::{Notice, NoticeStatus},
     },
 };
+use mailrail_engine::ports::OutboxPlace;
+use mailrail_table::{Key, moment};
 
 /// Partitions that a list over all mailboxes is spread over: an outage of a large profile opens alerts and writes
 /// notices for all its mailboxes within minutes.
@@ -36,13 +38,6 @@ pub const MAILBOX: &str = "MAILBOX";
 pub const DELIVERY: &str = "DELIVERY#";
 /// Beginning of the sort keys of alerts.
 pub const ALERT: &str = "ALERT#";
-/// Beginning of the sort keys of email records.
-pub const RECORD: &str = "RECORD#";
-/// Beginning of the sort keys of replies.
-pub const REPLY: &str = "REPLY#";
-
-/// Partition and sort key.
-pub type Key = (String, String);
 
 pub fn profile(id: &ProfileId) -> Key {
     (PROFILES.to_owned(), id.to_string())
@@ -186,26 +181,14 @@ pub fn notice_place(notice: &Notice) -> Key {
     (list, format!("{}#{}", moment(notice.next_attempt), notice.id))
 }
 
-/// Partition of everything that has a Message-ID of this key, and of the replies to it.
-pub fn message(key: &str) -> String {
-    format!("EMAIL#{key}")
-}
-
-pub fn email(id: &EmailId) -> Key {
-    let (key, suffix) = id.as_str().split_once('-').unwrap_or((id.as_str(), ""));
-    (message(key), format!("{RECORD}{suffix}"))
-}
-
-pub fn reply(answered: &str, id: &EmailId) -> Key {
-    (message(answered), format!("{REPLY}{id}"))
-}
-
-pub fn emails_of(mailbox: &MailboxId) -> String {
-    format!("{}#EMAILS", mailbox_partition(mailbox))
-}
-
+/// List of the emails of a mailbox that wait to be sent.
 pub fn outbox_of(mailbox: &MailboxId) -> String {
     format!("{}#OUTBOX", mailbox_partition(mailbox))
+}
+
+/// An email's place in the outbox of its mailbox, by age.
+pub fn outbox_place(mailbox: &MailboxId, place: &OutboxPlace) -> Key {
+    (outbox_of(mailbox), format!("{}#{}", moment(place.received_at), place.email))
 }
 
 /// The count of a mailbox's recipients in an hour.
@@ -231,16 +214,6 @@ pub fn quarantine_place(message: &Quarantined) -> Key {
     (list, format!("{}#{}#{}", moment(message.at), message.mailbox_id, message.remote_id))
 }
 
-/// An email's place in a list by time.
-pub fn by_time(at: Timestamp, id: &EmailId) -> String {
-    format!("{}#{id}", moment(at))
-}
-
-/// A moment that sorts as text: milliseconds, always of the same width.
-fn moment(at: Timestamp) -> String {
-    format!("{:014}", at.timestamp_millis().max(0))
-}
-
 fn shard(text: &str) -> u8 {
     text.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
 }
@@ -256,13 +229,6 @@ mod tests {
             let (_, sort) = delivery(&id, each);
             assert!(*DELIVERY <= *sort && *sort < *MAILBOX && *ALERT < *DELIVERY);
         }
-    }
-
-    #[test]
-    fn moments_sort_as_text() {
-        let at = |second| moment(Timestamp::from_timestamp(second, 0).unwrap());
-        assert!(at(5) < at(10) && at(10) < at(1_000_000_000) && at(1_000_000_000) < at(9_999_999_999));
-        assert_eq!(moment(Timestamp::MIN_UTC), "00000000000000");
     }
 
     #[test]

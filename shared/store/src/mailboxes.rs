@@ -1,6 +1,6 @@
 //! Deliveries and the schedule.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use mailrail_domain::{
     Timestamp,
     email::position::Position,
@@ -17,12 +17,13 @@ use mailrail_engine::{
     outage::Outage,
     ports::{AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxStore, Settlement, Wake},
 };
+use mailrail_table::{
+    Item, Key, Question, Sort, conditional, decode, encode, expiring, key_of, listed, number, outage, text, text_of,
+};
 
 use crate::{
-    Store,
-    call::{Question, Sort, conditional, outage},
-    keys,
-    rows::{AlertRow, Item, MailboxRow, StateRow, decode, encode, expiring, key_of, listed, number, text, text_of},
+    Store, keys,
+    rows::{AlertRow, MailboxRow, StateRow},
 };
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -50,10 +51,8 @@ impl MailboxStore for Store {
 
     async fn lease(&self, claim: &Claim, until: Timestamp, now: Timestamp) -> Result<Option<Claim>, Outage> {
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::delivery(&claim.mailbox, claim.delivery))))
+            .table
+            .updating(keys::delivery(&claim.mailbox, claim.delivery))
             .update_expression("SET leased_until = :until, version = :next")
             .condition_expression("version = :version AND (attribute_not_exists(leased_until) OR leased_until <= :now)")
             .expression_attribute_values(":until", number(until.timestamp()))
@@ -65,10 +64,8 @@ impl MailboxStore for Store {
 
     async fn advance(&self, claim: &Claim, position: &Position, source: &str) -> Result<Option<Claim>, Outage> {
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::delivery(&claim.mailbox, claim.delivery))))
+            .table
+            .updating(keys::delivery(&claim.mailbox, claim.delivery))
             .update_expression("SET reached = :reached, #state.#source = :source, version = :next")
             .condition_expression(UNCHANGED)
             .expression_attribute_names("#state", "state")
@@ -86,7 +83,7 @@ impl MailboxStore for Store {
         let moved = settlement.previous_interval_minutes != interval;
         if settlement.alerts.is_empty() && settlement.notice.is_none() && !moved {
             // The idle mailbox: one write unit, where a transaction would cost two.
-            let request = self.client.update_item().table_name(&self.table).set_key(Some(change.key));
+            let request = self.table.updating(change.key);
             let request = request
                 .update_expression(change.expression)
                 .condition_expression(UNCHANGED)
@@ -94,9 +91,9 @@ impl MailboxStore for Store {
                 .set_expression_attribute_values(Some(change.values));
             return Ok(self.claimed(claim, request).await?.is_some());
         }
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(change.key))
+        let update = self
+            .table
+            .update(change.key)
             .update_expression(change.expression)
             .condition_expression(UNCHANGED)
             .expression_attribute_names("#state", "state")
@@ -112,7 +109,7 @@ impl MailboxStore for Store {
             let before = settlement.previous_interval_minutes;
             writes.extend(self.schedule_writes(&claim.mailbox, claim.delivery, before, interval).await?);
         }
-        Ok(self.transact(writes).await?.is_none())
+        Ok(self.table.transact(writes).await?.is_none())
     }
 
     async fn take_place(
@@ -124,10 +121,8 @@ impl MailboxStore for Store {
     ) -> Result<Option<u16>, Outage> {
         for place in 0..places {
             let request = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(key_of(keys::place(profile, place))))
+                .table
+                .updating(keys::place(profile, place))
                 .update_expression("SET leased_until = :until")
                 .condition_expression("attribute_not_exists(leased_until) OR leased_until <= :now")
                 .expression_attribute_values(":until", number(until.timestamp()))
@@ -141,10 +136,8 @@ impl MailboxStore for Store {
 
     async fn leave_place(&self, profile: &ProfileId, place: u16, until: Timestamp) -> Result<(), Outage> {
         let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::place(profile, place))))
+            .table
+            .removing(keys::place(profile, place))
             .condition_expression("leased_until = :until")
             .expression_attribute_values(":until", number(until.timestamp()));
         conditional(request.send().await, "leaving a place at a server")?;
@@ -153,7 +146,7 @@ impl MailboxStore for Store {
 
     async fn intervals(&self) -> Result<Vec<u16>, Outage> {
         let key = (keys::SCHEDULE.to_owned(), keys::INTERVALS.to_owned());
-        let item = self.get(key, false).await?.unwrap_or_default();
+        let item = self.table.get(key, false).await?.unwrap_or_default();
         let listed = item.get("intervals").and_then(|value| value.as_ns().ok());
         let mut intervals: Vec<u16> = listed.into_iter().flatten().filter_map(|n| n.parse().ok()).collect();
         intervals.sort_unstable();
@@ -162,7 +155,7 @@ impl MailboxStore for Store {
 
     async fn enqueued_until(&self) -> Result<Option<Timestamp>, Outage> {
         let key = (keys::SCHEDULE.to_owned(), keys::TICK.to_owned());
-        let item = self.get(key, true).await?.unwrap_or_default();
+        let item = self.table.get(key, true).await?.unwrap_or_default();
         let second = item.get("at").and_then(|value| value.as_n().ok()).and_then(|second| second.parse().ok());
         Ok(second.and_then(|second| Timestamp::from_timestamp(second, 0)))
     }
@@ -170,7 +163,7 @@ impl MailboxStore for Store {
     async fn set_enqueued_until(&self, at: Timestamp) -> Result<(), Outage> {
         let mut item = key_of((keys::SCHEDULE.to_owned(), keys::TICK.to_owned()));
         item.insert("at".to_owned(), number(at.timestamp()));
-        self.put(item).await
+        self.table.put(item).await
     }
 
     async fn due(&self, slot: Slot, cursor: Option<String>) -> Result<DuePage, Outage> {
@@ -180,7 +173,7 @@ impl MailboxStore for Store {
             after: cursor.map(|sort| key_of((partition.clone(), sort))),
             ..Question::of(partition)
         };
-        let (items, next) = self.query(question).await?;
+        let (items, next) = self.table.query(question).await?;
         let wake = |item: &Item| {
             let (mailbox, delivery) = text_of(item, "sk")?.rsplit_once('#')?;
             Some(Wake { mailbox: MailboxId::parse(mailbox).ok()?, delivery: Delivery::from_name(delivery)? })
@@ -195,7 +188,7 @@ const UNCHANGED: &str = "version = :version";
 
 /// The write that ends a run. What it does not name, such as the position of a run that read nothing, stays.
 struct Change {
-    key: Item,
+    key: Key,
     expression: String,
     values: Item,
 }
@@ -220,7 +213,7 @@ impl Change {
             set.push_str(", reached = :reached");
             values.insert(":reached".to_owned(), attribute(position)?);
         }
-        let key = key_of(keys::delivery(&claim.mailbox, claim.delivery));
+        let key = keys::delivery(&claim.mailbox, claim.delivery);
         Ok(Self { key, expression: set + &remove, values })
     }
 }
@@ -244,7 +237,7 @@ impl Store {
         };
         let mut mailbox = None;
         let mut states = Vec::new();
-        for item in self.query(question).await?.0 {
+        for item in self.table.query(question).await?.0 {
             match text_of(&item, "sk").and_then(|sort| sort.strip_prefix(keys::DELIVERY)) {
                 Some(name) => {
                     if let Some(delivery) = Delivery::from_name(name) {
@@ -284,7 +277,7 @@ impl Store {
                 let (count, first_seen) = open.map_or((1, alert.first_seen), |o| (o.count + 1, o.first_seen));
                 let alert = Alert { count, first_seen, ..(**alert).clone() };
                 let item = encode(keys::open_alert(mailbox, delivery, kind), &AlertRow { alert: alert.clone() })?;
-                Ok(vec![self.putting(listed(item, keys::alert_place(&alert)))?])
+                Ok(vec![self.table.putting(listed(item, keys::alert_place(&alert)))?])
             }
             (AlertWrite::Close(_, at), Some(open)) => self.closing(open, *at).await,
             (AlertWrite::Close(..), None) => Ok(Vec::new()),
@@ -293,13 +286,13 @@ impl Store {
 
     /// The writes that close an alert, which is then kept for as long as the organization says.
     pub(crate) async fn closing(&self, open: Alert, at: Timestamp) -> Result<Vec<TransactWriteItem>, Outage> {
-        let mut writes = vec![self.deleting(keys::open(&open))?];
+        let mut writes = vec![self.table.deleting(keys::open(&open))?];
         let days = self.organization().await?.organization.closed_alert_days;
         if days > 0 {
             let closed = Alert { status: AlertStatus::Closed, last_seen: at, ..open };
             let item = encode(keys::closed_alert(&closed), &AlertRow { alert: closed.clone() })?;
             let until = seconds_after(at, i64::from(days) * SECONDS_PER_DAY);
-            writes.push(self.putting(expiring(listed(item, keys::alert_place(&closed)), until))?);
+            writes.push(self.table.putting(expiring(listed(item, keys::alert_place(&closed)), until))?);
         }
         Ok(writes)
     }
@@ -310,7 +303,7 @@ impl Store {
         delivery: Delivery,
         kind: AlertKind,
     ) -> Result<Option<Alert>, Outage> {
-        let item = self.get(keys::open_alert(mailbox, delivery, kind), true).await?;
+        let item = self.table.get(keys::open_alert(mailbox, delivery, kind), true).await?;
         Ok(item.map(decode::<AlertRow>).transpose()?.map(|row| row.alert))
     }
 
@@ -324,11 +317,11 @@ impl Store {
     ) -> Result<Vec<TransactWriteItem>, Outage> {
         let mut writes = Vec::new();
         if let Some(minutes) = before {
-            writes.push(self.deleting(keys::scheduled(mailbox, delivery, minutes))?);
+            writes.push(self.table.deleting(keys::scheduled(mailbox, delivery, minutes))?);
         }
         if let Some(minutes) = after {
             self.list_interval(minutes).await?;
-            writes.push(self.putting(key_of(keys::scheduled(mailbox, delivery, minutes)))?);
+            writes.push(self.table.putting(key_of(keys::scheduled(mailbox, delivery, minutes)))?);
         }
         Ok(writes)
     }
@@ -340,10 +333,8 @@ impl Store {
             return Ok(());
         }
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of((keys::SCHEDULE.to_owned(), keys::INTERVALS.to_owned()))))
+            .table
+            .updating((keys::SCHEDULE.to_owned(), keys::INTERVALS.to_owned()))
             .update_expression("ADD intervals :interval")
             .expression_attribute_values(":interval", AttributeValue::Ns(vec![minutes.to_string()]));
         request.send().await.map_err(outage("listing an interval of the schedule"))?;

@@ -6,17 +6,19 @@ use mailrail_engine::{
     ports::{NoticeStore, Page, PageRequest},
 };
 
+use mailrail_table::{conditional, decode, encode, listed, number};
+
 use crate::{
     Store,
     keys::{self, SHARDS},
-    rows::{NoticeRow, decode, encode, listed, number},
+    rows::NoticeRow,
 };
 
 impl NoticeStore for Store {
     async fn notices(&self, status: NoticeStatus, page: &PageRequest) -> Result<Page<Notice>, Outage> {
         let lists = (0..SHARDS).map(|shard| keys::notices_in(status, shard)).collect();
         let (keys, cursor) = self.merged(lists, page, false).await?;
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<NoticeRow>);
+        let rows = self.table.get_all(keys, false).await?.into_iter().map(decode::<NoticeRow>);
         Ok(Page { items: rows.map(|row| row.map(|r| r.notice)).collect::<Result<_, _>>()?, cursor })
     }
 
@@ -24,12 +26,10 @@ impl NoticeStore for Store {
         let row = NoticeRow { notice: notice.clone() };
         let item = listed(encode(keys::notice(&notice.id), &row)?, keys::notice_place(notice));
         let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
+            .table
+            .replacing(item)
             .condition_expression("notice.attempts = :attempts")
             .expression_attribute_values(":attempts", number(attempts));
-        crate::call::conditional(request.send().await, "writing a notice")
+        conditional(request.send().await, "writing a notice")
     }
 }

@@ -10,21 +10,18 @@ use mailrail_engine::{
     ports::{Page, PageRequest, QuarantineStore, Written},
 };
 
-use crate::{
-    Store,
-    call::{Question, conditional},
-    keys,
-    rows::{Item, QuarantineRow, decode, encode, expiring, key_of, listed, text_of},
-};
+use mailrail_table::{Item, Question, conditional, decode, encode, expiring, key_of, listed, text_of};
+
+use crate::{Store, keys, rows::QuarantineRow};
 
 impl QuarantineStore for Store {
     async fn quarantine(&self, message: &Quarantined, until: Timestamp) -> Result<(), Outage> {
-        self.put_new(expiring(quarantine_item(message)?, until)).await?;
+        self.table.put_new(expiring(quarantine_item(message)?, until)).await?;
         Ok(())
     }
 
     async fn quarantined_message(&self, mailbox: &MailboxId, remote_id: &str) -> Result<Option<Quarantined>, Outage> {
-        let item = self.get(keys::quarantined(mailbox, remote_id), true).await?;
+        let item = self.table.get(keys::quarantined(mailbox, remote_id), true).await?;
         Ok(item.map(decode::<QuarantineRow>).transpose()?.map(|row| row.message))
     }
 
@@ -32,10 +29,8 @@ impl QuarantineStore for Store {
         let row = serde_dynamo::to_attribute_value(message)
             .map_err(|error| Outage::because("a value cannot be written", error))?;
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::quarantined(&message.mailbox_id, &message.remote_id))))
+            .table
+            .updating(keys::quarantined(&message.mailbox_id, &message.remote_id))
             .update_expression("SET message = :message")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":message", row);
@@ -45,7 +40,7 @@ impl QuarantineStore for Store {
 
     async fn release(&self, message: &Quarantined, audit: &AuditEntry) -> Result<bool, Outage> {
         let key = keys::quarantined(&message.mailbox_id, &message.remote_id);
-        Ok(self.write_audited(vec![self.deleting_existing(key)?], audit).await? == Written::Done)
+        Ok(self.write_audited(vec![self.table.deleting_existing(key)?], audit).await? == Written::Done)
     }
 
     async fn quarantined_anywhere(
@@ -56,7 +51,7 @@ impl QuarantineStore for Store {
         let reasons: Vec<QuarantineReason> = reason.map_or(QuarantineReason::ALL.to_vec(), |reason| vec![reason]);
         let lists = reasons.iter().flat_map(|reason| (0..keys::SHARDS).map(|n| keys::quarantine_in(*reason, n)));
         let (keys, cursor) = self.merged(lists.collect(), page, true).await?;
-        let rows = self.get_all(keys).await?.into_iter().map(decode::<QuarantineRow>);
+        let rows = self.table.get_all(keys, false).await?.into_iter().map(decode::<QuarantineRow>);
         Ok(Page { items: rows.map(|row| row.map(|row| row.message)).collect::<Result<_, _>>()?, cursor })
     }
 
@@ -67,7 +62,7 @@ impl QuarantineStore for Store {
             after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
             ..Question::of(partition)
         };
-        let (items, next) = self.query(question).await?;
+        let (items, next) = self.table.query(question).await?;
         let rows = items.into_iter().map(|item| decode::<QuarantineRow>(item).map(|row| row.message));
         let items = rows.collect::<Result<_, _>>()?;
         Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })

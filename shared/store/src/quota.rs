@@ -2,13 +2,9 @@
 
 use mailrail_domain::{Timestamp, words::id::MailboxId};
 use mailrail_engine::{outage::Outage, ports::QuotaStore};
+use mailrail_table::{conditional, number};
 
-use crate::{
-    Store,
-    call::conditional,
-    keys,
-    rows::{key_of, number},
-};
+use crate::{Store, keys};
 
 /// A count of recipients is kept for two hours, of which it is asked for in the first.
 const COUNTED_SECONDS: i64 = 7_200;
@@ -25,10 +21,8 @@ impl QuotaStore for Store {
             return Ok(false);
         };
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::recipients(mailbox, at))))
+            .table
+            .updating(keys::recipients(mailbox, at))
             .update_expression("ADD recipients :n SET expires_at = :end")
             .condition_expression("attribute_not_exists(recipients) OR recipients <= :room")
             .expression_attribute_values(":n", number(recipients))
@@ -39,10 +33,8 @@ impl QuotaStore for Store {
 
     async fn uncount_recipients(&self, mailbox: &MailboxId, at: Timestamp, recipients: u32) -> Result<(), Outage> {
         let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_of(keys::recipients(mailbox, at))))
+            .table
+            .updating(keys::recipients(mailbox, at))
             .update_expression("SET recipients = recipients - :n")
             .condition_expression("recipients >= :n")
             .expression_attribute_values(":n", number(recipients));

@@ -1,30 +1,15 @@
 //! Rows as they lie in the table: the types of `domain` with what only the table needs.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use mailrail_domain::{
-    Timestamp,
-    email::{position::Position, quarantine::Quarantined, record::Email},
+    email::{position::Position, quarantine::Quarantined},
     rules::hold::ProfileHealth,
     settings::{mailbox::Mailbox, organization::Organization, profile::EmailServerProfile},
     words::{
         alert::Alert, audit::AuditEntry, notice::Notice, role::ApiToken, state::DeliveryState, trial::MailboxTest,
     },
 };
-use mailrail_engine::{outage::Outage, ports::Sealed};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::keys::Key;
-
-/// A row's attributes.
-pub type Item = HashMap<String, AttributeValue>;
-
-/// Version of the rows' form. A row of another version is refused, not guessed at.
-pub const SCHEMA: u16 = 1;
-
-/// Attribute that tells the version.
-const SCHEMA_ATTRIBUTE: &str = "schema";
+use mailrail_engine::ports::Sealed;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ProfileRow {
@@ -98,75 +83,13 @@ pub struct NoticeRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct EmailRow {
-    pub email: Email,
-    pub revision: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
 pub struct QuarantineRow {
     pub message: Quarantined,
 }
 
-/// A row with its key and version.
-pub fn encode(key: Key, row: &impl Serialize) -> Result<Item, Outage> {
-    let mut item: Item =
-        serde_dynamo::to_item(row).map_err(|error| Outage::because("a row cannot be written", error))?;
-    item.extend(key_of(key));
-    item.insert(SCHEMA_ATTRIBUTE.to_owned(), number(SCHEMA));
-    Ok(item)
-}
-
-/// Reads a row, or says which one cannot be read and why.
-pub fn decode<T: DeserializeOwned>(item: Item) -> Result<T, Outage> {
-    let name = name(&item);
-    let schema = item.get(SCHEMA_ATTRIBUTE).and_then(|value| value.as_n().ok()).cloned().unwrap_or_default();
-    if schema != SCHEMA.to_string() {
-        return Err(Outage::new(format!(
-            "the row {name} has the schema \"{schema}\"; this version reads {SCHEMA}. Run the version that wrote it, or \
-             its migration"
-        )));
-    }
-    serde_dynamo::from_item(item).map_err(|error| Outage::because(format!("the row {name} cannot be read"), error))
-}
-
-/// The attributes of a key.
-pub fn key_of((pk, sk): Key) -> Item {
-    HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
-}
-
-/// Puts a row into a list.
-pub fn listed(mut item: Item, (list, place): Key) -> Item {
-    item.insert("list_pk".to_owned(), text(list));
-    item.insert("list_sk".to_owned(), text(place));
-    item
-}
-
-/// Lets a row end by itself.
-pub fn expiring(mut item: Item, at: Timestamp) -> Item {
-    item.insert("expires_at".to_owned(), number(at.timestamp()));
-    item
-}
-
-pub fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-pub fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// A text attribute of a row.
-pub fn text_of<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
-    item.get(attribute).and_then(|value| value.as_s().ok()).map(String::as_str)
-}
-
-fn name(item: &Item) -> String {
-    format!("{} / {}", text_of(item, "pk").unwrap_or("?"), text_of(item, "sk").unwrap_or("?"))
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
     use mailrail_domain::{
         email::{folders::Reached, imap::ImapPosition, pop3::Pop3Position},
         settings::{
@@ -175,7 +98,9 @@ mod tests {
         },
         words::{alert::AlertKind, cause::Cause, delivery::SynchronizationMethod, spent::Spent, state::DeliveryState},
     };
+    use mailrail_table::{Item, decode, encode};
     use mailrail_test_support::build;
+    use serde::de::DeserializeOwned;
 
     use super::*;
 
@@ -246,34 +171,26 @@ mod tests {
         assert_eq!((again.state, again.reached), (row.state, row.reached));
     }
 
-    #[test]
-    fn a_row_of_another_version_is_refused_by_name() {
-        let mut item = encode(("MAILBOX#m".into(), "MAILBOX".into()), &busy_state()).unwrap();
-        item.insert(SCHEMA_ATTRIBUTE.to_owned(), number(7));
-        let refusal = decode::<StateRow>(item).unwrap_err().to_string();
-        assert!(refusal.contains("MAILBOX#m / MAILBOX") && refusal.contains("schema \"7\""), "{refusal}");
-    }
-
     /// The rows of [`the_stored_form_of_rows`], read from a file.
-    fn rows(text: &str) -> (ProfileRow, MailboxRow, StateRow, EmailRow) {
+    fn rows(text: &str) -> (ProfileRow, MailboxRow, StateRow) {
         let rows: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
         fn row<T: DeserializeOwned>(row: &serde_json::Value) -> T {
             decode(encode(("pk".into(), "sk".into()), row).unwrap()).unwrap()
         }
-        let [profile, mailbox, state, email] = &rows[..] else { panic!("{} rows", rows.len()) };
-        (row(profile), row(mailbox), row(state), row(email))
+        let [profile, mailbox, state] = &rows[..] else { panic!("{} rows", rows.len()) };
+        (row(profile), row(mailbox), row(state))
     }
 
     #[test]
     fn rows_of_the_release_before_are_read() {
-        let (_, mailbox, state, _) = rows(include_str!("releases/before.json"));
+        let (_, mailbox, state) = rows(include_str!("releases/before.json"));
         assert_eq!((mailbox.mailbox.id.as_str(), state.state), ("m1", busy_state().state));
     }
 
     /// While a release is rolled out its rows are read by functions of the one before.
     #[test]
     fn rows_of_the_next_release_are_read_as_far_as_they_are_understood() {
-        let (profile, _, state, _) = rows(include_str!("releases/next.json"));
+        let (profile, _, state) = rows(include_str!("releases/next.json"));
         let hold = HoldSettings { hold_after_mailboxes: 10, recovery_probe: RecoveryProbe::Resume };
         assert_eq!(profile.profile.hold, Some(hold));
         assert_eq!(state.state.open_alerts, [AlertKind::ServerNotReachable, AlertKind::UnknownError]);
@@ -292,18 +209,17 @@ mod tests {
         assert_eq!((read.alert.kind, read.alert.cause), (AlertKind::UnknownError, Some(Cause::Unknown)));
     }
 
-    /// The stored form of every row. A change here is a change of the table: raise [`SCHEMA`] and write a migration.
+    /// The stored form of rows. A change here is a change of the table: raise the schema of `table` and write a
+    /// migration.
     #[test]
     fn the_stored_form_of_rows() {
         let location = build::location("mail.example.org", 993, Security::Tls);
         let profile = build::profile("p1", Some((IncomingProtocol::Imap, location.clone())), Some(location));
         let mailbox = build::mailbox("m1", "sales@example.org", &profile);
-        let email = build::received(&mailbox.id, "one@example.org", 1);
         insta::assert_json_snapshot!((
             ProfileRow { profile, credentials: None, revision: 1 },
             MailboxRow { mailbox, credentials: None, revision: 1 },
             busy_state(),
-            EmailRow { email, revision: 1 },
         ));
     }
 }

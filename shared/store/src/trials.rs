@@ -13,17 +13,14 @@ use mailrail_engine::{
     ports::{TestStore, Written},
 };
 
-use crate::{
-    Store,
-    call::conditional,
-    keys,
-    rows::{Item, TestRow, decode, encode, number, text},
-};
+use mailrail_table::{Item, conditional, decode, encode, number, text};
+
+use crate::{Store, keys, rows::TestRow};
 
 impl TestStore for Store {
     async fn request_test(&self, test: &MailboxTest, audit: &AuditEntry) -> Result<bool, Outage> {
         let until = seconds_after(test.requested_at, -TEST_SECONDS_MAX).timestamp();
-        let put = self.putting_where(
+        let put = self.table.putting_where(
             item(test)?,
             "attribute_not_exists(pk) OR test.phase = :finished OR asked_at <= :until",
             Item::from([(":finished".to_owned(), phase(TestPhase::Finished)?), (":until".to_owned(), number(until))]),
@@ -32,16 +29,14 @@ impl TestStore for Store {
     }
 
     async fn test(&self, mailbox: &MailboxId) -> Result<Option<MailboxTest>, Outage> {
-        let item = self.get(keys::test(mailbox), true).await?;
+        let item = self.table.get(keys::test(mailbox), true).await?;
         Ok(item.map(decode::<TestRow>).transpose()?.map(|row| row.test))
     }
 
     async fn update_test(&self, test: &MailboxTest) -> Result<bool, Outage> {
         let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item(test)?))
+            .table
+            .replacing(item(test)?)
             .condition_expression("test.id = :id")
             .expression_attribute_values(":id", text(&test.id));
         conditional(request.send().await, "writing a test")

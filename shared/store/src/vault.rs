@@ -21,7 +21,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::call::outage;
+use mailrail_table::outage;
 
 /// Unwrapped data keys that a process keeps. When there are more, it begins again.
 const KEYS_MAX: usize = 1_000;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
 
+pub mod aws;
 pub mod build;
 pub mod conformance;
 pub mod ews;

@@ -3,11 +3,12 @@
 use mailrail_test_support::{
     bodies_suite,
     fakes::{MemoryBodies, MemoryQueue, MemoryRecords, MemoryState, MemoryVault},
-    queue_suite, records_suite, state_suite, vault_suite,
+    outbox_suite, queue_suite, records_suite, state_suite, vault_suite,
 };
 
 state_suite!(MemoryState::default());
 records_suite!(MemoryRecords::default());
+outbox_suite!((MemoryState::default(), MemoryRecords::default()));
 bodies_suite!(MemoryBodies::default());
 queue_suite!(MemoryQueue::default());
 vault_suite!(MemoryVault);
@@ -17,7 +18,7 @@ vault_suite!(MemoryVault);
 fn every_sentence_is_on_the_list_of_its_suite() {
     let conformance = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance");
     let (mut written, mut lists) = (Vec::new(), String::new());
-    for folder in [conformance.to_owned(), format!("{conformance}/state")] {
+    for folder in [conformance.to_owned(), format!("{conformance}/state"), format!("{conformance}/records")] {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {

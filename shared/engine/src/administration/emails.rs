@@ -108,7 +108,7 @@ impl<P: Ports> Engine<P> {
     /// What waits in the outbox of a mailbox.
     pub(super) async fn waiting(&self, mailbox: &MailboxId) -> Result<Waiting, Outage> {
         let page = PageRequest { limit: WAITING_MAX, cursor: None };
-        let outbox = self.ports.records().outbox(mailbox, &page).await?.items;
+        let outbox = self.outbox().page(mailbox, &page).await?.items;
         let emails = u32::try_from(outbox.len()).unwrap_or(u32::MAX);
         Ok(Waiting { emails, oldest: outbox.first().map(|stored| stored.email.received_at) })
     }
@@ -195,7 +195,7 @@ impl<P: Ports> Engine<P> {
         }
         let (now, recipients) = (self.now(), u32::try_from(recipients).unwrap_or(u32::MAX));
         let most = self.ports.mailboxes().organization().await?.organization.recipients_per_hour;
-        let (records, quotas) = (self.ports.records(), self.ports.mailboxes());
+        let quotas = self.ports.mailboxes();
         if !quotas.count_recipients(&email.mailbox_id, now, recipients, most).await? {
             let detail = format!(
                 "The mailbox would send to more than {most} recipients in this hour, and mass email is not supported."
@@ -205,7 +205,7 @@ impl<P: Ports> Engine<P> {
         }
         email.status = EmailStatus::PendingSend;
         // Row first, message second: should the message be lost, the schedule finds the row.
-        let Some(stored) = records.update_outgoing(&email, &revision).await? else {
+        let Some(stored) = self.outbox().update(&email, &revision).await? else {
             quotas.uncount_recipients(&email.mailbox_id, now, recipients).await?;
             return Err(Refusal::conflict("The email was changed at the same moment.", "Look at it again."));
         };

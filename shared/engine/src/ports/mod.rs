@@ -7,6 +7,7 @@ mod directory;
 mod finder;
 mod incoming;
 mod mailboxes;
+mod outbox;
 mod outgoing;
 mod quarantine;
 mod queue;
@@ -23,6 +24,7 @@ pub use directory::{
 pub use finder::{Finder, Folder};
 pub use incoming::{Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
 pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
+pub use outbox::{OutboxPlace, OutboxStore};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
 pub use quarantine::QuarantineStore;
 pub use queue::{Job, JobQueue, QueueName, Received, Wake};
@@ -39,6 +41,7 @@ pub trait Ports: Send + Sync {
         + AccessStore
         + TestStore
         + HealthStore
+        + OutboxStore
         + QuarantineStore
         + QuotaStore;
     /// Email records.

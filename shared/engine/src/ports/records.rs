@@ -53,24 +53,20 @@ pub trait EmailRecords: Send + Sync {
         mailbox: &MailboxId,
     ) -> impl Future<Output = Result<Inserted, Outage>> + Send;
 
-    /// Writes a new outgoing email as Draft. `false` if its id is taken.
+    /// Writes a new outgoing email as Draft. `false` if another email has its id. Doing it again changes nothing.
     fn insert_draft(&self, email: &Email) -> impl Future<Output = Result<bool, Outage>> + Send;
 
-    /// Writes a changed outgoing email, on condition of the revision; entering Pending Send puts it into its
-    /// mailbox's outbox, and leaving Pending Send and Sending takes it out, in one transaction. `None` if somebody
-    /// else wrote since.
+    /// Writes a changed outgoing email on condition of the revision in which it was read. `None` if somebody else wrote
+    /// since. Only [`Outbox`](crate::outbox::Outbox) calls it, which knows the emails that wait to be sent.
     fn update_outgoing(
         &self,
         email: &Email,
         revision: &Revision,
     ) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;
 
-    /// A page of a mailbox's outbox, the oldest email first: Pending Send, or Sending.
-    fn outbox(
-        &self,
-        mailbox: &MailboxId,
-        page: &PageRequest,
-    ) -> impl Future<Output = Result<Page<StoredEmail>, Outage>> + Send;
+    /// Reads records, with everything that was written before, in the order of their ids. Records that are gone are
+    /// left out.
+    fn emails_with(&self, ids: &[EmailId]) -> impl Future<Output = Result<Vec<StoredEmail>, Outage>> + Send;
 
     /// Reads a record.
     fn email(&self, id: &EmailId) -> impl Future<Output = Result<Option<StoredEmail>, Outage>> + Send;

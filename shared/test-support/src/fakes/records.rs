@@ -6,10 +6,7 @@ use std::{
 };
 
 use mailrail_domain::{
-    email::{
-        identity::message_key,
-        record::{Email, EmailStatus},
-    },
+    email::{identity::message_key, record::Email},
     words::id::{EmailId, MailboxId},
 };
 use mailrail_engine::{
@@ -75,7 +72,10 @@ impl EmailRecords for MemoryRecords {
 
     async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
-        Ok(!state.emails.contains_key(&email.id) && state.insert(email, &email.mailbox_id))
+        Ok(match state.emails.get(&email.id) {
+            Some(there) => there.email == *email,
+            None => state.insert(email, &email.mailbox_id),
+        })
     }
 
     async fn update_outgoing(&self, email: &Email, revision: &Revision) -> Result<Option<StoredEmail>, Outage> {
@@ -88,18 +88,9 @@ impl EmailRecords for MemoryRecords {
         }))
     }
 
-    async fn outbox(&self, mailbox: &MailboxId, request: &PageRequest) -> Result<Page<StoredEmail>, Outage> {
+    async fn emails_with(&self, ids: &[EmailId]) -> Result<Vec<StoredEmail>, Outage> {
         let state = lock(&self.0);
-        let waits = |stored: &&StoredEmail| {
-            stored.email.mailbox_id == *mailbox
-                && matches!(stored.email.status, EmailStatus::PendingSend | EmailStatus::Sending)
-        };
-        let mut waiting: Vec<StoredEmail> = state.emails.values().filter(waits).cloned().collect();
-        waiting.sort_by_key(|stored| (stored.email.received_at, stored.email.id.clone()));
-        let place = |stored: StoredEmail| {
-            (format!("{:014}#{}", stored.email.received_at.timestamp_millis(), stored.email.id), stored)
-        };
-        Ok(page(waiting.into_iter().map(place).collect(), request))
+        Ok(ids.iter().filter_map(|id| state.emails.get(id)).cloned().collect())
     }
 
     async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {

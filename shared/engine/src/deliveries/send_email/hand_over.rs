@@ -20,9 +20,7 @@ use crate::{
     limits::OUTGOING_BYTES_MAX,
     mime::dated,
     outage::Outage,
-    ports::{
-        BodyStore, DeliveryRow, EmailRecords, EnvelopeReply, OutgoingServers, OutgoingSession, Ports, StoredEmail,
-    },
+    ports::{BodyStore, DeliveryRow, EnvelopeReply, OutgoingServers, OutgoingSession, Ports, StoredEmail},
     run::Stop,
 };
 
@@ -73,7 +71,7 @@ impl<P: Ports> Engine<P> {
         let evidence = Evidence::new(Stage::Data, "the hand-over was cut off");
         let started = SendReport { recipients: replies.clone(), content: ContentReply::Unknown(evidence) };
         let sending = after_report(email, &started, self.settings.retry, self.now());
-        let Some(claimed) = self.ports.records().update_outgoing(&sending, &stored.revision).await? else {
+        let Some(claimed) = self.outbox().update(&sending, &stored.revision).await? else {
             session.reset().await?;
             return Ok(None);
         };
@@ -82,7 +80,7 @@ impl<P: Ports> Engine<P> {
             Ok(content) => content,
             Err(error) => {
                 // Nothing was sent: it is Pending Send again, and no try of it is spent.
-                let written = self.ports.records().update_outgoing(email, &before.revision).await?;
+                let written = self.outbox().update(email, &before.revision).await?;
                 if let Some(pending) = written {
                     self.postpone(&pending, &error).await?;
                 }
@@ -102,7 +100,7 @@ impl<P: Ports> Engine<P> {
     /// Lets the others go first after the server hung up at this email.
     async fn postpone(&self, stored: &StoredEmail, error: &DeliveryError) -> Result<(), Outage> {
         if let Some(after) = after_hanging_up(&stored.email, error, self.settings.retry, self.now()) {
-            self.ports.records().update_outgoing(&after, &stored.revision).await?;
+            self.outbox().update(&after, &stored.revision).await?;
         }
         Ok(())
     }
@@ -110,7 +108,7 @@ impl<P: Ports> Engine<P> {
     async fn record(&self, before: &StoredEmail, report: &SendReport) -> Result<Option<EmailStatus>, Outage> {
         let after = after_report(&before.email, report, self.settings.retry, self.now());
         tracing::info!(mailbox = %after.mailbox_id, email = %after.id, status = ?after.status, "outgoing email");
-        let written = self.ports.records().update_outgoing(&after, &before.revision).await?;
+        let written = self.outbox().update(&after, &before.revision).await?;
         Ok(written.map(|stored| stored.email.status))
     }
 }

@@ -20,9 +20,7 @@ use crate::{
     Engine,
     limits::{DEADLINE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, SENDS_PER_RUN},
     outage::Outage,
-    ports::{
-        Access, DeliveryRow, EmailRecords, Ledger, OutgoingServers, OutgoingSession, PageRequest, Ports, StoredEmail,
-    },
+    ports::{Access, DeliveryRow, Ledger, OutgoingServers, OutgoingSession, PageRequest, Ports, StoredEmail},
     run::{Run, Stop, Whose, Work},
     trial::Stages,
 };
@@ -137,7 +135,7 @@ impl<P: Ports> Engine<P> {
         let mut due = Vec::new();
         let mut page = PageRequest { limit: OUTBOX_PAGE, cursor: None };
         for _ in 0..OUTBOX_PAGES_MAX {
-            let outbox = self.ports.records().outbox(mailbox, &page).await?;
+            let outbox = self.outbox().page(mailbox, &page).await?;
             due.extend(outbox.items.into_iter().filter(|stored| is_due(stored, now)));
             page.cursor = outbox.cursor;
             if page.cursor.is_none() || due.len() > SENDS_PER_RUN {

@@ -11,7 +11,7 @@ use mailrail_domain::{
 use crate::{
     Engine,
     outage::Outage,
-    ports::{Access, EmailRecords, Finder, Folder, Ledger, Ports, StoredEmail},
+    ports::{Access, Finder, Folder, Ledger, Ports, StoredEmail},
     run::{Run, Stop},
 };
 
@@ -30,7 +30,7 @@ impl<P: Ports> Engine<P> {
         };
         let or_else = run.profile.profile().unknown_outcome;
         let after = after_search(&stored.email, found, or_else, self.settings.retry, self.now());
-        let written = self.ports.records().update_outgoing(&after, &stored.revision).await?;
+        let written = self.outbox().update(&after, &stored.revision).await?;
         Ok(written.map(|stored| stored.email.status))
     }
 

@@ -1,5 +1,6 @@
 //! Email records.
 
+pub mod outbox;
 pub mod outgoing;
 pub mod received;
 pub mod threads;
@@ -40,14 +41,8 @@ macro_rules! records_suite {
             an_update_after_somebody_else_wrote_changes_nothing,
             an_update_of_an_unknown_email_writes_nothing,
             of_twenty_racing_updates_exactly_one_wins,
-            an_email_is_in_the_outbox_from_pending_send_until_it_is_sent,
-            a_failed_email_is_not_in_the_outbox,
-            an_email_that_is_taken_back_leaves_the_outbox,
-            an_email_that_is_put_off_stands_in_the_outbox_once,
-            an_update_that_is_refused_leaves_the_outbox,
-            an_outbox_comes_in_pages_the_oldest_emails_first,
-            an_outbox_has_the_emails_of_its_own_mailbox,
-            an_outbox_shows_revisions_that_an_update_accepts,
+            a_draft_that_is_written_again_is_taken_for_the_first,
+            several_records_are_read_in_the_order_of_their_ids,
         ]);
         $crate::conformance_tests!(threads in records::threads, $make, [
             received_and_sent_records_are_found_by_their_message_id,
@@ -56,6 +51,26 @@ macro_rules! records_suite {
             a_reply_is_found_by_its_references,
             a_reply_received_twice_is_one,
             a_draft_that_answers_is_among_the_replies,
+        ]);
+    };
+}
+
+/// Every test of the outbox, each on a fresh `$make`: a store of our state and a store of records.
+#[macro_export]
+macro_rules! outbox_suite {
+    ($make:expr) => {
+        $crate::conformance_tests!(outbox in records::outbox, $make, [
+            an_email_is_in_the_outbox_from_pending_send_until_it_is_sent,
+            a_failed_email_is_not_in_the_outbox,
+            an_email_that_is_taken_back_leaves_the_outbox,
+            an_email_that_is_put_off_stands_in_the_outbox_once,
+            an_update_that_is_refused_leaves_the_outbox,
+            an_outbox_comes_in_pages_the_oldest_emails_first,
+            an_outbox_has_the_emails_of_its_own_mailbox,
+            an_outbox_shows_revisions_that_an_update_accepts,
+            a_place_whose_email_did_not_become_pending_send_is_cleared_within_hours,
+            an_email_that_is_sent_is_not_sent_again_although_its_place_stayed,
+            an_email_that_waits_for_long_keeps_its_place,
         ]);
     };
 }
@@ -145,14 +160,4 @@ async fn drafted(store: &impl EmailRecords, draft: &Email) -> StoredEmail {
 async fn moved(store: &impl EmailRecords, stored: &StoredEmail, status: EmailStatus) -> StoredEmail {
     let email = Email { status, ..stored.email.clone() };
     store.update_outgoing(&email, &stored.revision).await.unwrap().expect("nobody else wrote")
-}
-
-/// A draft that was told to be sent.
-async fn pending(store: &impl EmailRecords, mailbox: &MailboxId, message_id: &str, second: i64) -> StoredEmail {
-    let stored = drafted(store, &draft(mailbox, message_id, second)).await;
-    moved(store, &stored, EmailStatus::PendingSend).await
-}
-
-async fn outbox(store: &impl EmailRecords, mailbox: &MailboxId) -> Vec<StoredEmail> {
-    every_page(WHOLE_LIST, async |page| store.outbox(mailbox, page).await).await
 }

@@ -1,5 +1,5 @@
-//! Mailboxes, profiles, schedule, alerts and notices: three traits that one store implements, since what they promise
-//! of one another could not be promised by three.
+//! Our own state: traits that one store implements, because they promise things of one another that several stores
+//! could not keep.
 
 pub mod access;
 pub mod alerts;
@@ -9,6 +9,7 @@ pub mod health;
 pub mod leases;
 pub mod mailboxes;
 pub mod notices;
+pub mod outboxes;
 pub mod places;
 pub mod profiles;
 pub mod quarantine;
@@ -45,8 +46,8 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::{
     AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, HealthStore, MailboxDetails, MailboxStore,
-    NoticeStore, QuarantineStore, QuotaStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore, Wake,
-    Written,
+    NoticeStore, OutboxStore, QuarantineStore, QuotaStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore,
+    Wake, Written,
 };
 
 use super::{PAGES_MAX, every_page};
@@ -106,6 +107,12 @@ macro_rules! state_suite {
             a_quarantine_has_the_messages_of_its_own_mailbox,
             quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together,
             a_message_that_was_tried_again_shows_it_and_one_that_was_released_is_gone,
+        ]);
+        $crate::conformance_tests!(outboxes in state::outboxes, $make, [
+            an_outbox_lists_the_oldest_email_first_over_all_pages,
+            an_email_that_enters_an_outbox_again_stands_in_it_once,
+            an_email_leaves_its_own_outbox_alone,
+            an_outbox_is_cleared_of_what_entered_it_by_then_and_not_since,
         ]);
         $crate::conformance_tests!(quotas in state::quotas, $make, [
             recipients_are_counted_hour_by_hour_and_never_beyond_the_limit,
@@ -224,13 +231,29 @@ macro_rules! state_suite {
     };
 }
 
-/// One store of all six.
+/// One store of all of these.
 pub trait StateStore:
-    MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore + QuarantineStore + QuotaStore
+    MailboxStore
+    + Directory
+    + NoticeStore
+    + AccessStore
+    + TestStore
+    + HealthStore
+    + OutboxStore
+    + QuarantineStore
+    + QuotaStore
 {
 }
 impl<S> StateStore for S where
-    S: MailboxStore + Directory + NoticeStore + AccessStore + TestStore + HealthStore + QuarantineStore + QuotaStore
+    S: MailboxStore
+        + Directory
+        + NoticeStore
+        + AccessStore
+        + TestStore
+        + HealthStore
+        + OutboxStore
+        + QuarantineStore
+        + QuotaStore
 {
 }
 

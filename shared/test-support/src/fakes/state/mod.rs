@@ -2,6 +2,7 @@
 
 mod access;
 mod health;
+mod outbox;
 mod quarantine;
 
 use std::{
@@ -28,8 +29,8 @@ use mailrail_domain::{
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore, Page,
-        PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
+        AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore, OutboxPlace,
+        Page, PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
     },
 };
 
@@ -57,6 +58,7 @@ struct State {
     notices: BTreeMap<String, Notice>,
     health: BTreeMap<ProfileId, StoredHealth>,
     places: BTreeMap<(ProfileId, u16), Timestamp>,
+    outboxes: BTreeMap<(MailboxId, OutboxPlace), Timestamp>,
     quarantine: BTreeMap<(MailboxId, String), Quarantined>,
     recipients: BTreeMap<(MailboxId, i64), u32>,
 }

@@ -1,11 +1,11 @@
-//! Email records.
+//! The customer's records in DynamoDB: email.
+//!
+//! A record stands in the partition of its Message-ID with the replies to it, so that an email and its answers find each
+//! other whichever comes first. A mailbox's list names the records that it has.
 
 use mailrail_domain::{
     Timestamp,
-    email::{
-        identity::message_key,
-        record::{Email, EmailStatus},
-    },
+    email::{identity::message_key, record::Email},
     words::id::{EmailId, MailboxId},
 };
 use mailrail_engine::{
@@ -13,29 +13,46 @@ use mailrail_engine::{
     ports::{EmailRecords, Inserted, Page, PageRequest, Revision, StoredEmail},
 };
 
-use crate::{
-    Store,
-    call::{Question, Sort},
-    keys,
-    rows::{EmailRow, Item, decode, encode, key_of, number, text, text_of},
-};
+use mailrail_table::{Item, Key, Question, Sort, Table, decode, encode, key_of, number, text, text_of};
+use serde::{Deserialize, Serialize};
+
+mod keys;
 
 /// Records with one Message-ID that are looked at: the email itself, its copy in Sent, and senders' mistakes.
 const SAME_MESSAGE_ID_MAX: usize = 20;
 /// Replies of one email that are listed.
 const REPLIES_MAX: usize = 1_000;
 
-impl EmailRecords for Store {
+/// The customer's records in a table.
+#[derive(Debug)]
+pub struct DynamoRecords(Table);
+
+impl DynamoRecords {
+    /// The records that are kept in a table.
+    #[must_use]
+    pub const fn new(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+/// An email as it lies in the table.
+#[derive(Debug, Serialize, Deserialize)]
+struct EmailRow {
+    email: Email,
+    revision: u64,
+}
+
+impl EmailRecords for DynamoRecords {
     async fn insert_received(&self, email: &Email, mailbox: &MailboxId) -> Result<Inserted, Outage> {
         let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
-        let (inserted, stored) = match self.put_new(item).await? {
+        let (inserted, stored) = match self.0.put_new(item).await? {
             None => (Inserted::New, email.clone()),
             // Its places are by the record that is there, so that seeing it again does not list it twice.
             Some(there) => (Inserted::AlreadyThere, decode::<EmailRow>(there)?.email),
         };
         // These follow the record, and a run that is cut off here finds the record and writes them again.
         tokio::try_join!(
-            self.put(place(keys::emails_of(mailbox), stored.received_at, &stored.id)),
+            self.0.put(place(keys::emails_of(mailbox), stored.received_at, &stored.id)),
             self.put_reply(&stored)
         )?;
         Ok(inserted)
@@ -43,11 +60,13 @@ impl EmailRecords for Store {
 
     async fn insert_draft(&self, email: &Email) -> Result<bool, Outage> {
         let item = encode(keys::email(&email.id), &EmailRow { email: email.clone(), revision: 1 })?;
-        if self.put_new(item).await?.is_some() {
+        if let Some(there) = self.0.put_new(item).await?
+            && decode::<EmailRow>(there)?.email != *email
+        {
             return Ok(false);
         }
         tokio::try_join!(
-            self.put(place(keys::emails_of(&email.mailbox_id), email.received_at, &email.id)),
+            self.0.put(place(keys::emails_of(&email.mailbox_id), email.received_at, &email.id)),
             self.put_reply(email)
         )?;
         Ok(true)
@@ -58,53 +77,27 @@ impl EmailRecords for Store {
             return Ok(None);
         };
         let row = EmailRow { email: email.clone(), revision: revision + 1 };
-        let outbox = keys::outbox_of(&email.mailbox_id);
-        let waiting = match email.status {
-            EmailStatus::PendingSend | EmailStatus::Sending => {
-                self.putting(place(outbox, email.received_at, &email.id))?
-            }
-            EmailStatus::Draft | EmailStatus::Sent | EmailStatus::Failed | EmailStatus::Received => {
-                self.deleting((outbox, keys::by_time(email.received_at, &email.id)))?
-            }
-        };
-        let writes =
-            vec![self.putting_if(encode(keys::email(&email.id), &row)?, "revision", number(revision))?, waiting];
-        Ok(self.transact(writes).await?.is_none().then(|| row.into()))
+        let item = encode(keys::email(&email.id), &row)?;
+        // A transaction has a token, by which a write whose answer was lost is known as done when it is tried again.
+        let write = self.0.putting_if(item, "revision", number(revision))?;
+        Ok(self.0.transact(vec![write]).await?.is_none().then(|| row.into()))
     }
 
-    async fn outbox(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<StoredEmail>, Outage> {
-        let partition = keys::outbox_of(mailbox);
-        let question = Question {
-            // What was just put here is about to be sent.
-            consistent: true,
-            limit: Some(page.limit),
-            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
-            ..Question::of(partition)
-        };
-        let (items, next) = self.query(question).await?;
-        let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
-        let stored = rows.map(|row| row.map(StoredEmail::from));
-        let cursor = next.and_then(|key| text_of(&key, "sk").map(str::to_owned));
-        Ok(Page { items: stored.collect::<Result<_, _>>()?, cursor })
+    async fn emails_with(&self, ids: &[EmailId]) -> Result<Vec<StoredEmail>, Outage> {
+        let rows = self.0.get_all(ids.iter().map(keys::email).collect(), true).await?;
+        rows.into_iter().map(|item| decode::<EmailRow>(item).map(StoredEmail::from)).collect()
     }
 
     async fn email(&self, id: &EmailId) -> Result<Option<StoredEmail>, Outage> {
-        let item = self.get(keys::email(id), true).await?;
+        let item = self.0.get(keys::email(id), true).await?;
         Ok(item.map(decode::<EmailRow>).transpose()?.map(StoredEmail::from))
     }
 
     async fn emails(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Email>, Outage> {
-        let partition = keys::emails_of(mailbox);
-        let question = Question {
-            newest_first: true,
-            limit: Some(page.limit),
-            after: page.cursor.clone().map(|sort| key_of((partition.clone(), sort))),
-            ..Question::of(partition)
-        };
-        let (items, next) = self.query(question).await?;
-        let rows = self.get_all(email_keys(&items)).await?.into_iter().map(decode::<EmailRow>);
-        let items = rows.map(|row| row.map(|row| row.email)).collect::<Result<_, _>>()?;
-        Ok(Page { items, cursor: next.and_then(|key| text_of(&key, "sk").map(str::to_owned)) })
+        let question = Question { newest_first: true, ..Question::of(keys::emails_of(mailbox)) };
+        let (places, cursor) = self.0.page(question, page).await?;
+        let rows = self.0.get_all(email_keys(&places), false).await?.into_iter().map(decode::<EmailRow>);
+        Ok(Page { items: rows.map(|row| row.map(|row| row.email)).collect::<Result<_, _>>()?, cursor })
     }
 
     async fn with_message_id(&self, message_id: &str) -> Result<Vec<Email>, Outage> {
@@ -113,7 +106,7 @@ impl EmailRecords for Store {
             limit: Some(SAME_MESSAGE_ID_MAX),
             ..Question::of(keys::message(&message_key(message_id)))
         };
-        let (items, _) = self.query(question).await?;
+        let (items, _) = self.0.query(question).await?;
         items.into_iter().map(|item| decode::<EmailRow>(item).map(|row| row.email)).collect()
     }
 
@@ -123,17 +116,17 @@ impl EmailRecords for Store {
             limit: Some(REPLIES_MAX),
             ..Question::of(keys::message(&message_key(message_id)))
         };
-        let (items, _) = self.query(question).await?;
+        let (items, _) = self.0.query(question).await?;
         let id = |item: &Item| EmailId::parse(text_of(item, "sk")?.strip_prefix(keys::REPLY)?).ok();
         Ok(items.iter().filter_map(id).collect())
     }
 }
 
-impl Store {
+impl DynamoRecords {
     /// Ties a reply to the Message-ID that it answers, whether that email is here yet or not.
     async fn put_reply(&self, email: &Email) -> Result<(), Outage> {
         match email.answers() {
-            Some(answered) => self.put(key_of(keys::reply(&message_key(answered), &email.id))).await,
+            Some(answered) => self.0.put(key_of(keys::reply(&message_key(answered), &email.id))).await,
             None => Ok(()),
         }
     }
@@ -152,7 +145,35 @@ fn place(partition: String, at: Timestamp, id: &EmailId) -> Item {
     item
 }
 
-fn email_keys(places: &[Item]) -> Vec<keys::Key> {
+fn email_keys(places: &[Item]) -> Vec<Key> {
     let id = |item: &Item| EmailId::parse(text_of(item, "email_id")?).ok();
     places.iter().filter_map(id).map(|id| keys::email(&id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mailrail_test_support::build;
+
+    use super::*;
+
+    fn email() -> Email {
+        build::received(&build::mailbox_id("m1"), "one@example.org", 1)
+    }
+
+    /// The stored form of the row. A change here is a change of the table: raise the schema of `table` and write a
+    /// migration.
+    #[test]
+    fn the_stored_form_of_a_row() {
+        insta::assert_json_snapshot!(EmailRow { email: email(), revision: 1 });
+    }
+
+    /// While a release is rolled out its rows are read by functions of the one before.
+    #[test]
+    fn rows_of_the_release_before_and_of_the_next_one_are_read() {
+        for text in [include_str!("releases/before.json"), include_str!("releases/next.json")] {
+            let row: serde_json::Value = serde_json::from_str(text).unwrap();
+            let row: EmailRow = decode(encode(("pk".into(), "sk".into()), &row).unwrap()).unwrap();
+            assert_eq!(row.email, email());
+        }
+    }
 }

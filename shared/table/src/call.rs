@@ -2,17 +2,16 @@
 
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem},
+    operation::{
+        delete_item::builders::DeleteItemFluentBuilder, put_item::builders::PutItemFluentBuilder,
+        transact_write_items::TransactWriteItemsError, update_item::builders::UpdateItemFluentBuilder,
+    },
+    types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem, Update, builders::UpdateBuilder},
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
-use mailrail_engine::outage::Outage;
+use mailrail_engine::{outage::Outage, ports::PageRequest};
 
-use crate::{
-    Store,
-    keys::Key,
-    rows::{Item, key_of, text, text_of},
-};
+use crate::{Item, Key, Table, key_of, text, text_of};
 
 /// Keys in one batch of reads (DynamoDB: 100).
 const BATCH_KEYS: usize = 100;
@@ -25,7 +24,7 @@ const CONFLICT_WAIT_MILLISECONDS: u64 = 10;
 
 /// An outage of a service: its own code and words where it answered, else what kept the answer away. The whole reply
 /// is left out, since it may repeat what was written.
-pub(crate) fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
+pub fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -37,7 +36,7 @@ where
 }
 
 /// Whether a conditional write was done.
-pub(crate) fn conditional<T, E, R>(result: Result<T, SdkError<E, R>>, what: &'static str) -> Result<bool, Outage>
+pub fn conditional<T, E, R>(result: Result<T, SdkError<E, R>>, what: &'static str) -> Result<bool, Outage>
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -50,7 +49,8 @@ where
 }
 
 /// A part of a query's key condition.
-pub(crate) enum Sort {
+#[derive(Debug)]
+pub enum Sort {
     /// Every row of the partition.
     All,
     /// Rows whose sort key begins so.
@@ -60,19 +60,28 @@ pub(crate) enum Sort {
 }
 
 /// A query of one partition, of the table or of the list index.
-pub(crate) struct Question {
+#[derive(Debug)]
+pub struct Question {
+    /// The partition.
     pub partition: String,
+    /// Which of its rows.
     pub sort: Sort,
+    /// Whether the partition is one of the list index.
     pub of_list: bool,
+    /// Whether rows come from the last sort key to the first.
     pub newest_first: bool,
+    /// Whether the answer has everything that was written before; the list index never has.
     pub consistent: bool,
+    /// Rows in a page.
     pub limit: Option<usize>,
     /// Sort key after which to begin.
     pub after: Option<Item>,
 }
 
 impl Question {
-    pub fn of(partition: String) -> Self {
+    /// Every row of a partition of the table, from the first on.
+    #[must_use]
+    pub const fn of(partition: String) -> Self {
         Self {
             partition,
             sort: Sort::All,
@@ -85,20 +94,21 @@ impl Question {
     }
 }
 
-impl Store {
-    pub(crate) async fn get(&self, key: Key, consistent: bool) -> Result<Option<Item>, Outage> {
-        let request = self.client.get_item().table_name(&self.table).consistent_read(consistent);
+impl Table {
+    /// Reads a row.
+    pub async fn get(&self, key: Key, consistent: bool) -> Result<Option<Item>, Outage> {
+        let request = self.client.get_item().table_name(&self.name).consistent_read(consistent);
         let reply = request.set_key(Some(key_of(key))).send().await.map_err(outage("reading the table"))?;
         Ok(reply.item)
     }
 
     /// One page of a query, and where the next begins.
-    pub(crate) async fn query(&self, question: Question) -> Result<(Vec<Item>, Option<Item>), Outage> {
+    pub async fn query(&self, question: Question) -> Result<(Vec<Item>, Option<Item>), Outage> {
         let (pk, sk) = if question.of_list { ("list_pk", "list_sk") } else { ("pk", "sk") };
         let mut request = self
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.name)
             .expression_attribute_names("#pk", pk)
             .expression_attribute_values(":pk", text(question.partition))
             .scan_index_forward(!question.newest_first)
@@ -125,8 +135,15 @@ impl Store {
         Ok((reply.items.unwrap_or_default(), reply.last_evaluated_key))
     }
 
+    /// A page of a partition of the table, and its cursor: the sort key of its last row, if more follow.
+    pub async fn page(&self, question: Question, page: &PageRequest) -> Result<(Vec<Item>, Option<String>), Outage> {
+        let after = page.cursor.clone().map(|sort| key_of((question.partition.clone(), sort)));
+        let (items, next) = self.query(Question { limit: Some(page.limit), after, ..question }).await?;
+        Ok((items, next.and_then(|key| text_of(&key, "sk").map(str::to_owned))))
+    }
+
     /// Reads rows by their keys, in the order of the keys; rows that are gone are left out.
-    pub(crate) async fn get_all(&self, keys: Vec<Key>) -> Result<Vec<Item>, Outage> {
+    pub async fn get_all(&self, keys: Vec<Key>, consistent: bool) -> Result<Vec<Item>, Outage> {
         let mut found = std::collections::HashMap::new();
         for batch in keys.chunks(BATCH_KEYS) {
             let mut left: Vec<Item> = batch.iter().cloned().map(key_of).collect();
@@ -134,9 +151,10 @@ impl Store {
                 if left.is_empty() {
                     break;
                 }
-                let wanted = KeysAndAttributes::builder().set_keys(Some(std::mem::take(&mut left))).build();
+                let wanted = KeysAndAttributes::builder().consistent_read(consistent);
+                let wanted = wanted.set_keys(Some(std::mem::take(&mut left))).build();
                 let wanted = wanted.map_err(|error| Outage::because("asking for rows", error))?;
-                let request = self.client.batch_get_item().request_items(&self.table, wanted);
+                let request = self.client.batch_get_item().request_items(&self.name, wanted);
                 let reply = request.send().await.map_err(outage("reading rows of the table"))?;
                 for item in reply.responses.unwrap_or_default().into_values().flatten() {
                     let key = (text_of(&item, "pk").map(str::to_owned), text_of(&item, "sk").map(str::to_owned));
@@ -154,19 +172,40 @@ impl Store {
         Ok(keys.into_iter().filter_map(|key| found.remove(&key)).collect())
     }
 
-    pub(crate) async fn put(&self, item: Item) -> Result<(), Outage> {
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        request.send().await.map_err(outage("writing the table"))?;
+    /// A request that changes a row.
+    #[must_use]
+    pub fn updating(&self, key: Key) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name).set_key(Some(key_of(key)))
+    }
+
+    /// A request that writes a row, to be given a condition.
+    #[must_use]
+    pub fn replacing(&self, item: Item) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.name).set_item(Some(item))
+    }
+
+    /// A request that deletes a row, to be given a condition.
+    #[must_use]
+    pub fn removing(&self, key: Key) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.name).set_key(Some(key_of(key)))
+    }
+
+    /// The beginning of a part of a transaction that changes a row.
+    #[must_use]
+    pub fn update(&self, key: Key) -> UpdateBuilder {
+        Update::builder().table_name(&self.name).set_key(Some(key_of(key)))
+    }
+
+    /// Writes a row, whatever was there.
+    pub async fn put(&self, item: Item) -> Result<(), Outage> {
+        self.replacing(item).send().await.map_err(outage("writing the table"))?;
         Ok(())
     }
 
     /// Writes a row unless there is one with its key. The row that is there, if there is.
-    pub(crate) async fn put_new(&self, item: Item) -> Result<Option<Item>, Outage> {
+    pub async fn put_new(&self, item: Item) -> Result<Option<Item>, Outage> {
         let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
+            .replacing(item)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(
                 aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld,
@@ -183,7 +222,7 @@ impl Store {
     }
 
     /// Writes all or nothing. The number of the condition that did not hold, if one did not.
-    pub(crate) async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Option<usize>, Outage> {
+    pub async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<Option<usize>, Outage> {
         let mut wait = CONFLICT_WAIT_MILLISECONDS;
         for _ in 0..CONFLICTS_MAX {
             let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
@@ -208,23 +247,21 @@ impl Store {
         Err(Outage::new("a transaction met others again and again"))
     }
 
-    pub(crate) fn putting(&self, item: Item) -> Result<TransactWriteItem, Outage> {
-        self.build_put(Put::builder().table_name(&self.table).set_item(Some(item)))
+    /// A part of a transaction that writes a row, whatever was there.
+    pub fn putting(&self, item: Item) -> Result<TransactWriteItem, Outage> {
+        self.build_put(Put::builder().table_name(&self.name).set_item(Some(item)))
     }
 
-    pub(crate) fn putting_new(&self, item: Item) -> Result<TransactWriteItem, Outage> {
-        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+    /// A part of a transaction that writes a row on condition that none has its key.
+    pub fn putting_new(&self, item: Item) -> Result<TransactWriteItem, Outage> {
+        let put = Put::builder().table_name(&self.name).set_item(Some(item));
         self.build_put(put.condition_expression("attribute_not_exists(pk)"))
     }
 
-    pub(crate) fn putting_if(
-        &self,
-        item: Item,
-        attribute: &str,
-        value: AttributeValue,
-    ) -> Result<TransactWriteItem, Outage> {
+    /// A part of a transaction that writes a row on condition that `attribute` of the row there is `value`.
+    pub fn putting_if(&self, item: Item, attribute: &str, value: AttributeValue) -> Result<TransactWriteItem, Outage> {
         let put = Put::builder()
-            .table_name(&self.table)
+            .table_name(&self.name)
             .set_item(Some(item))
             .condition_expression("#a = :a")
             .expression_attribute_names("#a", attribute)
@@ -232,20 +269,16 @@ impl Store {
         self.build_put(put)
     }
 
-    pub(crate) fn putting_where(&self, item: Item, condition: &str, values: Item) -> Result<TransactWriteItem, Outage> {
-        let put = Put::builder().table_name(&self.table).set_item(Some(item)).condition_expression(condition);
+    /// A part of a transaction that writes a row on a condition.
+    pub fn putting_where(&self, item: Item, condition: &str, values: Item) -> Result<TransactWriteItem, Outage> {
+        let put = Put::builder().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
         self.build_put(put.set_expression_attribute_values(Some(values)))
     }
 
-    /// Deletes a row on condition that it is gone or that its `attribute` is `value`.
-    pub(crate) fn deleting_if(
-        &self,
-        key: Key,
-        attribute: &str,
-        value: AttributeValue,
-    ) -> Result<TransactWriteItem, Outage> {
+    /// A part of a transaction that deletes a row on condition that it is gone or that its `attribute` is `value`.
+    pub fn deleting_if(&self, key: Key, attribute: &str, value: AttributeValue) -> Result<TransactWriteItem, Outage> {
         let delete = Delete::builder()
-            .table_name(&self.table)
+            .table_name(&self.name)
             .set_key(Some(key_of(key)))
             .condition_expression("attribute_not_exists(pk) OR #a = :a")
             .expression_attribute_names("#a", attribute)
@@ -255,15 +288,17 @@ impl Store {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    pub(crate) fn deleting_existing(&self, key: Key) -> Result<TransactWriteItem, Outage> {
-        let delete = Delete::builder().table_name(&self.table).set_key(Some(key_of(key)));
+    /// A part of a transaction that deletes a row on condition that it is there.
+    pub fn deleting_existing(&self, key: Key) -> Result<TransactWriteItem, Outage> {
+        let delete = Delete::builder().table_name(&self.name).set_key(Some(key_of(key)));
         let delete = delete.condition_expression("attribute_exists(pk)").build();
         let delete = delete.map_err(|error| Outage::because("asking for a deletion", error))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
-    pub(crate) fn deleting(&self, key: Key) -> Result<TransactWriteItem, Outage> {
-        let delete = Delete::builder().table_name(&self.table).set_key(Some(key_of(key))).build();
+    /// A part of a transaction that deletes a row, if it is there.
+    pub fn deleting(&self, key: Key) -> Result<TransactWriteItem, Outage> {
+        let delete = Delete::builder().table_name(&self.name).set_key(Some(key_of(key))).build();
         let delete = delete.map_err(|error| Outage::because("asking for a deletion", error))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
