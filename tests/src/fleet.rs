@@ -59,7 +59,7 @@ impl Fleet {
         let incoming = Some((IncomingProtocol::Imap, location.clone()));
         let profile = build::profile("fleet", incoming, Some(location.clone()));
         fleet.put_profile(&profile).await;
-        let desk = EmailServerProfile { incoming: None, ..build::profile("desk", None, Some(location)) };
+        let desk = build::profile("desk", None, Some(location));
         fleet.put_profile(&desk).await;
         let sender = fleet.add("desk-mailbox", &desk).await;
         let organization = Organization { notice_mailbox_id: Some(sender), hold, ..Organization::default() };
@@ -82,7 +82,7 @@ impl Fleet {
     /// A further mailbox of this profile, enabled, with a password of its own.
     pub async fn add(&self, name: &str, profile: &EmailServerProfile) -> MailboxId {
         let mut mailbox = build::mailbox(name, &format!("{name}@example.test"), profile);
-        if profile.incoming.is_some() {
+        if profile.endpoint(Delivery::IncomingEmail).is_some() {
             mailbox.outgoing_email = SynchronizationMethod::None;
         }
         let owner = mailbox_owner(&mailbox.id);

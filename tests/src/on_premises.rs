@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use mailrail_connect::{Connector, InternalHosts, Names};
 use mailrail_domain::{
     email::{folders::Reached, record::Email},
-    settings::profile::{Authentication, EmailServerProfile, ServerType},
+    settings::profile::{Authentication, EmailServerProfile, ExchangeServer, Servers},
     words::{
         alert::{Alert, AlertStatus},
         cause::CredentialSource,
@@ -70,29 +70,38 @@ pub fn exchange() -> Exchange {
 #[must_use]
 pub fn profile() -> EmailServerProfile {
     EmailServerProfile {
-        server_type: ServerType::ExchangeServer,
-        location: Some(web_services(HOST)),
+        servers: Servers::ExchangeServer(ExchangeServer {
+            location: Some(web_services(HOST)),
+            exchange_version: None,
+            use_impersonation: false,
+            application: None,
+            tracked_folders: Vec::new(),
+            move_undeliverable: false,
+        }),
         credentials: CredentialSource::Mailbox,
         authentication: Authentication::Password,
         ..build::profile("on-premises", None, None)
     }
 }
 
+/// A profile whose Exchange Server is changed.
+#[must_use]
+pub fn with(mut profile: EmailServerProfile, change: impl FnOnce(&mut ExchangeServer)) -> EmailServerProfile {
+    change(build::exchange_server(&mut profile));
+    profile
+}
+
 /// The same with a service account that impersonates.
 #[must_use]
 pub fn impersonating() -> EmailServerProfile {
-    EmailServerProfile {
-        credentials: CredentialSource::Profile,
-        username: Some(SERVICE.to_owned()),
-        use_impersonation: true,
-        ..profile()
-    }
+    let profile = with(profile(), |server| server.use_impersonation = true);
+    EmailServerProfile { credentials: CredentialSource::Profile, username: Some(SERVICE.to_owned()), ..profile }
 }
 
 /// A profile of mailboxes that are found by autodiscover.
 #[must_use]
 pub fn discovering() -> EmailServerProfile {
-    EmailServerProfile { autodiscover: true, location: None, ..profile() }
+    with(profile(), |server| server.location = None)
 }
 
 /// The certificate of the server, with its key.

@@ -7,7 +7,7 @@ use mailrail_domain::{
     settings::{
         approval::Decision,
         mailbox::Mailbox,
-        profile::{Authentication, EmailServerProfile, ServerType},
+        profile::{Application, Authentication, Cloud, EmailServerProfile, ExchangeOnline, Servers},
     },
     words::{
         alert::{Alert, AlertStatus},
@@ -54,14 +54,17 @@ pub fn tenant() -> Tenant {
     }
 }
 
+/// The application that the tenant has granted its mailboxes to.
+#[must_use]
+pub fn application() -> Application {
+    Application { tenant_id: TENANT.to_owned(), client_id: CLIENT.to_owned(), cloud: Cloud::Global }
+}
+
 /// A profile of Exchange Online.
 #[must_use]
 pub fn profile() -> EmailServerProfile {
     EmailServerProfile {
-        server_type: ServerType::ExchangeOnline,
-        autodiscover: true,
-        tenant_id: Some(TENANT.to_owned()),
-        client_id: Some(CLIENT.to_owned()),
+        servers: Servers::ExchangeOnline(ExchangeOnline { application: application(), tracked_folders: Vec::new() }),
         credentials: CredentialSource::ServerToServer,
         authentication: Authentication::ClientSecret,
         ..build::profile("online", None, None)

@@ -6,8 +6,8 @@ use crate::{
         approval::{Approval, ApprovalState},
         mailbox::{Mailbox, MailboxKind},
         profile::{
-            Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security,
-            ServerLocation, ServerType, TIMEOUT_SECONDS_DEFAULT,
+            Application, Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeOnline,
+            IncomingProtocol, IncomingServer, InternetMail, Security, ServerLocation, Servers, TIMEOUT_SECONDS_DEFAULT,
         },
     },
     words::{
@@ -28,17 +28,10 @@ pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
         id: ProfileId::parse("p1").unwrap(),
         name: "Example IMAP".into(),
         owner_address: EmailAddress::parse("owner@example.org").unwrap(),
-        server_type: ServerType::InternetMail,
-        incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
-        outgoing: Some(ServerLocation { port: 465, ..location }),
-        autodiscover: false,
-        location: None,
-        use_impersonation: false,
-        exchange_version: None,
-        tenant_id: None,
-        client_id: None,
-        cloud: Cloud::Global,
-        tracked_folders: Vec::new(),
+        servers: Servers::InternetMail(InternetMail {
+            incoming: Some(IncomingServer { protocol: IncomingProtocol::Imap, location: location.clone() }),
+            outgoing: Some(ServerLocation { port: 465, ..location }),
+        }),
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,
@@ -46,7 +39,6 @@ pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
         minimum_polling_interval_minutes: 0,
         maximum_concurrent_connections: CONNECTIONS_DEFAULT,
         delete_after_processing: false,
-        move_undeliverable: false,
         connection_timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
         unknown_outcome: UnknownOutcome::Hold,
         hold: None,
@@ -67,4 +59,14 @@ pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
         created_at,
     };
     (profile, mailbox)
+}
+
+/// Exchange Online with an application of the tenant.
+pub(crate) fn exchange_online() -> Servers {
+    let application = Application {
+        tenant_id: "11111111-2222-3333-4444-555555555555".into(),
+        client_id: "aaaaaaaa-2222-3333-4444-555555555555".into(),
+        cloud: Cloud::Global,
+    };
+    Servers::ExchangeOnline(ExchangeOnline { application, tracked_folders: Vec::new() })
 }

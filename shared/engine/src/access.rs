@@ -64,7 +64,7 @@ impl<P: Ports> Engine<P> {
             secret,
             authentication: profile.authentication,
             timeout: Duration::from_secs(profile.connection_timeout_seconds.into()),
-            tracked_folders: profile.tracked_folders.clone(),
+            tracked_folders: profile.servers.tracked_folders().to_vec(),
             ledger: Ledger::default(),
             progress: Progress::default(),
         })

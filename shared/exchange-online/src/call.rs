@@ -9,7 +9,7 @@ use mailrail_connect::{
 };
 use mailrail_domain::{
     Timestamp,
-    settings::endpoint::Application,
+    settings::profile::Application,
     words::{
         cause::{Cause, DeliveryError},
         evidence::Stage,

@@ -15,8 +15,8 @@ use mailrail_connect::{
 };
 use mailrail_domain::{
     settings::{
-        endpoint::{Application, WebServices},
-        profile::Authentication,
+        endpoint::WebServices,
+        profile::{Application, Authentication},
     },
     words::{
         cause::{Cause, DeliveryError},

@@ -12,8 +12,8 @@ use mailrail_domain::{
         approval::{Approval, ApprovalState},
         mailbox::{Mailbox, MailboxKind},
         profile::{
-            Authentication, Cloud, EmailServerProfile, IncomingProtocol, IncomingServer, Security, ServerLocation,
-            ServerType,
+            Authentication, EmailServerProfile, ExchangeOnline, ExchangeServer, IncomingProtocol, IncomingServer,
+            InternetMail, Security, ServerLocation, Servers,
         },
     },
     words::{
@@ -68,17 +68,10 @@ pub fn profile(
         id: ProfileId::parse(id).expect("an identifier"),
         name: format!("Profile {id}"),
         owner_address: address("owner@example.test"),
-        server_type: ServerType::InternetMail,
-        incoming: incoming.map(|(protocol, location)| IncomingServer { protocol, location }),
-        outgoing,
-        autodiscover: false,
-        location: None,
-        use_impersonation: false,
-        exchange_version: None,
-        tenant_id: None,
-        client_id: None,
-        cloud: Cloud::Global,
-        tracked_folders: Vec::new(),
+        servers: Servers::InternetMail(InternetMail {
+            incoming: incoming.map(|(protocol, location)| IncomingServer { protocol, location }),
+            outgoing,
+        }),
         credentials: CredentialSource::Mailbox,
         username: None,
         authentication: Authentication::Password,
@@ -86,11 +79,34 @@ pub fn profile(
         minimum_polling_interval_minutes: 0,
         maximum_concurrent_connections: 100,
         delete_after_processing: false,
-        move_undeliverable: false,
         connection_timeout_seconds: 10,
         unknown_outcome: UnknownOutcome::Hold,
         hold: None,
         created_at: moment(0),
+    }
+}
+
+/// The servers of internet mail of a profile, to be changed.
+pub fn internet_mail(profile: &mut EmailServerProfile) -> &mut InternetMail {
+    match &mut profile.servers {
+        Servers::InternetMail(servers) => servers,
+        others => panic!("{:?}", others.kind()),
+    }
+}
+
+/// The Exchange Online of a profile, to be changed.
+pub fn exchange_online(profile: &mut EmailServerProfile) -> &mut ExchangeOnline {
+    match &mut profile.servers {
+        Servers::ExchangeOnline(online) => online,
+        others => panic!("{:?}", others.kind()),
+    }
+}
+
+/// The Exchange Server of a profile, to be changed.
+pub fn exchange_server(profile: &mut EmailServerProfile) -> &mut ExchangeServer {
+    match &mut profile.servers {
+        Servers::ExchangeServer(server) => server,
+        others => panic!("{:?}", others.kind()),
     }
 }
 

@@ -10,7 +10,7 @@ use mailrail_domain::{
         approval::{Approval, Decision, Verdict},
         mailbox::{Mailbox, MailboxKind},
         organization::Organization,
-        profile::{EmailServerProfile, ServerType},
+        profile::EmailServerProfile,
     },
     words::{
         alert::AlertKind,
@@ -112,7 +112,7 @@ async fn a_mailbox_on_exchange_online_needs_the_tenants_administrator_whatever_t
     let world = World::new();
     switch(&world, false, false).await;
     let mailbox = waiting(&world, |mailbox, profile| {
-        profile.server_type = ServerType::ExchangeOnline;
+        profile.servers = end_to_end::online::profile().servers;
         mailbox.approval = Approval::undecided(true).decided(Verdict::Approve, decision());
         mailbox.outgoing_email = SynchronizationMethod::None;
     })

@@ -300,7 +300,8 @@ async fn a_reply_to_a_sent_email_is_tied_to_it() {
     let world = World::new();
     let (from, to) = (account(), account());
     let mut profile = outgoing(Security::Tls, &from);
-    profile.incoming = Some(IncomingServer { protocol: IncomingProtocol::Imap, location: Server::Imaps.location() });
+    build::internet_mail(&mut profile).incoming =
+        Some(IncomingServer { protocol: IncomingProtocol::Imap, location: Server::Imaps.location() });
     let mailbox = world.mailbox(&from, &profile).await;
     let sent = world.pend(&mailbox, &Outbound { to: &[&to.address], subject: "Question", ..Outbound::default() }).await;
     world.send(&mailbox).await;
@@ -347,7 +348,8 @@ async fn lose_answer(unknown_outcome: UnknownOutcome, mischief: fn(u64) -> Misch
     let mut profile = outgoing_at(build::location("localhost", proxy.port(), Security::Tls), &from);
     profile.unknown_outcome = unknown_outcome;
     profile.connection_timeout_seconds = 1;
-    profile.incoming = Some(IncomingServer { protocol: IncomingProtocol::Imap, location: Server::Imaps.location() });
+    build::internet_mail(&mut profile).incoming =
+        Some(IncomingServer { protocol: IncomingProtocol::Imap, location: Server::Imaps.location() });
     let mailbox = world.mailbox(&from, &profile).await;
     let id = world.pend(&mailbox, &email).await;
     world.run(&mailbox, OUTGOING).await;
@@ -359,7 +361,7 @@ async fn lose_answer(unknown_outcome: UnknownOutcome, mischief: fn(u64) -> Misch
     let state = world.state(&mailbox, OUTGOING).await;
     assert_eq!((state.enabled, state.transient_failure_count), (true, 1));
     check_arrived(&world, &id, &to, 1).await;
-    profile.outgoing = Some(build::location("localhost", port, Security::Tls));
+    build::internet_mail(&mut profile).outgoing = Some(build::location("localhost", port, Security::Tls));
     world.put_profile(&profile).await;
     Lost { world, mailbox, profile, from, to, id }
 }
@@ -407,15 +409,15 @@ async fn a_lost_answer_stays_unknown_while_the_sent_folder_cannot_be_asked() {
     let Lost { world, mailbox, mut profile, id, .. } =
         lose_answer(UnknownOutcome::SendAgain, Mischief::LoseReply).await;
     let silent = Proxy::start(Server::Imaps.port(), Mischief::Stall).await;
-    let reachable = profile.incoming.clone();
+    let reachable = build::internet_mail(&mut profile).incoming.clone();
     let location = Server::Imaps.at_port(silent.port());
-    profile.incoming = Some(IncomingServer { protocol: IncomingProtocol::Imap, location });
+    build::internet_mail(&mut profile).incoming = Some(IncomingServer { protocol: IncomingProtocol::Imap, location });
     world.put_profile(&profile).await;
     world.send(&mailbox).await;
     let email = world.email(&id).await;
     assert_eq!(email.status, EmailStatus::Sending);
     assert!(email.outgoing.is_some_and(|outgoing| outgoing.next_attempt.is_some_and(|at| at > now())));
-    profile.incoming = reachable;
+    build::internet_mail(&mut profile).incoming = reachable;
     world.put_profile(&profile).await;
     world.send(&mailbox).await;
     assert_eq!(world.email(&id).await.status, EmailStatus::PendingSend);

@@ -39,9 +39,16 @@ fn asked() -> Asked {
     Asked { by: "ann".to_owned(), items_with_this_organization_only: true }
 }
 
+fn with_outgoing(server: Server, account: &Account) -> EmailServerProfile {
+    let mut profile = incoming(server, account);
+    let sending = build::internet_mail(&mut outgoing(Security::Starttls, account)).outgoing.clone();
+    build::internet_mail(&mut profile).outgoing = sending;
+    profile
+}
+
 /// A profile that reads from and sends through the local servers.
 fn both(account: &Account) -> EmailServerProfile {
-    EmailServerProfile { outgoing: outgoing(Security::Starttls, account).outgoing, ..incoming(Server::Imaps, account) }
+    with_outgoing(Server::Imaps, account)
 }
 
 async fn untested(world: &World, account: &Account, profile: &EmailServerProfile) -> MailboxId {
@@ -114,10 +121,7 @@ async fn a_mailbox_that_works_passes_every_stage_and_is_enabled() {
 async fn a_pop3_mailbox_passes_and_sees_its_message_arrive() {
     for server in [Server::Pop3s, Server::Pop3Stls] {
         let (world, account) = (World::new(), account());
-        let profile = EmailServerProfile {
-            outgoing: outgoing(Security::Starttls, &account).outgoing,
-            ..incoming(server, &account)
-        };
+        let profile = with_outgoing(server, &account);
         let mailbox = untested(&world, &account, &profile).await;
         let test = tested(&world, &mailbox).await;
         let last = stages(&test, OUTGOING).last().copied();
@@ -160,7 +164,7 @@ async fn exactly_what_passed_is_enabled() {
     let (world, account) = (World::new(), account());
     let mut profile = both(&account);
     let proxy = Proxy::start(Server::Imaps.port(), Mischief::Drop).await;
-    profile.incoming.as_mut().expect("incoming").location.port = proxy.port();
+    build::internet_mail(&mut profile).incoming.as_mut().expect("incoming").location.port = proxy.port();
     let mailbox = untested(&world, &account, &profile).await;
     let test = tested(&world, &mailbox).await;
     let statuses: Vec<_> = test.deliveries.iter().map(|part| (part.delivery, part.status)).collect();

@@ -229,6 +229,8 @@ pub struct ProfileView {
 impl From<StoredProfile> for ProfileView {
     fn from(stored: StoredProfile) -> Self {
         let StoredProfile { profile, credentials, revision } = stored;
+        let profile = profile.into_fields();
+        let servers = profile.servers;
         let incoming = |profile::IncomingServer { protocol, location }| {
             let profile::ServerLocation { host, port, security } = location;
             IncomingInput { protocol: protocol.into(), host, port, security: security.into() }
@@ -243,17 +245,17 @@ impl From<StoredProfile> for ProfileView {
             settings: ProfileInput {
                 name: profile.name,
                 owner_address: profile.owner_address.as_str().to_owned(),
-                server_type: profile.server_type.into(),
-                incoming: profile.incoming.map(incoming),
-                outgoing: profile.outgoing.map(outgoing),
-                autodiscover: profile.autodiscover,
-                location: profile.location,
-                use_impersonation: profile.use_impersonation,
-                exchange_version: profile.exchange_version.map(Into::into),
-                tenant_id: profile.tenant_id,
-                client_id: profile.client_id,
-                cloud: profile.cloud.into(),
-                tracked_folders: profile.tracked_folders,
+                server_type: servers.server_type.into(),
+                incoming: servers.incoming.map(incoming),
+                outgoing: servers.outgoing.map(outgoing),
+                autodiscover: servers.autodiscover,
+                location: servers.location,
+                use_impersonation: servers.use_impersonation,
+                exchange_version: servers.exchange_version.map(Into::into),
+                tenant_id: servers.tenant_id,
+                client_id: servers.client_id,
+                cloud: servers.cloud.into(),
+                tracked_folders: servers.tracked_folders,
                 credentials: profile.credentials.into(),
                 username: profile.username,
                 password: None,
@@ -263,7 +265,7 @@ impl From<StoredProfile> for ProfileView {
                 minimum_polling_interval_minutes: profile.minimum_polling_interval_minutes,
                 maximum_concurrent_connections: profile.maximum_concurrent_connections,
                 delete_after_processing: profile.delete_after_processing,
-                move_undeliverable: profile.move_undeliverable,
+                move_undeliverable: servers.move_undeliverable,
                 connection_timeout_seconds: profile.connection_timeout_seconds,
                 unknown_outcome: profile.unknown_outcome.into(),
                 outages: profile.hold.map(Into::into),
@@ -278,7 +280,7 @@ impl ProfileInput {
         self,
         id: ProfileId,
         created_at: DateTime<Utc>,
-    ) -> Result<(profile::EmailServerProfile, Option<ProfileSecret>), Invalid> {
+    ) -> Result<(profile::EmailServerProfile<profile::ServerFields>, Option<ProfileSecret>), Invalid> {
         self.check_certificate()?;
         let location =
             |host, port, security: Security| profile::ServerLocation { host, port, security: security.into() };
@@ -288,10 +290,7 @@ impl ProfileInput {
         };
         let password = self.password.map(|password| ProfileSecret::Password(Secret::new(password)));
         let secret = password.or(self.certificate.map(|pem| ProfileSecret::Certificate(Secret::new(pem))));
-        let profile = profile::EmailServerProfile {
-            id,
-            name: self.name,
-            owner_address: parse_address("owner_address", &self.owner_address)?,
+        let servers = profile::ServerFields {
             server_type: self.server_type.into(),
             incoming: self.incoming.map(incoming),
             outgoing: self.outgoing.map(|input| location(input.host, input.port, input.security)),
@@ -303,6 +302,13 @@ impl ProfileInput {
             client_id: self.client_id,
             cloud: self.cloud.into(),
             tracked_folders: self.tracked_folders,
+            move_undeliverable: self.move_undeliverable,
+        };
+        let profile = profile::EmailServerProfile {
+            id,
+            name: self.name,
+            owner_address: parse_address("owner_address", &self.owner_address)?,
+            servers,
             credentials: self.credentials.into(),
             username: self.username,
             authentication: self.authentication.into(),
@@ -310,7 +316,6 @@ impl ProfileInput {
             minimum_polling_interval_minutes: self.minimum_polling_interval_minutes,
             maximum_concurrent_connections: self.maximum_concurrent_connections,
             delete_after_processing: self.delete_after_processing,
-            move_undeliverable: self.move_undeliverable,
             connection_timeout_seconds: self.connection_timeout_seconds,
             unknown_outcome: self.unknown_outcome.into(),
             hold: self.outages.map(Into::into),

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mailrail_domain::{
     Timestamp, seconds_after,
-    settings::{endpoint::Application, profile::Authentication},
+    settings::{profile::Application, profile::Authentication},
     words::{
         cause::{Cause, DeliveryError},
         evidence::{Evidence, Stage},

@@ -16,7 +16,7 @@ use crate::{
 /// The approval that a mailbox lacks, as the cause for which its deliveries are disabled; `None` if it may run.
 #[must_use]
 pub fn lacking(mailbox: &Mailbox, profile: &EmailServerProfile, organization: &Organization) -> Option<Cause> {
-    if profile.server_type == ServerType::ExchangeOnline && mailbox.approval.tenant.is_none() {
+    if profile.server_type() == ServerType::ExchangeOnline && mailbox.approval.tenant.is_none() {
         return Some(Cause::TenantApprovalMissing);
     }
     let asked = match mailbox.kind {
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn exchange_online_needs_the_tenants_administrator_even_with_both_switches_off() {
         let (mut profile, mut mailbox) = crate::sample::sample();
-        profile.server_type = ServerType::ExchangeOnline;
+        profile.servers = crate::sample::exchange_online();
         let organization = Organization {
             process_emails_only_for_approved_users: false,
             process_emails_only_for_approved_queues: false,

@@ -3,20 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    settings::profile::{Cloud, EmailServerProfile, IncomingProtocol, ServerLocation, ServerType},
+    settings::profile::{Application, EmailServerProfile, IncomingProtocol, ServerLocation, Servers},
     words::{cause::CredentialSource, delivery::Delivery, hex::hex},
 };
-
-/// An application of Microsoft Entra ID, and the tenant whose mailboxes it is granted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Application {
-    /// The tenant's identifier.
-    pub tenant_id: String,
-    /// The application's identifier.
-    pub client_id: String,
-    /// The tenant's cloud.
-    pub cloud: Cloud,
-}
 
 /// What a delivery of email talks to, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,40 +39,28 @@ impl EmailServerProfile {
     /// What a delivery of email talks to; `None` where the profile has nothing for it.
     #[must_use]
     pub fn endpoint(&self, delivery: Delivery) -> Option<Endpoint> {
-        match self.server_type {
-            ServerType::InternetMail => match delivery {
-                Delivery::IncomingEmail => self.incoming.clone().map(|incoming| match incoming.protocol {
-                    IncomingProtocol::Imap => Endpoint::Imap(incoming.location),
-                    IncomingProtocol::Pop3 => Endpoint::Pop3(incoming.location),
-                }),
-                Delivery::OutgoingEmail => self.outgoing.clone().map(Endpoint::Smtp),
-                Delivery::AppointmentsContactsTasks => None,
-            },
-            ServerType::ExchangeOnline => match delivery {
-                Delivery::IncomingEmail | Delivery::OutgoingEmail => {
-                    let (tenant_id, client_id) = (self.tenant_id.clone()?, self.client_id.clone()?);
-                    Some(Endpoint::Graph(Application { tenant_id, client_id, cloud: self.cloud }))
-                }
-                Delivery::AppointmentsContactsTasks => None,
-            },
-            ServerType::ExchangeServer => match delivery {
-                Delivery::IncomingEmail | Delivery::OutgoingEmail => {
-                    let by_application = self.credentials == CredentialSource::ServerToServer;
-                    let application = match (self.tenant_id.clone(), self.client_id.clone()) {
-                        (Some(tenant_id), Some(client_id)) if by_application => {
-                            Some(Application { tenant_id, client_id, cloud: self.cloud })
-                        }
-                        _ => None,
-                    };
-                    Some(Endpoint::Ews(WebServices {
-                        location: self.location.clone(),
-                        use_impersonation: self.use_impersonation,
-                        is_shared_account: self.credentials != CredentialSource::Mailbox,
-                        application,
-                    }))
-                }
-                Delivery::AppointmentsContactsTasks => None,
-            },
+        match delivery {
+            Delivery::IncomingEmail | Delivery::OutgoingEmail => {}
+            Delivery::AppointmentsContactsTasks => return None,
+        }
+        match &self.servers {
+            Servers::InternetMail(servers) if delivery == Delivery::OutgoingEmail => {
+                servers.outgoing.clone().map(Endpoint::Smtp)
+            }
+            Servers::InternetMail(servers) => servers.incoming.clone().map(|incoming| match incoming.protocol {
+                IncomingProtocol::Imap => Endpoint::Imap(incoming.location),
+                IncomingProtocol::Pop3 => Endpoint::Pop3(incoming.location),
+            }),
+            Servers::ExchangeOnline(online) => Some(Endpoint::Graph(online.application.clone())),
+            Servers::ExchangeServer(server) => {
+                let by_application = self.credentials == CredentialSource::ServerToServer;
+                Some(Endpoint::Ews(WebServices {
+                    location: server.location.clone(),
+                    use_impersonation: server.use_impersonation,
+                    is_shared_account: self.credentials != CredentialSource::Mailbox,
+                    application: server.application.clone().filter(|_| by_application),
+                }))
+            }
         }
     }
 }
@@ -105,15 +82,15 @@ pub fn source(endpoint: &Endpoint, username: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::delivery::Delivery;
+    use crate::{settings::organization::Organization, words::delivery::Delivery};
 
     #[test]
     fn a_position_belongs_to_one_account_on_one_server() {
         let (profile, _) = crate::sample::sample();
         let here = profile.endpoint(Delivery::IncomingEmail).unwrap();
-        let mut there = profile;
-        there.incoming.as_mut().unwrap().location.host.push_str(".new");
-        let there = there.endpoint(Delivery::IncomingEmail).unwrap();
+        let mut there = profile.into_fields();
+        there.servers.incoming.as_mut().unwrap().location.host.push_str(".new");
+        let there = there.parse(&Organization::default()).unwrap().endpoint(Delivery::IncomingEmail).unwrap();
         assert_eq!(source(&here, "a"), source(&here.clone(), "a"));
         assert_ne!(source(&here, "a"), source(&here, "b"));
         assert_ne!(source(&here, "a"), source(&there, "a"));

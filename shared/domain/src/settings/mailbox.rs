@@ -6,7 +6,7 @@ use crate::{
     Timestamp,
     settings::{
         approval::Approval,
-        profile::{EmailServerProfile, ServerType, validate_name},
+        profile::{EmailServerProfile, Servers, validate_name},
     },
     words::{
         address::EmailAddress,
@@ -69,7 +69,8 @@ impl Mailbox {
     pub fn validate(&self, profile: &EmailServerProfile) -> Result<(), Invalid> {
         validate_name(&self.name)?;
         let synchronized = SynchronizationMethod::ServerSideSynchronization;
-        let servers = profile.server_type == ServerType::InternetMail;
+        let lacks =
+            |delivery| matches!(profile.servers, Servers::InternetMail(_)) && profile.endpoint(delivery).is_none();
         if self.address.is_none() && Delivery::ALL.into_iter().any(|delivery| self.method(delivery) == synchronized) {
             return Err(Invalid::new(
                 "address",
@@ -77,14 +78,14 @@ impl Mailbox {
                 "Give it an address, or set its synchronization methods to none",
             ));
         }
-        if self.incoming_email == synchronized && servers && profile.incoming.is_none() {
+        if self.incoming_email == synchronized && lacks(Delivery::IncomingEmail) {
             return Err(Invalid::new(
                 "incoming_email",
                 format!("the email server profile {} has no incoming server", profile.name),
                 "Give the profile an incoming server, or set incoming_email to none",
             ));
         }
-        if self.outgoing_email == synchronized && servers && profile.outgoing.is_none() {
+        if self.outgoing_email == synchronized && lacks(Delivery::OutgoingEmail) {
             return Err(Invalid::new(
                 "outgoing_email",
                 format!("the email server profile {} has no outgoing server", profile.name),
@@ -192,7 +193,9 @@ mod tests {
     #[test]
     fn a_method_without_its_server_is_refused() {
         let (mut profile, mailbox) = crate::sample::sample();
-        profile.outgoing = None;
+        if let Servers::InternetMail(servers) = &mut profile.servers {
+            servers.outgoing = None;
+        }
         assert_eq!(mailbox.validate(&profile).unwrap_err().field, "outgoing_email");
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServ
         AlertKind::SignInFailed => "the email server refused the sign-in without saying why".into(),
         AlertKind::ApplicationUnknown => "the tenant does not know the application of the email server profile".into(),
         AlertKind::PermissionMissing => "the application has no permission for the mailbox".into(),
-        AlertKind::MailboxNotEnabled => match profile.server_type {
+        AlertKind::MailboxNotEnabled => match profile.server_type() {
             ServerType::InternetMail | ServerType::ExchangeOnline => {
                 "the user has no mailbox in Exchange Online that can be used".into()
             }
@@ -111,7 +111,7 @@ pub(super) fn reason(kind: AlertKind, error: &DeliveryError, profile: &EmailServ
 pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<String> {
     let holder = profile.credential_holder();
     let name = &profile.name;
-    let (right, some) = match profile.server_type {
+    let (right, some) = match profile.server_type() {
         ServerType::InternetMail | ServerType::ExchangeServer => {
             ("the right user name and password", "user name and password")
         }
@@ -121,7 +121,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         ),
     };
     match kind {
-        AlertKind::MailboxLocationNotDetermined if profile.autodiscover && profile.server_type == ServerType::ExchangeServer => vec![
+        AlertKind::MailboxLocationNotDetermined if profile.is_discovered() => vec![
             "Have Exchange's administrator mend autodiscover for the mailbox's domain; what was seen at each place stands below.".to_owned(),
             format!("Or set autodiscover of the email server profile {name} to false, and give the location of the Exchange web services."),
         ],
@@ -129,7 +129,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
             vec![format!("Check the server names in the email server profile {name} for a typing error, and that they resolve to a public address.")]
         }
         AlertKind::ServerNotReachable => vec![
-            match profile.server_type {
+            match profile.server_type() {
                 ServerType::InternetMail => format!("Check server name and port in the email server profile {name} (IMAP 993 or 143, POP3 995 or 110, SMTP 465 or 587)."),
                 ServerType::ExchangeOnline => "Check that this deployment can reach login.microsoftonline.com and graph.microsoft.com, or those of the tenant's cloud.".to_owned(),
                 ServerType::ExchangeServer => format!("Check the location in the email server profile {name}, such as https://mail.example.com/EWS/Exchange.asmx."),
@@ -138,13 +138,13 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         ],
         AlertKind::SecureConnectionFailed => vec![
             "Check that the server's certificate has not expired, names the server as the profile does, and is signed by an authority that this deployment trusts.".to_owned(),
-            match profile.server_type {
+            match profile.server_type() {
                 ServerType::InternetMail => "Check that port and security of the profile go together: TLS from the start (993, 995, 465) or STARTTLS (143, 110, 587).",
                 ServerType::ExchangeOnline | ServerType::ExchangeServer => "Check that nothing between here and the server opens its TLS connections.",
             }.to_owned(),
         ],
         AlertKind::ServerNotSupported => vec![
-            match profile.server_type {
+            match profile.server_type() {
                 ServerType::InternetMail | ServerType::ExchangeOnline => format!("Check that protocol and port in the email server profile {name} are those of the server."),
                 ServerType::ExchangeServer => format!("Check that the location in the email server profile {name} is that of the Exchange web services, and that the server is Exchange Server 2013 SP1 or later."),
             },
@@ -154,7 +154,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
             vec!["Nothing, if it passes by itself. Otherwise ask the email server's administrator about its limits and its state.".to_owned()]
         }
         AlertKind::AuthenticationNotOffered => {
-            let ways = match profile.server_type {
+            let ways = match profile.server_type() {
                 ServerType::InternetMail | ServerType::ExchangeOnline => "password, or XOAUTH2",
                 ServerType::ExchangeServer => "password for Basic, ntlm, or client-certificate",
             };
@@ -167,7 +167,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         ],
         AlertKind::ProfileCredentialsIncorrect => vec![
             format!("Enter {right} in {holder}. They are not tried again until then."),
-            match profile.server_type {
+            match profile.server_type() {
                 ServerType::InternetMail | ServerType::ExchangeOnline => "Check that the account of the profile, or its application, may use each of its mailboxes.",
                 ServerType::ExchangeServer => "Give the account of the profile the role ApplicationImpersonation, or full access to each mailbox, and check that Exchange web services are enabled for the mailbox and the organization (Get-CASMailbox, Get-OrganizationConfig).",
             }.to_owned(),
@@ -183,7 +183,7 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
             "In Microsoft Entra ID, give the application the application permissions Mail.ReadWrite and Mail.Send of Microsoft Graph, and grant admin consent.".to_owned(),
             "If the application is narrowed to some mailboxes, by role-based access control for applications or an application access policy, add this mailbox to its scope. Changes can take up to two hours.".to_owned(),
         ],
-        AlertKind::MailboxNotEnabled if profile.server_type == ServerType::ExchangeServer => {
+        AlertKind::MailboxNotEnabled if profile.server_type() == ServerType::ExchangeServer => {
             vec!["Check that the user's account is not disabled and has a mailbox on this server.".to_owned()]
         }
         AlertKind::MailboxNotEnabled => vec![

@@ -2,13 +2,9 @@
 
 use mailrail_domain::{
     rules::support::{refuse_mailbox, refuse_profile},
-    settings::{
-        organization::Organization,
-        profile::{Authentication, EmailServerProfile, ServerType},
-    },
+    settings::profile::{Authentication, EmailServerProfile, ServerFields},
     words::{
         audit::{AuditAction, AuditSubject},
-        cause::CredentialSource,
         delivery::Delivery,
         id::ProfileId,
         invalid::Invalid,
@@ -62,7 +58,7 @@ pub struct ProfileChange {
     /// The profile as [`Engine::profile_to_change`] read it.
     pub before: StoredProfile,
     /// What it is to become. Its identifier and the moment of its creation stay.
-    pub after: EmailServerProfile,
+    pub after: EmailServerProfile<ServerFields>,
     /// What becomes of its secret.
     pub secret: SecretChange<ProfileSecret>,
     /// Names of the fields that are changed, for the audit.
@@ -86,7 +82,7 @@ impl<P: Ports> Engine<P> {
     pub async fn create_profile(
         &self,
         by: &By,
-        profile: EmailServerProfile,
+        profile: EmailServerProfile<ServerFields>,
         secret: Option<ProfileSecret>,
     ) -> Result<StoredProfile, Refusal> {
         by.needs(Role::Administrator, "Creating an email server profile")?;
@@ -135,14 +131,14 @@ impl<P: Ports> Engine<P> {
         Ok(self.ports.mailboxes().delete_profile(&stored.profile.id, &audit).await?)
     }
 
-    /// The profile with what the organization gives it, once every field is checked, and all of them together.
+    /// The profile with its servers by their kind, once every field is checked, and all of them together.
     async fn checked_profile(
         &self,
-        profile: EmailServerProfile,
+        profile: EmailServerProfile<ServerFields>,
         secret: &SecretChange<ProfileSecret>,
     ) -> Result<EmailServerProfile, Refusal> {
         let organization = self.ports.mailboxes().organization().await?.organization;
-        let profile = with_tenant(profile, &organization);
+        let profile = profile.parse(&organization)?;
         profile.validate()?;
         refuse_profile(&profile, &organization, self.settings.fips)?;
         check_credential("username", profile.username.as_deref())?;
@@ -206,12 +202,4 @@ impl<P: Ports> Engine<P> {
         }
         Ok(())
     }
-}
-
-/// The profile with the organization's tenant, where it needs one and names none.
-fn with_tenant(profile: EmailServerProfile, organization: &Organization) -> EmailServerProfile {
-    let is_online = profile.server_type == ServerType::ExchangeOnline;
-    let takes_own = is_online || profile.credentials == CredentialSource::ServerToServer;
-    let tenant_id = profile.tenant_id.or_else(|| organization.tenant_id.clone().filter(|_| takes_own));
-    EmailServerProfile { tenant_id, ..profile }
 }

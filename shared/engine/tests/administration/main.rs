@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mailrail_domain::{
     settings::{
         mailbox::Mailbox,
-        profile::{EmailServerProfile, IncomingProtocol, Security},
+        profile::{EmailServerProfile, IncomingProtocol, Security, ServerFields},
     },
     words::{
         audit::{AuditAction, AuditSubject},
@@ -63,9 +63,9 @@ fn all() -> PageRequest {
 }
 
 /// A profile that is not written yet, with servers for both directions.
-fn a_profile(id: &str) -> EmailServerProfile {
+fn a_profile(id: &str) -> EmailServerProfile<ServerFields> {
     let incoming = (IncomingProtocol::Imap, location("imap.example.test", 993, Security::Tls));
-    build::profile(id, Some(incoming), Some(location("smtp.example.test", 465, Security::Tls)))
+    build::profile(id, Some(incoming), Some(location("smtp.example.test", 465, Security::Tls))).into_fields()
 }
 
 async fn with_profile(world: &World) -> StoredProfile {

@@ -24,7 +24,7 @@ use super::*;
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
-fn change(before: &StoredProfile, after: EmailServerProfile) -> ProfileChange {
+fn change(before: &StoredProfile, after: EmailServerProfile<ServerFields>) -> ProfileChange {
     ProfileChange { before: before.clone(), after, secret: SecretChange::Keep, fields: vec!["name".into()] }
 }
 
@@ -71,21 +71,23 @@ async fn a_profile_of_exchange_online_takes_the_organizations_tenant() {
     let before = world.organization().await.unwrap();
     let after = Organization { tenant_id: Some(TENANT.into()), ..before.organization.clone() };
     world.change_organization(&ann(), SettingsChange { before, after, fields: vec![] }).await.unwrap();
-    let online = EmailServerProfile {
+    let servers = ServerFields {
         server_type: ServerType::ExchangeOnline,
         autodiscover: true,
-        incoming: None,
-        outgoing: None,
+        client_id: Some(TENANT.into()),
+        ..ServerFields::default()
+    };
+    let online = EmailServerProfile {
+        servers,
         credentials: CredentialSource::ServerToServer,
         authentication: Authentication::ClientCertificate,
-        client_id: Some(TENANT.into()),
         ..a_profile("p1")
     };
     let created = world.create_profile(&ann(), online, Some(certificate())).await.unwrap();
-    assert_eq!(created.profile.tenant_id.as_deref(), Some(TENANT));
     assert!(created.credentials.is_some());
+    assert_eq!(created.profile.into_fields().servers.tenant_id.as_deref(), Some(TENANT));
     let other = world.create_profile(&ann(), a_profile("p2"), None).await.unwrap();
-    assert_eq!(other.profile.tenant_id, None);
+    assert_eq!(other.profile.into_fields().servers.tenant_id, None);
 }
 
 #[tokio::test]
@@ -95,11 +97,11 @@ async fn a_profile_is_changed_on_condition_of_its_revision_and_read_once() {
     check_outdated(world.profile_to_change("p1", Some(first.revision + 1)).await, first.revision);
     let reads = world.ports.state.reads();
     let before = world.profile_to_change("p1", Some(first.revision)).await.unwrap();
-    let renamed = EmailServerProfile { name: "Another".into(), ..before.profile.clone() };
+    let renamed = EmailServerProfile { name: "Another".into(), ..before.profile.clone().into_fields() };
     let second = world.change_profile(&ann(), change(&before, renamed.clone())).await.unwrap();
     let expected = Reads { profiles: reads.profiles + 1, organization: reads.organization + 1, ..reads };
     assert_eq!(world.ports.state.reads(), expected, "nothing is read back");
-    assert_eq!((&second.profile, second.revision), (&renamed, first.revision + 1));
+    assert_eq!((second.profile.clone().into_fields(), second.revision), (renamed.clone(), first.revision + 1));
     assert_eq!(second.credentials, first.credentials, "a password stays until another is given");
     assert_eq!(world.find_profile("p1").await.unwrap(), second);
     let entry = ("ann".to_owned(), AuditAction::Changed, "p1".to_owned(), vec!["name".to_owned()]);
@@ -129,10 +131,10 @@ async fn mailboxes_are_woken_in_batches_that_the_queue_takes_when_their_interval
     for n in 0..123 {
         expected.insert(with_mailbox(&world, &format!("m{n:03}"), &before.profile).await.id);
     }
-    let renamed = EmailServerProfile { name: "Another".into(), ..before.profile.clone() };
+    let renamed = EmailServerProfile { name: "Another".into(), ..before.profile.clone().into_fields() };
     let before = world.change_profile(&ann(), change(&before, renamed)).await.unwrap();
     assert!(world.ports.queue.waiting(Delivery::IncomingEmail).is_empty(), "another name wakes nobody");
-    let slower = EmailServerProfile { minimum_polling_interval_minutes: 60, ..before.profile.clone() };
+    let slower = EmailServerProfile { minimum_polling_interval_minutes: 60, ..before.profile.clone().into_fields() };
     // The queue of the fakes takes ten at once, as its contract says, and panics at more.
     world.change_profile(&ann(), change(&before, slower)).await.unwrap();
     let woken = world.ports.queue.waiting(Delivery::IncomingEmail);
@@ -145,7 +147,7 @@ async fn email_of_a_users_mailbox_is_not_deleted_after_processing() {
     let before = with_profile(&world).await;
     let queue = Mailbox { kind: MailboxKind::Queue, ..build::mailbox("m1", "m1@example.test", &before.profile) };
     world.create_mailbox(&ann(), queue, None).await.unwrap();
-    let deleting = EmailServerProfile { delete_after_processing: true, ..before.profile.clone() };
+    let deleting = EmailServerProfile { delete_after_processing: true, ..before.profile.clone().into_fields() };
     with_mailbox(&world, "m2", &before.profile).await;
     check_invalid(world.change_profile(&ann(), change(&before, deleting.clone())).await, "delete_after_processing");
     world.delete_mailbox(&ann(), "m2").await.unwrap();

@@ -160,7 +160,7 @@ async fn every_request_and_every_reply_keeps_microsofts_contract() {
         online.deliver_to("ada", &folder, &Letter::new(&format!("in a folder {n:02}")));
     }
     assert_eq!(online.received(&mailbox).await.len(), 12);
-    online.profile.tracked_folders = vec!["Projects".to_owned()];
+    mailrail_test_support::build::exchange_online(&mut online.profile).tracked_folders = vec!["Projects".to_owned()];
     online.put_profile(SECRET).await;
     assert_eq!(online.received(&mailbox).await.len(), 24);
     online.receive(&mailbox).await;

@@ -163,7 +163,8 @@ async fn a_message_that_is_gone_when_it_is_read_is_passed_over() {
 #[tokio::test]
 async fn tracked_folders_are_read_besides_the_inbox_and_an_idle_check_of_all_is_one_request() {
     let mut with_folders = profile();
-    with_folders.tracked_folders = vec!["Projects/O'Hara".to_owned(), "Not there".to_owned()];
+    mailrail_test_support::build::exchange_online(&mut with_folders).tracked_folders =
+        vec!["Projects/O'Hara".to_owned(), "Not there".to_owned()];
     let online = Online::with(with_folders, SECRET).await;
     let mailbox = online.mailbox("ada").await;
     let (folder, other) = {

@@ -66,9 +66,9 @@ async fn a_certificate_that_is_not_registered_is_refused_and_one_that_cannot_be_
 #[tokio::test]
 async fn a_wrong_secret_an_unknown_application_and_a_foreign_tenant_are_permanent_and_say_what_to_do() {
     let mut unknown = profile();
-    unknown.client_id = Some("99999999-bbbb-cccc-dddd-eeeeeeeeeeee".to_owned());
+    build::exchange_online(&mut unknown).application.client_id = "99999999-bbbb-cccc-dddd-eeeeeeeeeeee".to_owned();
     let mut elsewhere = profile();
-    elsewhere.tenant_id = Some("99999999-2222-3333-4444-555555555555".to_owned());
+    build::exchange_online(&mut elsewhere).application.tenant_id = "99999999-2222-3333-4444-555555555555".to_owned();
     for (profile, secret, cause, action) in [
         (profile(), "wrong", Cause::CredentialsRefused, AlertAction::ReenterCredentials),
         (unknown, SECRET, Cause::ApplicationUnknown, AlertAction::ChangeProfile),

@@ -8,7 +8,7 @@ use std::{
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{OnPremises, SERVICE, address, impersonating},
+    on_premises::{OnPremises, SERVICE, address, impersonating, with},
     stack::stack,
     world::Outbound,
 };
@@ -61,13 +61,11 @@ async fn every_request_validates_against_microsofts_schemas() {
     }
     let mut requests = Vec::new();
     for profile in [impersonating(), delegated()] {
-        let there = OnPremises::with(EmailServerProfile {
-            tracked_folders: vec!["Projects/<A & B>".to_owned()],
-            move_undeliverable: true,
-            delete_after_processing: true,
-            ..profile
-        })
-        .await;
+        let profile = with(profile, |server| {
+            server.tracked_folders = vec!["Projects/<A & B>".to_owned()];
+            server.move_undeliverable = true;
+        });
+        let there = OnPremises::with(EmailServerProfile { delete_after_processing: true, ..profile }).await;
         there.server.exchange().mailbox(&address("bob"));
         there.account("ada");
         let mut mailbox = build::mailbox("ada", &address("ada"), &there.profile);

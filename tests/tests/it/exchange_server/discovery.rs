@@ -11,7 +11,7 @@ use domain::{
 };
 use end_to_end::{
     letter::Letter,
-    on_premises::{DOMAIN, HOST, MISNAMED, OnPremises, SERVICE, discovering, impersonating, web_services},
+    on_premises::{DOMAIN, HOST, MISNAMED, OnPremises, SERVICE, discovering, impersonating, web_services, with},
     world::pass,
 };
 use mailrail_domain::{
@@ -239,7 +239,7 @@ async fn a_password_that_a_place_refuses_is_told_as_that() {
 
 #[tokio::test]
 async fn the_password_of_a_service_account_goes_to_hosts_of_its_own_domain_alone() {
-    let profile = EmailServerProfile { autodiscover: true, location: None, ..impersonating() };
+    let profile = with(impersonating(), |server| server.location = None);
     let there = OnPremises::with(profile).await;
     there.place("other.test", &here());
     there.server.exchange().mailbox("eve@other.test");
@@ -255,7 +255,8 @@ async fn the_password_of_a_service_account_goes_to_hosts_of_its_own_domain_alone
                  </EwsUrl></Protocol></Account></Response></a>";
     for (username, is_told) in [(SERVICE, true), ("service@other.test", false), ("EXAMPLE\\service", false)] {
         let username = Some(username.to_owned());
-        let profile = EmailServerProfile { autodiscover: true, location: None, username, ..impersonating() };
+        let profile = with(impersonating(), |server| server.location = None);
+        let profile = EmailServerProfile { username, ..profile };
         let there = OnPremises::with(profile).await;
         there.place(DOMAIN, &Place::Body(found.to_owned()));
         let mailbox = there.mailbox("ada").await;
@@ -281,7 +282,7 @@ async fn a_server_that_is_down_where_it_was_found_is_told_as_that() {
 
 #[tokio::test]
 async fn a_service_account_finds_and_serves_all_mailboxes_and_a_test_shows_the_finding() {
-    let profile = EmailServerProfile { autodiscover: true, location: None, ..impersonating() };
+    let profile = with(impersonating(), |server| server.location = None);
     let there = OnPremises::with(profile).await;
     there.place(AUTODISCOVER, &here());
     let mailbox = there.untested("ada").await;

@@ -2,12 +2,11 @@
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{MISNAMED, OnPremises, impersonating, profile, web_services},
+    on_premises::{MISNAMED, OnPremises, impersonating, profile, web_services, with},
     world::pass,
 };
 use mailrail_domain::{
     rules::classification::{Permanence, classify},
-    settings::profile::EmailServerProfile,
     words::{
         cause::{Cause, CredentialSource},
         evidence::Stage,
@@ -223,7 +222,7 @@ async fn servers_that_are_not_there_or_have_another_name_each_have_their_cause()
         (web_services(MISNAMED), Cause::CertificateRefused, Stage::Tls),
         ("https://127.0.0.1:1/EWS/Exchange.asmx".to_owned(), Cause::ConnectionRefused, Stage::Connect),
     ] {
-        let there = OnPremises::with(EmailServerProfile { location: Some(location), ..profile() }).await;
+        let there = OnPremises::with(with(profile(), |server| server.location = Some(location))).await;
         let mailbox = there.mailbox("ada").await;
         there.world.run(&mailbox, INCOMING).await;
         let alerts = there.open_alerts(&mailbox).await;
@@ -235,8 +234,7 @@ async fn servers_that_are_not_there_or_have_another_name_each_have_their_cause()
 
 /// Requests that reach a server whose certificate does not name it.
 async fn there_is_no_call_without_a_verified_certificate() -> usize {
-    let there =
-        OnPremises::with(EmailServerProfile { location: Some(web_services(MISNAMED)), ..impersonating() }).await;
+    let there = OnPremises::with(with(impersonating(), |server| server.location = Some(web_services(MISNAMED)))).await;
     let mailbox = there.mailbox("ada").await;
     there.world.run(&mailbox, INCOMING).await;
     there.requests()

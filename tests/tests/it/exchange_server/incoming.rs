@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{OnPremises, address, impersonating, profile},
+    on_premises::{OnPremises, address, impersonating, profile, with},
     world::pass,
 };
 use mailrail_domain::{
@@ -269,7 +269,7 @@ async fn a_fault_that_nobody_knows_is_no_messages_and_is_tried_again() {
 #[tokio::test]
 async fn tracked_folders_are_read_besides_the_inbox() {
     let folders = vec!["Projects/O'Hara & <Co>".to_owned(), "Not there".to_owned()];
-    let there = OnPremises::with(EmailServerProfile { tracked_folders: folders, ..profile() }).await;
+    let there = OnPremises::with(with(profile(), |server| server.tracked_folders = folders)).await;
     let mailbox = there.mailbox("ada").await;
     let folder = {
         let mut exchange = there.server.exchange();
@@ -353,7 +353,7 @@ async fn changes_without_a_message_are_passed_over_in_as_many_runs_as_they_take(
 #[tokio::test]
 async fn messages_that_cannot_be_processed_are_moved_to_a_folder_that_is_remembered() {
     for profile in [profile(), impersonating()] {
-        let there = OnPremises::with(EmailServerProfile { move_undeliverable: true, ..profile }).await;
+        let there = OnPremises::with(with(profile, |server| server.move_undeliverable = true)).await;
         let mailbox = there.mailbox("ada").await;
         let unreadable = |there: &OnPremises, n: usize| {
             let number = there.deliver("ada", &Letter::new(&format!("unreadable {n}")));

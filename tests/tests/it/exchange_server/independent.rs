@@ -9,7 +9,7 @@ use std::{
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{OnPremises, PASSWORD, SERVICE, address, pem, profile, web_services},
+    on_premises::{OnPremises, PASSWORD, SERVICE, address, pem, profile, web_services, with},
     stack::stack,
     world::Outbound,
 };
@@ -143,7 +143,8 @@ async fn ntlm_signs_in_to_an_independent_acceptor_with_integrity_and_channel_bin
     for (accounts, username) in
         [("EXAMPLE:ada:secret\n", "EXAMPLE\\ada"), (":ada@exchange.test:secret\n", "ada@exchange.test")]
     {
-        let profile = EmailServerProfile { authentication: Authentication::Ntlm, use_impersonation: true, ..profile() };
+        let profile = with(profile(), |server| server.use_impersonation = true);
+        let profile = EmailServerProfile { authentication: Authentication::Ntlm, ..profile };
         let there = OnPremises::with(profile).await;
         there.account("bob");
         let acceptor = Acceptor::start(accounts, there.server.port());

@@ -24,12 +24,7 @@ use super::OUTGOING;
 
 /// A profile whose service account has full access to mailboxes, and does not impersonate.
 pub(super) fn delegated() -> EmailServerProfile {
-    EmailServerProfile {
-        credentials: CredentialSource::Profile,
-        username: Some(SERVICE.to_owned()),
-        use_impersonation: false,
-        ..profile()
-    }
+    EmailServerProfile { credentials: CredentialSource::Profile, username: Some(SERVICE.to_owned()), ..profile() }
 }
 
 /// A mailbox that sends, and others that are in the organization as well.

@@ -2,8 +2,8 @@
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{OnPremises, PASSWORD, SERVICE, address, impersonating, profile},
-    online::{CLIENT, SECRET, TENANT},
+    on_premises::{OnPremises, PASSWORD, SERVICE, address, impersonating, profile, with},
+    online::{CLIENT, SECRET, application},
 };
 use mailrail_domain::{
     settings::profile::{Authentication, EmailServerProfile},
@@ -34,13 +34,13 @@ async fn failed(there: &OnPremises, mailbox: &MailboxId) -> Alert {
 
 /// A profile whose application signs in.
 fn by_application() -> EmailServerProfile {
+    let profile = with(profile(), |server| {
+        (server.application, server.use_impersonation) = (Some(application()), true);
+    });
     EmailServerProfile {
         credentials: CredentialSource::ServerToServer,
         authentication: Authentication::ClientSecret,
-        tenant_id: Some(TENANT.to_owned()),
-        client_id: Some(CLIENT.to_owned()),
-        use_impersonation: true,
-        ..profile()
+        ..profile
     }
 }
 
@@ -124,8 +124,7 @@ async fn messages_of_ntlm_that_are_none_are_transient() {
 
 #[tokio::test]
 async fn rights_that_a_service_account_lacks_are_the_seeds_insufficient_permissions() {
-    for profile in [impersonating(), delegated()] {
-        let impersonates = profile.use_impersonation;
+    for (profile, impersonates) in [(impersonating(), true), (delegated(), false)] {
         let there = OnPremises::with(profile).await;
         let mailbox = there.mailbox("ada").await;
         there.server.exchange().accounts.get_mut(SERVICE).expect("the account").may_impersonate = false;

@@ -50,7 +50,7 @@ impl Met {
         let world = World::with_tls(trusting(authorities()));
         let profile = EmailServerProfile { connection_timeout_seconds: 5, ..profile };
         let mailbox = world.mailbox(&account(), &profile).await;
-        let (delivery, email) = match &profile.outgoing {
+        let (delivery, email) = match profile.endpoint(OUTGOING) {
             None => (Delivery::IncomingEmail, None),
             Some(_) => {
                 let outbound = Outbound { to: &["to@example.test"], ..Outbound::default() };

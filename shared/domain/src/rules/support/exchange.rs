@@ -1,10 +1,12 @@
 //! What is not supported of profiles of Exchange, online and on premises.
 
 use crate::{
-    rules::support::MIXED,
     settings::{
         organization::Organization,
-        profile::{Authentication, EmailServerProfile, Security, ServerLocation},
+        profile::{
+            APPLICATION_NOT_NAMED, Application, Authentication, EmailServerProfile, ExchangeOnline, ExchangeServer,
+            ExchangeVersion, Security, ServerLocation,
+        },
     },
     words::{
         cause::CredentialSource,
@@ -16,17 +18,11 @@ use crate::{
 /// Longest location of Exchange web services, in bytes (source system: 2084).
 const LOCATION_BYTES_MAX: usize = 2_084;
 
-fn refuse_mixed(profile: &EmailServerProfile) -> Result<(), Invalid> {
-    let incoming = profile.incoming.as_ref().map(|_| "incoming");
-    let remedy = "Leave incoming and outgoing out: Exchange is used for both directions";
-    match incoming.or(profile.outgoing.as_ref().map(|_| "outgoing")) {
-        Some(field) => Err(Invalid::new(field, MIXED, remedy)),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn refuse_exchange_online(profile: &EmailServerProfile, organization: &Organization) -> Result<(), Invalid> {
-    refuse_mixed(profile)?;
+pub(super) fn refuse_exchange_online(
+    profile: &EmailServerProfile,
+    online: &ExchangeOnline,
+    organization: &Organization,
+) -> Result<(), Invalid> {
     match profile.credentials {
         CredentialSource::ServerToServer => {}
         CredentialSource::Mailbox => {
@@ -38,28 +34,12 @@ pub(super) fn refuse_exchange_online(profile: &EmailServerProfile, organization:
             return Err(Invalid::new("credentials", problem, "Use server-to-server"));
         }
     }
-    if profile.use_impersonation {
-        let problem = "impersonation is not supported with Exchange Online";
-        return Err(Invalid::new("use_impersonation", problem, "Set it to false"));
-    }
-    if !profile.autodiscover || profile.location.is_some() {
-        let problem = "Exchange Online is found by itself; autodiscover cannot be off, nor a location be given";
-        return Err(Invalid::new("autodiscover", problem, "Set it to true and leave the location out"));
-    }
-    if !matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate) {
+    if !profile.authentication.is_by_application() {
         let problem = "an application signs in to Exchange Online with a client secret or a certificate";
         return Err(Invalid::new("authentication", problem, "Use client-secret or client-certificate"));
     }
-    let Some(tenant) = &profile.tenant_id else {
-        let problem = "neither the profile nor the organization names the tenant of Exchange Online";
-        return Err(Invalid::new("tenant_id", problem, "Set tenant_id in the organization's settings, or here"));
-    };
-    validate_guid("tenant_id", tenant)?;
-    let Some(client) = &profile.client_id else {
-        let problem = "the application that the tenant has granted its mailboxes to is missing";
-        return Err(Invalid::new("client_id", problem, "Give the application (client) ID of its registration"));
-    };
-    validate_guid("client_id", client)?;
+    let Application { tenant_id: tenant, client_id: client, .. } = &online.application;
+    validate_application(&online.application)?;
     let is_own = organization.tenant_id.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(tenant));
     let crosses = organization.cross_tenant_client_id.as_ref().is_some_and(|id| id.eq_ignore_ascii_case(client));
     if !is_own && !crosses {
@@ -72,32 +52,51 @@ pub(super) fn refuse_exchange_online(profile: &EmailServerProfile, organization:
     Ok(())
 }
 
-pub(super) fn refuse_exchange_server(profile: &EmailServerProfile, fips: bool) -> Result<(), Invalid> {
-    refuse_mixed(profile)?;
-    refuse_sign_in_to_exchange_server(profile, fips)?;
-    match (&profile.location, profile.autodiscover) {
-        (Some(_), true) => {
-            let problem = "a location is given and autodiscover is on";
-            Err(Invalid::new("location", problem, "Leave the location out, or set autodiscover to false"))
-        }
-        (None, false) => {
-            let problem = "the location of the Exchange web services is missing";
-            let remedy = "Give it, such as https://mail.example.com/EWS/Exchange.asmx, or set autodiscover to true";
-            Err(Invalid::new("location", problem, remedy))
-        }
-        (Some(location), false) if !is_ews(location) => {
+fn validate_application(application: &Application) -> Result<(), Invalid> {
+    validate_guid("tenant_id", &application.tenant_id)?;
+    validate_guid("client_id", &application.client_id)
+}
+
+pub(super) fn refuse_exchange_server(
+    profile: &EmailServerProfile,
+    server: &ExchangeServer,
+    fips: bool,
+) -> Result<(), Invalid> {
+    refuse_old_exchange(server)?;
+    refuse_sign_in_to_exchange_server(profile, server, fips)?;
+    match &server.location {
+        Some(location) if !is_ews(location) => {
             let problem = format!("\"{}\" is not the location of Exchange web services", excerpt(location));
             Err(Invalid::new("location", problem, "Give an address such as https://mail.example.com/EWS/Exchange.asmx"))
         }
-        (Some(_), false) | (None, true) => Ok(()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn refuse_old_exchange(server: &ExchangeServer) -> Result<(), Invalid> {
+    let Some(version) = server.exchange_version else {
+        return Ok(());
+    };
+    match version {
+        ExchangeVersion::Exchange2003 | ExchangeVersion::Exchange2007 | ExchangeVersion::Exchange2010 => {
+            let problem = "Exchange Server 2003, 2007 and 2010 are not supported";
+            Err(Invalid::new("exchange_version", problem, "Upgrade to Exchange Server 2013 SP1 or later"))
+        }
+        ExchangeVersion::Exchange2013
+        | ExchangeVersion::Exchange2016
+        | ExchangeVersion::Exchange2019
+        | ExchangeVersion::ExchangeSe => Ok(()),
     }
 }
 
 /// Exchange Server is signed in to with a user name and a password, by Basic or by NTLM; or, where it trusts Entra ID
 /// (hybrid modern authentication), by an application, which acts for the user of each mailbox.
-fn refuse_sign_in_to_exchange_server(profile: &EmailServerProfile, fips: bool) -> Result<(), Invalid> {
-    let by_application =
-        matches!(profile.authentication, Authentication::ClientSecret | Authentication::ClientCertificate);
+fn refuse_sign_in_to_exchange_server(
+    profile: &EmailServerProfile,
+    server: &ExchangeServer,
+    fips: bool,
+) -> Result<(), Invalid> {
+    let by_application = profile.authentication.is_by_application();
     if by_application != (profile.credentials == CredentialSource::ServerToServer) {
         let problem = "an application signs in server to server, and nobody else does";
         let remedy = "Use client-certificate with server-to-server, or password or ntlm with mailbox or profile";
@@ -118,18 +117,15 @@ fn refuse_sign_in_to_exchange_server(profile: &EmailServerProfile, fips: bool) -
         | Authentication::ClientCertificate => {}
     }
     if by_application {
-        if !profile.use_impersonation {
+        if !server.use_impersonation {
             let problem = "an application has no mailbox of its own, and acts for the user of each";
             return Err(Invalid::new("use_impersonation", problem, "Set it to true"));
         }
-        for (field, id) in [("tenant_id", &profile.tenant_id), ("client_id", &profile.client_id)] {
-            let Some(id) = id else {
-                let problem = "the application that signs in to Exchange Server is not named";
-                return Err(Invalid::new(field, problem, "Give the tenant's and the application's identifiers"));
-            };
-            validate_guid(field, id)?;
-        }
-        return Ok(());
+        let Some(application) = &server.application else {
+            let remedy = "Give the tenant's and the application's identifiers";
+            return Err(Invalid::new("tenant_id", APPLICATION_NOT_NAMED, remedy));
+        };
+        return validate_application(application);
     }
     match &profile.username {
         // NTLM knows accounts by their domain too.

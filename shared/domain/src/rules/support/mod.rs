@@ -10,7 +10,7 @@ use crate::{
     settings::{
         mailbox::{Mailbox, MailboxKind},
         organization::Organization,
-        profile::{Authentication, EmailServerProfile, ExchangeVersion, ServerType},
+        profile::{Authentication, EmailServerProfile, InternetMail, MIXED, ServerType, Servers},
     },
     words::{
         cause::CredentialSource,
@@ -88,8 +88,6 @@ pub const REFUSED_VALUES: [RefusedValue; 14] = [
 
 const TLS_OFF: &str = "TLS may not be off: credentials would cross the network in the clear";
 
-const MIXED: &str = "Exchange for one direction and SMTP, POP3 or IMAP for the other is not supported";
-
 /// The refusal of a value that is known and not accepted.
 #[must_use]
 pub fn refused_value(field: &str, value: &str) -> Option<Invalid> {
@@ -100,76 +98,37 @@ pub fn refused_value(field: &str, value: &str) -> Option<Invalid> {
 /// Refuses a profile whose fields are each right and together not supported. `fips` tells whether the deployment uses
 /// validated cryptography alone.
 pub fn refuse_profile(profile: &EmailServerProfile, organization: &Organization, fips: bool) -> Result<(), Invalid> {
-    refuse_old_exchange(profile)?;
-    if profile.move_undeliverable && profile.server_type != ServerType::ExchangeServer {
-        let problem = "messages that cannot be processed are moved to a folder on Exchange Server alone";
-        return Err(Invalid::new(
-            "move_undeliverable",
-            problem,
-            "Set it to false: they are in quarantine all the same",
-        ));
-    }
-    match profile.server_type {
-        ServerType::InternetMail => refuse_internet_mail(profile, fips),
-        ServerType::ExchangeOnline => refuse_exchange_online(profile, organization),
-        ServerType::ExchangeServer => refuse_exchange_server(profile, fips),
-    }
-}
-
-fn refuse_old_exchange(profile: &EmailServerProfile) -> Result<(), Invalid> {
-    let Some(version) = profile.exchange_version else {
-        return Ok(());
-    };
-    if profile.server_type == ServerType::InternetMail {
-        let problem = "only a profile of Exchange has a version of Exchange";
-        return Err(Invalid::new("exchange_version", problem, "Leave it out, or change the server type"));
-    }
-    match version {
-        ExchangeVersion::Exchange2003 | ExchangeVersion::Exchange2007 | ExchangeVersion::Exchange2010 => {
-            let problem = "Exchange Server 2003, 2007 and 2010 are not supported";
-            Err(Invalid::new("exchange_version", problem, "Upgrade to Exchange Server 2013 SP1 or later"))
+    match &profile.servers {
+        Servers::InternetMail(servers) => {
+            refuse_sign_in_to_internet_mail(profile)?;
+            refuse_hosts(servers, fips)
         }
-        ExchangeVersion::Exchange2013
-        | ExchangeVersion::Exchange2016
-        | ExchangeVersion::Exchange2019
-        | ExchangeVersion::ExchangeSe => Ok(()),
+        Servers::ExchangeOnline(online) => refuse_exchange_online(profile, online, organization),
+        Servers::ExchangeServer(server) => refuse_exchange_server(profile, server, fips),
     }
 }
 
-fn refuse_internet_mail(profile: &EmailServerProfile, fips: bool) -> Result<(), Invalid> {
-    if profile.autodiscover {
-        let problem = "only Exchange can be found by autodiscover";
-        return Err(Invalid::new("autodiscover", problem, "Give host and port, and set autodiscover to false"));
-    }
-    if profile.use_impersonation {
-        let problem = "only Exchange knows impersonation";
-        return Err(Invalid::new("use_impersonation", problem, "Set it to false"));
-    }
-    if profile.location.is_some() {
-        let problem = "only a profile of Exchange Server has a location of web services";
-        return Err(Invalid::new("location", problem, "Give incoming and outgoing instead"));
-    }
+fn refuse_sign_in_to_internet_mail(profile: &EmailServerProfile) -> Result<(), Invalid> {
     if profile.credentials == CredentialSource::ServerToServer {
         let problem = "server-to-server authentication is for Exchange Online alone";
         return Err(Invalid::new("credentials", problem, "Use mailbox or profile"));
     }
     match profile.authentication {
-        Authentication::Password | Authentication::Xoauth2 => {}
+        Authentication::Password | Authentication::Xoauth2 => Ok(()),
         Authentication::ClientSecret | Authentication::ClientCertificate => {
             let problem = "only an application signs in with a client secret or a certificate, and only to Exchange";
-            return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+            Err(Invalid::new("authentication", problem, "Use password or xoauth2"))
         }
         Authentication::Ntlm => {
             let problem = "NTLM is a way to sign in to Exchange Server alone";
-            return Err(Invalid::new("authentication", problem, "Use password or xoauth2"));
+            Err(Invalid::new("authentication", problem, "Use password or xoauth2"))
         }
     }
-    if !profile.tracked_folders.is_empty() {
-        let problem = "folders besides the inbox are read of Exchange alone";
-        return Err(Invalid::new("tracked_folders", problem, "Leave them out"));
-    }
-    let incoming = profile.incoming.as_ref().map(|incoming| ("incoming.host", &incoming.location.host));
-    let outgoing = profile.outgoing.as_ref().map(|location| ("outgoing.host", &location.host));
+}
+
+fn refuse_hosts(servers: &InternetMail, fips: bool) -> Result<(), Invalid> {
+    let incoming = servers.incoming.as_ref().map(|incoming| ("incoming.host", &incoming.location.host));
+    let outgoing = servers.outgoing.as_ref().map(|location| ("outgoing.host", &location.host));
     for (field, host) in incoming.into_iter().chain(outgoing) {
         if is_of(host, &EXCHANGE_ONLINE_HOSTS) {
             let problem = "mailboxes of Exchange Online are supported by a profile of Exchange Online alone";
@@ -210,7 +169,7 @@ pub fn refuse_mailbox(mailbox: &Mailbox, profile: &EmailServerProfile) -> Result
         let problem = "a queue's mailbox has no appointments, contacts, and tasks";
         return Err(Invalid::new("appointments_contacts_tasks", problem, "Set it to none"));
     }
-    match profile.server_type {
+    match profile.server_type() {
         ServerType::ExchangeOnline | ServerType::ExchangeServer => Ok(()),
         ServerType::InternetMail => {
             let problem = "appointments, contacts, and tasks cannot be synchronized over POP3, IMAP and SMTP";
@@ -241,66 +200,84 @@ fn is_of(host: &str, domains: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::profile::ServerLocation;
+    use crate::settings::profile::{ExchangeVersion, ServerFields, ServerLocation};
 
-    fn of(server_type: ServerType) -> EmailServerProfile {
-        let (mut profile, _) = crate::sample::sample();
-        profile.server_type = server_type;
+    /// A profile as somebody gives it.
+    type Given = EmailServerProfile<ServerFields>;
+
+    fn of(server_type: ServerType) -> Given {
+        let mut profile = crate::sample::sample().0.into_fields();
+        profile.servers.server_type = server_type;
         if server_type != ServerType::InternetMail {
-            (profile.incoming, profile.outgoing) = (None, None);
-            profile.autodiscover = true;
+            (profile.servers.incoming, profile.servers.outgoing) = (None, None);
+            profile.servers.autodiscover = true;
         }
         if server_type == ServerType::ExchangeOnline {
             profile.credentials = CredentialSource::ServerToServer;
             profile.authentication = Authentication::ClientSecret;
-            profile.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
-            profile.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
+            profile.servers.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
+            profile.servers.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
         }
         profile
     }
 
-    fn by_application(profile: &mut EmailServerProfile) {
-        profile.credentials = CredentialSource::ServerToServer;
-        profile.authentication = Authentication::ClientCertificate;
-        profile.use_impersonation = true;
-        profile.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
-        profile.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
+    /// What a profile is refused for when somebody gives it.
+    fn supported(profile: Given, organization: &Organization, fips: bool) -> Result<(), Invalid> {
+        let profile = profile.parse(organization)?;
+        refuse_profile(&profile, organization, fips)
     }
 
-    fn refusal(server_type: ServerType, fips: bool, change: impl FnOnce(&mut EmailServerProfile)) -> String {
-        let organization =
-            Organization { tenant_id: Some("11111111-2222-3333-4444-555555555555".into()), ..Organization::default() };
+    fn by_application(profile: &mut Given) {
+        profile.credentials = CredentialSource::ServerToServer;
+        profile.authentication = Authentication::ClientCertificate;
+        profile.servers.use_impersonation = true;
+        profile.servers.tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
+        profile.servers.client_id = Some("aaaaaaaa-2222-3333-4444-555555555555".into());
+    }
+
+    fn refusal(server_type: ServerType, fips: bool, change: impl FnOnce(&mut Given)) -> String {
+        let tenant_id = Some("11111111-2222-3333-4444-555555555555".into());
+        refusal_in(&Organization { tenant_id, ..Organization::default() }, server_type, fips, change)
+    }
+
+    fn refusal_in(
+        organization: &Organization,
+        server_type: ServerType,
+        fips: bool,
+        change: impl FnOnce(&mut Given),
+    ) -> String {
         let mut profile = of(server_type);
         change(&mut profile);
-        refuse_profile(&profile, &organization, fips).unwrap_err().to_string()
+        supported(profile, organization, fips).unwrap_err().to_string()
     }
 
     #[test]
     fn what_is_supported_is_accepted() {
         for server_type in [ServerType::InternetMail, ServerType::ExchangeOnline, ServerType::ExchangeServer] {
             let profile = of(server_type);
-            assert_eq!(refuse_profile(&profile, &Organization::default(), true), Ok(()), "{server_type:?}");
-            assert_eq!(profile.validate(), Ok(()), "{server_type:?}");
+            assert_eq!(supported(profile.clone(), &Organization::default(), true), Ok(()), "{server_type:?}");
+            let parsed = profile.parse(&Organization::default()).unwrap();
+            assert_eq!(parsed.validate(), Ok(()), "{server_type:?}");
         }
     }
 
     #[test]
     fn each_way_to_sign_in_to_exchange_server_is_accepted() {
         for change in [
-            |p: &mut EmailServerProfile| p.authentication = Authentication::Ntlm,
-            |p: &mut EmailServerProfile| {
+            |p: &mut Given| p.authentication = Authentication::Ntlm,
+            |p: &mut Given| {
                 p.authentication = Authentication::Ntlm;
                 (p.credentials, p.username) = (CredentialSource::Profile, Some("EXAMPLE\\service".into()));
             },
-            |p: &mut EmailServerProfile| {
+            |p: &mut Given| {
                 (p.credentials, p.username) = (CredentialSource::Profile, Some("service@example.org".into()));
-                (p.use_impersonation, p.move_undeliverable) = (true, true);
+                (p.servers.use_impersonation, p.servers.move_undeliverable) = (true, true);
             },
             by_application,
         ] {
             let mut profile = of(ServerType::ExchangeServer);
             change(&mut profile);
-            assert_eq!(refuse_profile(&profile, &Organization::default(), false), Ok(()), "{profile:?}");
+            assert_eq!(supported(profile.clone(), &Organization::default(), false), Ok(()), "{profile:?}");
         }
     }
 
@@ -308,46 +285,50 @@ mod tests {
     #[test]
     fn every_unsupported_configuration_is_refused_with_its_reason_and_what_to_do() {
         use ServerType::{ExchangeOnline, ExchangeServer, InternetMail};
-        let host = |profile: &mut EmailServerProfile, host: &str| {
-            profile.incoming.as_mut().unwrap().location.host = host.to_owned();
+        let host = |profile: &mut Given, host: &str| {
+            profile.servers.incoming.as_mut().unwrap().location.host = host.to_owned();
         };
-        let server = |profile: &EmailServerProfile| -> ServerLocation {
+        let server = |profile: &Given| -> ServerLocation {
             let _ = profile;
-            crate::sample::sample().0.outgoing.unwrap()
+            crate::sample::sample().0.into_fields().servers.outgoing.unwrap()
         };
         let refusals = [
-            refusal(InternetMail, false, |p| p.autodiscover = true),
-            refusal(InternetMail, false, |p| p.use_impersonation = true),
-            refusal(InternetMail, false, |p| p.location = Some("https://x.example/EWS/Exchange.asmx".into())),
+            refusal(InternetMail, false, |p| p.servers.autodiscover = true),
+            refusal(InternetMail, false, |p| p.servers.use_impersonation = true),
+            refusal(InternetMail, false, |p| p.servers.location = Some("https://x.example/EWS/Exchange.asmx".into())),
             refusal(InternetMail, false, |p| p.credentials = CredentialSource::ServerToServer),
             refusal(InternetMail, false, |p| p.authentication = Authentication::ClientCertificate),
-            refusal(InternetMail, false, |p| p.tracked_folders = vec!["Projects".into()]),
-            refusal(InternetMail, false, |p| p.exchange_version = Some(ExchangeVersion::Exchange2016)),
+            refusal(InternetMail, false, |p| p.servers.tracked_folders = vec!["Projects".into()]),
+            refusal(InternetMail, false, |p| p.servers.exchange_version = Some(ExchangeVersion::Exchange2016)),
             refusal(InternetMail, false, |p| host(p, "outlook.office365.com")),
-            refusal(InternetMail, false, |p| p.outgoing.as_mut().unwrap().host = "SMTP.Office365.com.".into()),
+            refusal(InternetMail, false, |p| p.servers.outgoing.as_mut().unwrap().host = "SMTP.Office365.com.".into()),
             refusal(InternetMail, true, |p| host(p, "imap-mail.outlook.com")),
             refusal(InternetMail, true, |p| host(p, "pop3.live.com")),
             refusal(InternetMail, true, |p| host(p, "secure.smtp.email.msn.com")),
             refusal(ExchangeOnline, false, |p| p.credentials = CredentialSource::Mailbox),
             refusal(ExchangeOnline, false, |p| p.credentials = CredentialSource::Profile),
-            refusal(ExchangeOnline, false, |p| p.use_impersonation = true),
-            refusal(ExchangeOnline, false, |p| p.autodiscover = false),
+            refusal(ExchangeOnline, false, |p| p.servers.use_impersonation = true),
+            refusal(ExchangeOnline, false, |p| p.servers.autodiscover = false),
             refusal(ExchangeOnline, false, |p| p.authentication = Authentication::Password),
-            refusal(ExchangeOnline, false, |p| p.tenant_id = None),
-            refusal(ExchangeOnline, false, |p| p.client_id = None),
-            refusal(ExchangeOnline, false, |p| p.client_id = Some("x".into())),
-            refusal(ExchangeOnline, false, |p| p.tenant_id = Some("x".into())),
-            refusal(ExchangeOnline, false, |p| p.tenant_id = Some("99999999-2222-3333-4444-555555555555".into())),
-            refusal(ExchangeOnline, false, |p| p.incoming = crate::sample::sample().0.incoming),
-            refusal(ExchangeServer, false, |p| p.outgoing = Some(server(p))),
-            refusal(ExchangeServer, false, |p| p.exchange_version = Some(ExchangeVersion::Exchange2003)),
-            refusal(ExchangeServer, false, |p| p.exchange_version = Some(ExchangeVersion::Exchange2007)),
-            refusal(ExchangeServer, false, |p| p.exchange_version = Some(ExchangeVersion::Exchange2010)),
-            refusal(ExchangeServer, false, |p| p.location = Some("https://x.example/EWS/Exchange.asmx".into())),
-            refusal(ExchangeServer, false, |p| p.autodiscover = false),
+            refusal_in(&Organization::default(), ExchangeOnline, false, |p| p.servers.tenant_id = None),
+            refusal(ExchangeOnline, false, |p| p.servers.client_id = None),
+            refusal(ExchangeOnline, false, |p| p.servers.client_id = Some("x".into())),
+            refusal(ExchangeOnline, false, |p| p.servers.tenant_id = Some("x".into())),
+            refusal(ExchangeOnline, false, |p| {
+                p.servers.tenant_id = Some("99999999-2222-3333-4444-555555555555".into())
+            }),
+            refusal(ExchangeOnline, false, |p| {
+                p.servers.incoming = crate::sample::sample().0.into_fields().servers.incoming
+            }),
+            refusal(ExchangeServer, false, |p| p.servers.outgoing = Some(server(p))),
+            refusal(ExchangeServer, false, |p| p.servers.exchange_version = Some(ExchangeVersion::Exchange2003)),
+            refusal(ExchangeServer, false, |p| p.servers.exchange_version = Some(ExchangeVersion::Exchange2007)),
+            refusal(ExchangeServer, false, |p| p.servers.exchange_version = Some(ExchangeVersion::Exchange2010)),
+            refusal(ExchangeServer, false, |p| p.servers.location = Some("https://x.example/EWS/Exchange.asmx".into())),
+            refusal(ExchangeServer, false, |p| p.servers.autodiscover = false),
             refusal(ExchangeServer, false, |p| {
-                p.autodiscover = false;
-                p.location = Some("http://x.example/EWS/Exchange.asmx".into());
+                p.servers.autodiscover = false;
+                p.servers.location = Some("http://x.example/EWS/Exchange.asmx".into());
             }),
             refusal(ExchangeServer, false, |p| p.username = Some("DOMAIN\\service".into())),
             refusal(ExchangeServer, false, |p| p.credentials = CredentialSource::ServerToServer),
@@ -359,14 +340,14 @@ mod tests {
             }),
             refusal(ExchangeServer, false, |p| {
                 by_application(p);
-                p.use_impersonation = false;
+                p.servers.use_impersonation = false;
             }),
             refusal(ExchangeServer, false, |p| {
                 by_application(p);
-                p.client_id = None;
+                p.servers.client_id = None;
             }),
             refusal(InternetMail, false, |p| p.authentication = Authentication::Ntlm),
-            refusal(ExchangeOnline, false, |p| p.move_undeliverable = true),
+            refusal(ExchangeOnline, false, |p| p.servers.move_undeliverable = true),
         ];
         let values = REFUSED_VALUES.map(|(field, value, ..)| {
             let refusal = refused_value(field, &value.to_uppercase()).unwrap();
@@ -379,24 +360,24 @@ mod tests {
     #[test]
     fn another_tenant_is_supported_with_the_application_that_may_cross() {
         let mut profile = of(ServerType::ExchangeOnline);
-        profile.tenant_id = Some("99999999-2222-3333-4444-555555555555".into());
+        profile.servers.tenant_id = Some("99999999-2222-3333-4444-555555555555".into());
         let organization = Organization {
             tenant_id: Some("11111111-2222-3333-4444-555555555555".into()),
-            cross_tenant_client_id: profile.client_id.clone(),
+            cross_tenant_client_id: profile.servers.client_id.clone(),
             ..Organization::default()
         };
-        assert_eq!(refuse_profile(&profile, &organization, false), Ok(()));
-        profile.client_id = Some("bbbbbbbb-2222-3333-4444-555555555555".into());
-        assert_eq!(refuse_profile(&profile, &organization, false).unwrap_err().field, "tenant_id");
+        assert_eq!(supported(profile.clone(), &organization, false), Ok(()));
+        profile.servers.client_id = Some("bbbbbbbb-2222-3333-4444-555555555555".into());
+        assert_eq!(supported(profile.clone(), &organization, false).unwrap_err().field, "tenant_id");
     }
 
     #[test]
     fn servers_that_are_not_compliant_are_refused_under_fips_alone() {
-        let (mut profile, _) = crate::sample::sample();
-        profile.incoming.as_mut().unwrap().location.host = "imap-mail.outlook.com".into();
-        assert_eq!(refuse_profile(&profile, &Organization::default(), false), Ok(()));
-        profile.incoming.as_mut().unwrap().location.host = "notoutlook.com".into();
-        assert_eq!(refuse_profile(&profile, &Organization::default(), true), Ok(()));
+        let mut profile = of(ServerType::InternetMail);
+        profile.servers.incoming.as_mut().unwrap().location.host = "imap-mail.outlook.com".into();
+        assert_eq!(supported(profile.clone(), &Organization::default(), false), Ok(()));
+        profile.servers.incoming.as_mut().unwrap().location.host = "notoutlook.com".into();
+        assert_eq!(supported(profile.clone(), &Organization::default(), true), Ok(()));
     }
 
     #[test]
@@ -412,7 +393,10 @@ mod tests {
         assert!(refusal.problem.contains("queue"), "{refusal}");
         (mailbox.kind, profile.delete_after_processing) = (MailboxKind::User, false);
         assert!(refuse_mailbox(&mailbox, &profile).unwrap_err().problem.contains("POP3"));
-        assert_eq!(refuse_mailbox(&mailbox, &of(ServerType::ExchangeServer)), Ok(()));
+        assert_eq!(
+            refuse_mailbox(&mailbox, &of(ServerType::ExchangeServer).parse(&Organization::default()).unwrap()),
+            Ok(())
+        );
     }
 
     #[test]

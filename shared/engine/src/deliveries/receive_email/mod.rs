@@ -79,7 +79,7 @@ impl<P: Ports> Work<P> for ReceiveEmail {
             source,
             start_date: mailbox.start_date(profile),
             delete_after_processing: profile.delete_after_processing && mailbox.kind == MailboxKind::Queue,
-            move_undeliverable: profile.move_undeliverable,
+            move_undeliverable: profile.servers.move_undeliverable(),
             pace: Pace::after(run.row.state.transient_failure_count),
             messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
             done: 0,

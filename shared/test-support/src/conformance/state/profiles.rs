@@ -8,7 +8,7 @@ use mailrail_engine::ports::{StoredOrganization, StoredProfile, Written};
 
 use super::{StateStore, WHOLE_LIST, a_mailbox, a_profile, created, put, sealed};
 use crate::{
-    build::{audit, mailbox_id},
+    build::{audit, internet_mail, mailbox_id},
     conformance::{every_page, this_second},
 };
 
@@ -36,7 +36,7 @@ pub async fn an_unknown_profile_is_not_there(store: &impl StateStore) {
 
 pub async fn a_profile_comes_back_as_it_was_written(store: &impl StateStore) {
     let mut only_incoming = a_profile("p3");
-    only_incoming.profile.outgoing = None;
+    internet_mail(&mut only_incoming.profile).outgoing = None;
     for stored in [a_profile("p1"), with_everything("p2"), only_incoming] {
         let stored = put(store, &stored).await;
         assert_eq!(store.profile(&stored.profile.id).await.unwrap().as_ref(), Some(&stored));
