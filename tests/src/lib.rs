@@ -1,7 +1,7 @@
 //! What the end-to-end tests share: the local servers and their accounts, messages, an engine over fakes whose mail
 //! servers are real, and a fleet of mailboxes over fakes alone.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 pub mod fleet;
 pub mod letter;

@@ -58,14 +58,14 @@ pub struct Stack {
 
 /// A test server of ours in a process of its own.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct TestServer {
     pub url: String,
 }
 
 /// What requests and replies are checked against.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct Contracts {
     pub prism: PathBuf,
     pub folder: PathBuf,
@@ -73,7 +73,7 @@ pub struct Contracts {
 
 /// The emulator of AWS.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct Aws {
     pub url: String,
     pub region: String,
@@ -82,7 +82,7 @@ pub struct Aws {
 
 /// The deployed console.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct Console {
     pub url: String,
     pub token: String,
@@ -90,7 +90,7 @@ pub struct Console {
 
 /// Dovecot and Postfix.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct Mail {
     pub host: String,
     pub ca_pem: PathBuf,
@@ -107,7 +107,7 @@ pub struct Mail {
 
 /// The accounts: how many there are, and the first.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct Accounts {
     pub count: u32,
     pub address: String,
@@ -116,7 +116,7 @@ pub struct Accounts {
 
 /// GNU imap4d.
 #[derive(Debug, Deserialize)]
-#[allow(missing_docs)] // the names of infra/README.md
+#[expect(missing_docs, reason = "the names of infra/README.md")]
 pub struct OldImap {
     pub imap: u16,
     pub imaps: u16,

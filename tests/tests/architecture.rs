@@ -1,6 +1,6 @@
 //! The map of `ARCHITECTURE.md`, read from `cargo metadata`: which crate may depend on which.
 
-#![allow(clippy::expect_used)] // a test that cannot be set up has failed
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -20,7 +20,7 @@ const DEPLOYMENT: &str = "deployment";
 
 /// Who is calling.
 #[derive(Debug, Clone)]
-pub struct Caller(pub By);
+pub(crate) struct Caller(pub By);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -33,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 /// Lets a request pass that carries a token whose role permits the method: reading is for everybody who has one, all
 /// else for administrators, so that nothing is read of a body whose sender may not act. What each use case needs, it
 /// says itself.
-pub async fn require_token<P: Ports>(
+pub(crate) async fn require_token<P: Ports>(
     State(app): State<App<P>>,
     mut request: Request,
     next: Next,
@@ -63,7 +63,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What is kept of a token.
-pub fn digest(token: &str) -> String {
+pub(crate) fn digest(token: &str) -> String {
     hex(&Sha256::digest(token.as_bytes()))
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::problem::Problem;
 
 /// A query that was read into its type.
-pub struct Parameters<T>(pub T);
+pub(crate) struct Parameters<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
@@ -34,7 +34,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 }
 
 /// A body as it came.
-pub struct Content(pub Bytes);
+pub(crate) struct Content(pub Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Content {
     type Rejection = Problem;
@@ -48,7 +48,7 @@ impl<S: Send + Sync> FromRequest<S> for Content {
 }
 
 /// A body that was read into its type.
-pub struct Body<T>(pub T);
+pub(crate) struct Body<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -65,7 +65,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
 /// Reads a value into its type; an error names the path of the field. A value that is known and not supported is refused
 /// with its reason rather than as unknown.
-pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     for (field, ..) in REFUSED_VALUES {
         let place = format!("/{}", field.replace('.', "/"));
         let given = value.pointer(&place).and_then(Value::as_str);
@@ -92,12 +92,12 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
 }
 
 /// Names of the fields that a patch is about, for the audit.
-pub fn names(patch: &Value) -> Vec<String> {
+pub(crate) fn names(patch: &Value) -> Vec<String> {
     patch.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The revision on condition of which a change is made, if it is made on any (RFC 9110 section 13.1.1).
-pub fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(crate) fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(wanted) = headers.get(header::IF_MATCH) else {
         return Ok(None);
     };
@@ -113,21 +113,21 @@ pub fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 }
 
 /// Settings with a merge patch, read into their type again.
-pub fn merged<T: Serialize + DeserializeOwned>(settings: &T, patch: Value) -> Result<T, Problem> {
+pub(crate) fn merged<T: Serialize + DeserializeOwned>(settings: &T, patch: Value) -> Result<T, Problem> {
     let mut merged = serde_json::to_value(settings).unwrap_or_default();
     merge(&mut merged, patch);
     from_value(merged)
 }
 
 /// Whether a patch removes a field that is never shown, and so is not there to be merged into.
-pub fn removes(patch: &Value, field: &str) -> bool {
+pub(crate) fn removes(patch: &Value, field: &str) -> bool {
     patch.get(field).is_some_and(Value::is_null)
 }
 
 /// Whether a secret is left out of an answer. It always is, while `skip_serializing` would leave it out of the description
 /// of the request as well.
-#[allow(clippy::ref_option)] // the shape that serde calls
-pub const fn never_shown(_: &Option<String>) -> bool {
+#[expect(clippy::ref_option, reason = "the shape that serde calls")]
+pub(crate) const fn never_shown(_: &Option<String>) -> bool {
     true
 }
 
@@ -161,14 +161,14 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only its fields' names and types are read")]
     struct Outer {
         inner: Inner,
     }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only its fields' names and types are read")]
     struct Inner {
         port: u16,
     }
@@ -191,7 +191,7 @@ mod tests {
     async fn errors_name_the_parameter() {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only its fields' names and types are read")]
         struct Wanted {
             limit: Option<u16>,
         }

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 16;
 
 /// What came of an action on many records.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Done {
+pub(crate) struct Done {
     /// Ids for which it was done.
     pub done: Vec<String>,
     /// Ids for which it was not, each with the reason.
@@ -25,7 +25,7 @@ pub struct Done {
 
 /// A record for which an action was not done.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Its id, as it was given.
     pub id: String,
     /// Why not.
@@ -36,7 +36,7 @@ pub struct Refused {
 }
 
 /// Does `act` for each id, once however often it is given.
-pub async fn each<F>(ids: &[String], act: impl Fn(String) -> F) -> Result<Done, Problem>
+pub(crate) async fn each<F>(ids: &[String], act: impl Fn(String) -> F) -> Result<Done, Problem>
 where
     F: Future<Output = Result<(), Problem>>,
 {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 /// What the cells of a column are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cell {
+pub(crate) enum Cell {
     /// Text, dates among it.
     Text,
     /// A whole number.
@@ -23,14 +23,14 @@ pub enum Cell {
 
 /// The columns of a type: the paths of its fields, those of objects within it with dots.
 #[derive(Debug)]
-pub struct Columns {
+pub(crate) struct Columns {
     schema: String,
     cells: BTreeMap<String, Cell>,
 }
 
 impl Columns {
     /// The columns of `T`.
-    pub fn of<T: ToSchema>() -> Self {
+    pub(crate) fn of<T: ToSchema>() -> Self {
         let mut schemas = Vec::new();
         T::schemas(&mut schemas);
         let json = |schema: &_| serde_json::to_value(schema).unwrap_or_default();
@@ -41,7 +41,7 @@ impl Columns {
     }
 
     /// What the cells of a column are, or the refusal of a column that the type has no field for.
-    pub fn cell(&self, column: &str) -> Result<&Cell, Invalid> {
+    pub(crate) fn cell(&self, column: &str) -> Result<&Cell, Invalid> {
         self.cells.get(column).ok_or_else(|| {
             let remedy = format!(
                 "Name the column after a field of {} in /openapi.json, a field within another by both names with a dot",

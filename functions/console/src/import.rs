@@ -22,7 +22,7 @@ const LIST_SEPARATOR: char = ';';
 
 /// What came of an import.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Imported {
+pub(crate) struct Imported {
     /// Lines that went in.
     pub created: usize,
     /// Lines that did not.
@@ -31,7 +31,7 @@ pub struct Imported {
 
 /// A line that did not go in.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct LineError {
+pub(crate) struct LineError {
     /// Its number, the first line being 1.
     pub line: u64,
     /// The field that it is about.
@@ -49,7 +49,7 @@ impl LineError {
 }
 
 /// Reads the lines of a body into their type and creates each.
-pub async fn import<T, F>(headers: &HeaderMap, body: &[u8], create: impl Fn(T) -> F) -> Result<Imported, Problem>
+pub(crate) async fn import<T, F>(headers: &HeaderMap, body: &[u8], create: impl Fn(T) -> F) -> Result<Imported, Problem>
 where
     T: DeserializeOwned + ToSchema,
     F: Future<Output = Result<(), Problem>>,
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize, ToSchema)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only its fields' names and types are read")]
     struct Input {
         name: String,
         incoming: Option<Server>,
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[derive(Deserialize, ToSchema)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only its fields' names and types are read")]
     struct Server {
         host: String,
         port: u16,

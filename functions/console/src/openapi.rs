@@ -95,11 +95,11 @@ impl Modify for Composed {
 }
 
 /// The description of the whole API.
-pub fn description() -> utoipa::openapi::OpenApi {
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
     Api::openapi()
 }
 
 /// Hands out the description.
-pub async fn document() -> Json<utoipa::openapi::OpenApi> {
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(description())
 }

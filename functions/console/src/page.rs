@@ -21,7 +21,7 @@ const CURSOR: &str = "cursor:";
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct PageQuery {
+pub(crate) struct PageQuery {
     /// Most entries of the page, 1 to 100.
     pub limit: Option<usize>,
     /// Where it begins: `cursor` of the page before.
@@ -30,7 +30,7 @@ pub struct PageQuery {
 
 impl PageQuery {
     /// The page, if it can be given.
-    pub fn request(self) -> Result<PageRequest, Problem> {
+    pub(crate) fn request(self) -> Result<PageRequest, Problem> {
         let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let problem = format!("{limit} is out of range");
@@ -55,7 +55,7 @@ fn opened(cursor: &str) -> Option<String> {
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Listing<T> {
+pub(crate) struct Listing<T> {
     /// Its entries.
     pub items: Vec<T>,
     /// Where the next page begins; absent at the end.
@@ -65,7 +65,7 @@ pub struct Listing<T> {
 
 impl<T> Listing<T> {
     /// The page with its entries as they are shown.
-    pub fn of<S>(page: Page<S>, show: impl FnMut(S) -> T) -> Self {
+    pub(crate) fn of<S>(page: Page<S>, show: impl FnMut(S) -> T) -> Self {
         Self { items: page.items.into_iter().map(show).collect(), cursor: page.cursor.as_deref().map(closed) }
     }
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 /// Problem details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// HTTP status.
     pub status: u16,
     /// What kind of problem it is, the same for every occurrence.
@@ -29,12 +29,12 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with no field.
-    pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self { status: status.as_u16(), title, detail: detail.into(), field: None, remedy: None }
     }
 
     /// The same with what to do.
-    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
 }
@@ -94,13 +94,13 @@ impl IntoResponse for Problem {
 }
 
 /// The answer to a path that nothing is at.
-pub async fn no_such_path(uri: Uri) -> Problem {
+pub(crate) async fn no_such_path(uri: Uri) -> Problem {
     let detail = format!("There is no resource at {}.", excerpt(uri.path()));
     Problem::new(StatusCode::NOT_FOUND, "Not found", detail).with_remedy("See /openapi.json")
 }
 
 /// The answer to a method that a path does not have.
-pub async fn no_such_method(method: Method, uri: Uri) -> Problem {
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{method} is not possible at {}.", excerpt(uri.path()));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail)
 }

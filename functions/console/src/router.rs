@@ -22,7 +22,7 @@ use crate::{
 const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// What every handler has.
-pub struct App<P> {
+pub(crate) struct App<P> {
     /// The use cases.
     pub engine: Arc<Engine<P>>,
     /// SHA-256 of the deployment's own token, in hexadecimal digits.
@@ -37,7 +37,7 @@ impl<P> Clone for App<P> {
 }
 
 /// The whole API.
-pub fn router<P: Ports + 'static>(app: App<P>) -> Router {
+pub(crate) fn router<P: Ports + 'static>(app: App<P>) -> Router {
     let guarded = Router::new()
         .route("/v1/profiles", get(profiles::list::<P>).post(profiles::create::<P>))
         .route("/v1/profiles/import", post(profiles::import::<P>))

@@ -21,7 +21,7 @@ const CRYPTO: CryptoMode = CryptoMode::Ring;
 const CRYPTO: CryptoMode = CryptoMode::AwsLcFips;
 
 /// The shared configuration of all clients.
-pub fn config() -> Result<SdkConfig> {
+pub(crate) fn config() -> Result<SdkConfig> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let needed = |name: &str| variable(name).with_context(|| format!("{name} is not set; Lambda sets it"));
     let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).context("AWS_REGION is not set")?;
@@ -58,7 +58,7 @@ impl HttpClient for Unprepared {
 
 /// The client of the bucket. The emulator of the local stack has no host name per bucket, so buckets are named in the
 /// path wherever an endpoint is given.
-pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+pub(crate) fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let settings = aws_sdk_s3::config::Builder::from(config)
         .force_path_style(config.endpoint_url().is_some())
         // The connection is secured; a second sum over every message would cost as much as reading it.

@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 const EXTRA_AUTHORITIES_MAX: usize = 20;
 
 /// The configuration of connections to mail servers.
-pub fn client(extra_ca_pem: &str) -> Result<Arc<ClientConfig>> {
+pub(crate) fn client(extra_ca_pem: &str) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let given = !extra_ca_pem.trim().is_empty();
     let mut added = 0;

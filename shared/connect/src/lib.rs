@@ -1,6 +1,8 @@
 //! From a server's name to a secured connection, each step with its own cause; HTTP over it; and the tokens of
 //! applications, which more than one of Microsoft's servers takes.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod application;
 mod http;
 mod line;

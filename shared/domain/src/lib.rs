@@ -7,6 +7,7 @@
 //! The data types are serializable because the rows of the table are these types; `store` pins that stored form with
 //! snapshot tests, so a change of a field here is a deliberate change of the table.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 pub mod email;

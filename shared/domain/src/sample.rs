@@ -20,7 +20,6 @@ use crate::{
 };
 
 /// A profile and one of its mailboxes, for the tests of this crate.
-#[allow(clippy::unwrap_used)]
 pub(crate) fn sample() -> (EmailServerProfile, Mailbox) {
     let created_at = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
     let location = ServerLocation { host: "mail.example.org".into(), port: 993, security: Security::Tls };

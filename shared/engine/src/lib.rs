@@ -4,6 +4,8 @@
 //! failure is a [`mailrail_domain::words::cause::DeliveryError`]; our own failure is an [`outage::Outage`]. A run stops for one of
 //! the two, as a [`run::Stop`], and one place tells them apart, so that no mailbox is disabled because a table was away.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod access;
 pub mod administration;
 pub mod alerts;

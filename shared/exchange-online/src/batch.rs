@@ -18,7 +18,7 @@ pub(crate) type Part = (Method, String);
 
 impl Mailbox {
     /// Sends the parts, in as few batches as can be, and gives the reply of each, in order.
-    pub async fn batch(
+    pub(crate) async fn batch(
         &self,
         parts: &[Part],
         prefer: &str,
@@ -35,7 +35,7 @@ impl Mailbox {
             let request = self.request(Method::POST, &format!("{VERSION}/$batch"));
             let reply: Value = self.json(request.json(&json!({ "requests": requests })), stage).await?;
             let mut outcomes: Vec<Option<Result<Value, Failure>>> = chunk.iter().map(|_| None).collect();
-            for outcome in reply["responses"].as_array().into_iter().flatten() {
+            for outcome in reply.get("responses").and_then(Value::as_array).into_iter().flatten() {
                 // Parts come back in any order.
                 let place = outcome["id"].as_str().and_then(|id| id.parse::<usize>().ok());
                 if let Some(place) = place.and_then(|place| outcomes.get_mut(place)) {
@@ -53,7 +53,10 @@ fn of_part(outcome: &Value, stage: Stage, now: Timestamp) -> Result<Value, Failu
     match outcome["status"].as_u64() {
         Some(200..=299) => Ok(outcome["body"].clone()),
         Some(status) => {
-            let asked = outcome["headers"]["Retry-After"].as_str().and_then(|text| HeaderValue::from_str(text).ok());
+            let asked = outcome
+                .pointer("/headers/Retry-After")
+                .and_then(Value::as_str)
+                .and_then(|text| HeaderValue::from_str(text).ok());
             let headers = HeaderMap::from_iter(asked.map(|value| (RETRY_AFTER, value)));
             let wait = retry_after(&headers, now);
             Err(Failure::Refused(refused(u16::try_from(status).unwrap_or_default(), &outcome["body"], wait)))

@@ -63,24 +63,26 @@ struct ErrorBody {
     message: Option<String>,
 }
 
+/// What a refusal may name as lacking, with the stage that lacks it.
+const LACKS: [(Cause, Stage); 4] = [
+    (Cause::SignInFailed, Stage::SignIn),
+    (Cause::PermissionMissing, Stage::Consent),
+    (Cause::MailboxNotFound, Stage::FindUser),
+    (Cause::MailboxNotEnabled, Stage::Open),
+];
+
 /// A refusal from its parts, as a reply or a part of a batch has them. One that names what it lacks is told as of the
 /// stage that it lacks it for.
 pub(crate) fn refused(status: u16, reply: &Value, retry_after_seconds: Option<u32>) -> Refusal {
     let ErrorReply { error } = ErrorReply::deserialize(reply).unwrap_or_default();
     let words = error.message.unwrap_or_else(|| "the reply says no reason".to_owned());
     let cause = of_graph(status, error.code.as_deref());
-    let stage = match cause {
-        Cause::SignInFailed => Some(Stage::SignIn),
-        Cause::PermissionMissing => Some(Stage::Consent),
-        Cause::MailboxNotFound => Some(Stage::FindUser),
-        Cause::MailboxNotEnabled => Some(Stage::Open),
-        _ => None,
-    };
+    let stage = LACKS.iter().find(|(lacks, _)| *lacks == cause).map(|(_, stage)| *stage);
     Refusal { cause, stage, status, code: error.code, words, retry_after_seconds }
 }
 
 impl Mailbox {
-    pub fn new(online: &ExchangeOnline, application: &Application, access: &Access) -> Self {
+    pub(crate) fn new(online: &ExchangeOnline, application: &Application, access: &Access) -> Self {
         let sign_in = SignIn {
             http: online.http.clone(),
             crypto: Arc::clone(&online.crypto),
@@ -102,7 +104,7 @@ impl Mailbox {
 
     /// Has a token. For a test that is followed, the mailbox is asked for besides, so that permission, user and mailbox
     /// are seen one by one; otherwise the first request shows them.
-    pub async fn open(&self, access: &Access) -> Result<(), DeliveryError> {
+    pub(crate) async fn open(&self, access: &Access) -> Result<(), DeliveryError> {
         access.progress.reach(Stage::SignIn);
         self.0.tokens.get(&self.0.sign_in).await?;
         if access.progress.is_noted() {
@@ -121,17 +123,17 @@ impl Mailbox {
     }
 
     /// The moment.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         (self.0.sign_in.clock)()
     }
 
     /// Longest wait for a reply or a piece of it.
-    pub fn wait(&self) -> Duration {
+    pub(crate) fn wait(&self) -> Duration {
         self.0.sign_in.wait
     }
 
     /// The path of something of the mailbox; each segment may have any character.
-    pub fn path(&self, segments: &[&str]) -> String {
+    pub(crate) fn path(&self, segments: &[&str]) -> String {
         let mut path = format!("{VERSION}/users");
         for segment in [self.0.address.as_str()].iter().chain(segments) {
             path.push('/');
@@ -141,18 +143,18 @@ impl Mailbox {
     }
 
     /// A request for a path, which may have a query.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.0.sign_in.resource);
         self.0.sign_in.http.client.request(method, url).header("Prefer", IMMUTABLE_IDS)
     }
 
     /// A request that reads a path.
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.request(Method::GET, path)
     }
 
     /// Path and query of a link that the server gave. A link to anywhere else is refused: the token must not follow it.
-    pub fn path_of(&self, link: &str, stage: Stage) -> Result<String, Failure> {
+    pub(crate) fn path_of(&self, link: &str, stage: Stage) -> Result<String, Failure> {
         let ours = self.0.sign_in.resource.parse::<Url>().map(|url| url.origin());
         match link.parse::<Url>() {
             Ok(url) if Ok(url.origin()) == ours => Ok(match url.query() {
@@ -164,7 +166,7 @@ impl Mailbox {
     }
 
     /// Sends a request with the mailbox's token and gives the reply if it is a success.
-    pub async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, Failure> {
+    pub(crate) async fn send(&self, request: RequestBuilder, stage: Stage) -> Result<Response, Failure> {
         let Inner { sign_in, tokens, ledger, .. } = &*self.0;
         let mut refusal = None;
         for _ in 0..SENDS_MAX {
@@ -199,7 +201,7 @@ impl Mailbox {
     }
 
     /// Sends a request and reads its reply as JSON.
-    pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder, stage: Stage) -> Result<T, Failure> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder, stage: Stage) -> Result<T, Failure> {
         let mut response = self.send(request, stage).await?;
         let read = body(&mut response, JSON_BYTES_MAX, stage, self.wait()).await;
         let (bytes, is_whole) = read.map_err(Failure::Broken)?;
@@ -210,12 +212,12 @@ impl Mailbox {
     }
 
     /// Sends a request whose reply does not matter.
-    pub async fn done(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
+    pub(crate) async fn done(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
         self.send(request, stage).await.map(|_| ())
     }
 
     /// Sends bytes to an address that the server gave for them. It is signed in itself, so that the token stays here.
-    pub async fn put_piece(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
+    pub(crate) async fn put_piece(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
         let Inner { sign_in, ledger, .. } = &*self.0;
         ledger.count_request();
         let mut response = sign_in.http.send(request, stage, sign_in.wait).await.map_err(Failure::Broken)?;
@@ -226,12 +228,12 @@ impl Mailbox {
     }
 
     /// A request to an address outside of Graph, without the token.
-    pub fn outside(&self, method: Method, url: &str) -> RequestBuilder {
+    pub(crate) fn outside(&self, method: Method, url: &str) -> RequestBuilder {
         self.0.sign_in.http.client.request(method, url)
     }
 
     /// The identifier of the message with this Message-ID in a folder.
-    pub async fn find(&self, folder: &str, message_id: &str) -> Result<Option<String>, DeliveryError> {
+    pub(crate) async fn find(&self, folder: &str, message_id: &str) -> Result<Option<String>, DeliveryError> {
         let filter = format!("internetMessageId eq '<{}>'", message_id.replace('\'', "''"));
         let request = self.get(&self.path(&["mailFolders", folder, "messages"])).query(&[
             ("$filter", filter.as_str()),
@@ -239,6 +241,6 @@ impl Mailbox {
             ("$top", "1"),
         ]);
         let found: Value = self.json(request, Stage::Open).await.map_err(|failure| failure.into_error(Stage::Open))?;
-        Ok(found["value"][0]["id"].as_str().map(str::to_owned))
+        Ok(found.pointer("/value/0/id").and_then(Value::as_str).map(str::to_owned))
     }
 }

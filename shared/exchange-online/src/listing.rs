@@ -49,7 +49,7 @@ impl Listed {
     fn of(message: &Value) -> Option<Self> {
         let id = message["id"].as_str().filter(|id| !id.is_empty())?;
         let received = message["receivedDateTime"].as_str();
-        let size = message["singleValueExtendedProperties"][0]["value"].as_str();
+        let size = message.pointer("/singleValueExtendedProperties/0/value").and_then(Value::as_str);
         Some(Self {
             id: id.to_owned(),
             received_at: received.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc()),
@@ -73,12 +73,12 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// Nothing yet.
-    pub fn new(mailbox: Mailbox) -> Self {
+    pub(crate) fn new(mailbox: Mailbox) -> Self {
         Self { mailbox, folders: Folders::default() }
     }
 
     /// Reads the page that the inbox and each tracked folder are at.
-    pub async fn open(&mut self, tracked: &[String], position: Option<&Position>) -> Result<(), DeliveryError> {
+    pub(crate) async fn open(&mut self, tracked: &[String], position: Option<&Position>) -> Result<(), DeliveryError> {
         self.folders = self.find_folders(tracked, position).await?;
         let all: Vec<usize> = (0..self.folders.len()).collect();
         self.pages_of(&all).await
@@ -187,7 +187,7 @@ impl Listing {
             let children = self.mailbox.path(&["mailFolders", &parent, "childFolders"]);
             let request = self.mailbox.get(&children).query(&[("$filter", filter.as_str()), ("$select", "id")]);
             let found: Value = self.mailbox.json(request, Stage::Open).await?;
-            match found["value"][0]["id"].as_str() {
+            match found.pointer("/value/0/id").and_then(Value::as_str) {
                 Some(id) => parent = id.to_owned(),
                 None => return Ok(None),
             }
@@ -196,7 +196,7 @@ impl Listing {
     }
 
     /// Lists pages until there is a message to read, or nothing more.
-    pub async fn read_on(&mut self) -> Result<(), DeliveryError> {
+    pub(crate) async fn read_on(&mut self) -> Result<(), DeliveryError> {
         for _ in 0..EMPTY_PAGES_MAX {
             let Some(n) = self.folders.wanted() else {
                 return Ok(());

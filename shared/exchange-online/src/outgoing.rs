@@ -98,7 +98,7 @@ impl Session {
         let top = ATTACHMENTS_MAX.to_string();
         let listing = self.mailbox.get(&path).query(&[("$select", "id"), ("$top", top.as_str())]);
         let listed: Value = self.mailbox.json(listing, Stage::Data).await?;
-        let there = listed["value"].as_array().map_or(0, Vec::len);
+        let there = listed.get("value").and_then(Value::as_array).map_or(0, Vec::len);
         for attached in attachments.iter().skip(there) {
             if attached.content.len() < UPLOAD_BYTES_MIN {
                 let request = self.mailbox.request(Method::POST, &path).json(&whole(attached));
@@ -114,7 +114,7 @@ impl Session {
         let path = self.mailbox.path(&["messages", id, "attachments", "createUploadSession"]);
         let request = self.mailbox.request(Method::POST, &path);
         let begun: Value = self.mailbox.json(request.json(&announced(attached)), Stage::Data).await?;
-        let url = begun["uploadUrl"].as_str().filter(|url| url.starts_with("https://"));
+        let url = begun.get("uploadUrl").and_then(Value::as_str).filter(|url| url.starts_with("https://"));
         let url = url.ok_or_else(|| broken(Stage::Data, "an upload session has no address"))?;
         let total = attached.content.len();
         for (n, piece) in attached.content.chunks(PIECE_BYTES).enumerate() {
@@ -202,11 +202,11 @@ fn not_sent(failure: Failure) -> NotSent {
         return NotSent::Message(ContentReply::Refused(failure.evidence(Stage::Data)));
     }
     let error = failure.into_error(Stage::Data);
-    match error.cause {
+    if error.cause == Cause::Unknown || error.cause == Cause::ProtocolViolation {
         // Nobody can say that it is not the message, so that it must not stop those behind it.
-        Cause::Unknown | Cause::ProtocolViolation => NotSent::Message(ContentReply::Deferred(error.evidence)),
-        _ => NotSent::Failed(error),
+        return NotSent::Message(ContentReply::Deferred(error.evidence));
     }
+    NotSent::Failed(error)
 }
 
 impl OutgoingSession for Session {

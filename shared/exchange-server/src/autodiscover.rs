@@ -154,7 +154,7 @@ impl Search<'_> {
             if let Some(found) = self.ask(url).await {
                 return Some(found);
             }
-            let is_there = self.seen[seen..].iter().any(|words| !words.ends_with(UNREACHABLE));
+            let is_there = self.seen.iter().skip(seen).any(|words| !words.ends_with(UNREACHABLE));
             // A password that is refused here is not tried on the other page: accounts are locked for less.
             if self.address != before || !is_there || self.refused.is_some() {
                 return None;
@@ -349,14 +349,16 @@ fn of_xml(document: &Element) -> Said {
     )
 }
 
+/// Failures that say that no web services are at a place.
+const NOT_THERE: [Cause; 4] =
+    [Cause::HostNotFound, Cause::ConnectionRefused, Cause::CertificateRefused, Cause::HandshakeFailed];
+
 /// Whether a failure of a request means that the web services may have moved.
 pub(crate) fn may_have_moved(failure: &Failure) -> bool {
     match failure {
         Failure::Broken(error) => {
-            matches!(
-                error.cause,
-                Cause::HostNotFound | Cause::ConnectionRefused | Cause::CertificateRefused | Cause::HandshakeFailed
-            ) || (error.cause == Cause::TimedOut && error.evidence.stage == Stage::Connect)
+            NOT_THERE.contains(&error.cause)
+                || (error.cause == Cause::TimedOut && error.evidence.stage == Stage::Connect)
         }
         Failure::Refused(Refusal { code: None, status, .. }) => {
             [301, 302, 307, 308, 404, 405, 410, 421].contains(status)

@@ -44,7 +44,7 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub fn new(server: &ExchangeServer, services: &WebServices, access: &Access) -> Result<Self, DeliveryError> {
+    pub(crate) fn new(server: &ExchangeServer, services: &WebServices, access: &Access) -> Result<Self, DeliveryError> {
         let unusable = |words| DeliveryError::new(Cause::HostNotFound, Evidence::new(Stage::Prepare, words));
         let address = access.address.clone().ok_or_else(|| unusable("the mailbox has no address"))?;
         let remembered = access.ledger.learned().location.filter(|_| services.location.is_none());
@@ -63,7 +63,7 @@ impl Mailbox {
 
     /// For a test that is followed: finds the server, secures a connection, signs in, and acts for the user, each as a
     /// stage. Otherwise nothing: the first request shows all of it.
-    pub async fn open(&mut self, access: &Access) -> Result<(), DeliveryError> {
+    pub(crate) async fn open(&mut self, access: &Access) -> Result<(), DeliveryError> {
         if !access.progress.is_noted() {
             return Ok(());
         }
@@ -87,23 +87,23 @@ impl Mailbox {
     }
 
     /// Whether a reply has to be read before the next request.
-    pub const fn is_one_line(&self) -> bool {
+    pub(crate) const fn is_one_line(&self) -> bool {
         self.carrier.is_one_line()
     }
 
     /// Whether the account is another's, and acts for nobody. The server tells it that a folder or a message is not there
     /// where it may not see it (EWS, "Handling delegation-related errors in EWS in Exchange").
-    pub const fn is_delegate(&self) -> bool {
+    pub(crate) const fn is_delegate(&self) -> bool {
         self.services.is_shared_account && !self.services.use_impersonation
     }
 
     /// What is noted of the server.
-    pub const fn ledger(&self) -> &Ledger {
+    pub(crate) const fn ledger(&self) -> &Ledger {
         self.carrier.ledger()
     }
 
     /// A folder that every mailbox has. An account that acts for nobody has to say whose it is.
-    pub fn known(&self, name: &'static str) -> FolderRef {
+    pub(crate) fn known(&self, name: &'static str) -> FolderRef {
         FolderRef::Known(name, self.is_delegate().then(|| self.address.as_str().to_owned()))
     }
 
@@ -119,7 +119,7 @@ impl Mailbox {
     }
 
     /// Sends an operation and gives its reply, of which the header is read.
-    pub async fn post(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Document, Failure> {
+    pub(crate) async fn post(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Document, Failure> {
         let impersonated = self.services.use_impersonation.then(|| self.address.as_str());
         let body = envelope(impersonated, operation);
         let mut sends = 0;
@@ -197,12 +197,17 @@ impl Mailbox {
     }
 
     /// Sends an operation that may be repeated, and gives its response messages, one for each thing that was asked for.
-    pub async fn ask(&mut self, operation: &str, stage: Stage) -> Result<Vec<Answer>, Failure> {
+    pub(crate) async fn ask(&mut self, operation: &str, stage: Stage) -> Result<Vec<Answer>, Failure> {
         self.ask_with(operation, stage, Repeat::Freely).await
     }
 
     /// The same of an operation that may not be repeated.
-    pub async fn ask_with(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Vec<Answer>, Failure> {
+    pub(crate) async fn ask_with(
+        &mut self,
+        operation: &str,
+        stage: Stage,
+        repeat: Repeat,
+    ) -> Result<Vec<Answer>, Failure> {
         let mut document = self.post(operation, stage, repeat).await?;
         let reply = document.whole().await.map_err(Failure::Broken)?;
         document.finish().await;
@@ -215,7 +220,11 @@ impl Mailbox {
     }
 
     /// The identifier of the message of a folder with this Message-ID.
-    pub async fn find(&mut self, folder: &'static str, message_id: &str) -> Result<Option<String>, DeliveryError> {
+    pub(crate) async fn find(
+        &mut self,
+        folder: &'static str,
+        message_id: &str,
+    ) -> Result<Option<String>, DeliveryError> {
         let asked = find_message(&self.known(folder), message_id);
         let found = self.ask(&asked, Stage::Open).await.and_then(|answers| one(answers, Stage::Open));
         let found = found.and_then(|answer| answer.done().map_err(Failure::Refused));
@@ -224,7 +233,7 @@ impl Mailbox {
     }
 
     /// The identifier of the folder of this name in another.
-    pub async fn child_folder(&mut self, parent: &FolderRef, name: &str) -> Result<Option<String>, Failure> {
+    pub(crate) async fn child_folder(&mut self, parent: &FolderRef, name: &str) -> Result<Option<String>, Failure> {
         let answer = one(self.ask(&find_folder(parent, name), Stage::Open).await?, Stage::Open)?;
         let found = answer.done().map_err(Failure::Refused)?;
         Ok(found.find("FolderId").and_then(|id| id.attribute("Id")).map(str::to_owned))
@@ -237,7 +246,7 @@ pub(crate) struct Answer(Element);
 
 impl Answer {
     /// What it holds, if it is a success.
-    pub fn done(self) -> Result<Element, Refusal> {
+    pub(crate) fn done(self) -> Result<Element, Refusal> {
         of_message(&self.0).map(|()| self.0)
     }
 }

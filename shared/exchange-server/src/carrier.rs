@@ -83,7 +83,7 @@ pub(crate) enum Repeat {
 }
 
 impl Carrier {
-    pub fn new(server: &ExchangeServer, access: &Access, services: &WebServices) -> Self {
+    pub(crate) fn new(server: &ExchangeServer, access: &Access, services: &WebServices) -> Self {
         // NTLM signs in a connection, which nobody else may have then.
         let line = (access.authentication == Authentication::Ntlm).then(|| Line::new(&server.connector, access));
         // A shared account's password is for hosts of its own domain: a mailbox's domain may be anybody's.
@@ -104,29 +104,29 @@ impl Carrier {
     }
 
     /// The server and how it is reached.
-    pub const fn server(&self) -> &ExchangeServer {
+    pub(crate) const fn server(&self) -> &ExchangeServer {
         &self.server
     }
 
     /// Longest wait for a reply or a piece of it.
-    pub const fn wait(&self) -> Duration {
+    pub(crate) const fn wait(&self) -> Duration {
         self.wait
     }
 
     /// What is noted of the server.
-    pub const fn ledger(&self) -> &Ledger {
+    pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
     /// Asks for a page without signing in, which shows that the server is there and that its certificate holds.
-    pub async fn knock(&self, url: &Url, stage: Stage) -> Result<StatusCode, DeliveryError> {
+    pub(crate) async fn knock(&self, url: &Url, stage: Stage) -> Result<StatusCode, DeliveryError> {
         let mut response = self.send(self.server.http.client.request(Method::GET, url.clone()), stage).await?;
         self.drain(&mut response, stage).await;
         Ok(response.status())
     }
 
     /// Sends a letter without signing in, and gives the reply whatever it is.
-    pub async fn post_unsigned(&self, letter: Letter<'_>) -> Result<Response, DeliveryError> {
+    pub(crate) async fn post_unsigned(&self, letter: Letter<'_>) -> Result<Response, DeliveryError> {
         let request = self.request(letter);
         let request = match self.application {
             // Servers tell that they take tokens when they are asked with an empty one (MS-XOAUTH section 4.6).
@@ -137,24 +137,24 @@ impl Carrier {
     }
 
     /// Whether a reply that refuses a request offers the way to sign in that the profile has.
-    pub fn is_offered(&self, response: &Response) -> bool {
+    pub(crate) fn is_offered(&self, response: &Response) -> bool {
         let offered = offered(response.headers());
         offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(self.scheme()))
     }
 
     /// Whether a host that autodiscover has led to may be told the password.
-    pub fn may_tell(&self, url: &Url) -> bool {
+    pub(crate) fn may_tell(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         self.domain.as_ref().is_none_or(|domain| is_within(host, domain))
     }
 
     /// Whether all requests go over one connection, so that a reply has to be read before the next.
-    pub const fn is_one_line(&self) -> bool {
+    pub(crate) const fn is_one_line(&self) -> bool {
         self.line.is_some()
     }
 
     /// Sends a letter, signed in, and gives the reply unless the sign-in is refused.
-    pub async fn post(&self, letter: Letter<'_>) -> Result<Response, Failure> {
+    pub(crate) async fn post(&self, letter: Letter<'_>) -> Result<Response, Failure> {
         let sent = match (&self.line, &self.application) {
             (Some(line), _) => self.post_ntlm(letter, &mut *line.lock().await).await,
             (None, Some(application)) => self.post_token(letter, application).await,
@@ -188,7 +188,7 @@ impl Carrier {
     }
 
     /// The refusal that a reply with an error status is, without a document.
-    pub fn refusal(&self, response: &Response) -> Refusal {
+    pub(crate) fn refusal(&self, response: &Response) -> Refusal {
         let status = response.status();
         let wait = retry_after(response.headers(), (self.server.clock)());
         refusal(status.as_u16(), None, &format!("the server answers {status}"), wait)

@@ -3,6 +3,8 @@
 //! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
 //! try again. `cause.rs` is the table of the server's response codes.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 mod autodiscover;
 mod call;
 mod carrier;

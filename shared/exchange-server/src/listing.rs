@@ -69,7 +69,7 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// Reads the page that the inbox and each tracked folder are at.
-    pub async fn open(
+    pub(crate) async fn open(
         &mut self,
         mailbox: &mut Mailbox,
         tracked: &[String],
@@ -83,7 +83,7 @@ impl Listing {
     }
 
     /// Lists pages until there is a message to read, or nothing more.
-    pub async fn read_on(&mut self, mailbox: &mut Mailbox) -> Result<(), DeliveryError> {
+    pub(crate) async fn read_on(&mut self, mailbox: &mut Mailbox) -> Result<(), DeliveryError> {
         for _ in 0..EMPTY_PAGES_MAX {
             let Some(n) = self.folders.wanted() else {
                 return Ok(());

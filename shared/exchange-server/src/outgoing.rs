@@ -79,11 +79,8 @@ fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
         return Ok(ContentReply::Unknown(evidence));
     }
     let error = failure.into_error(Stage::Data);
-    match error.cause {
-        // Nobody can say that it is not the message, so that it must not stop those behind it.
-        Cause::Unknown => Ok(ContentReply::Deferred(error.evidence)),
-        _ => Err(error),
-    }
+    // Nobody can say that it is not the message, so that it must not stop those behind it.
+    if error.cause == Cause::Unknown { Ok(ContentReply::Deferred(error.evidence)) } else { Err(error) }
 }
 
 impl OutgoingSession for Session {

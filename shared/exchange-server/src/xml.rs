@@ -70,32 +70,32 @@ pub(crate) struct Element {
 
 impl Element {
     /// The first child of this name.
-    pub fn child(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 
     /// What is reached by going from child to child.
-    pub fn at(&self, path: &[&str]) -> Option<&Self> {
+    pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |element, name| element.child(name))
     }
 
     /// The text of what is reached so, without white space around it; none if it is empty.
-    pub fn text_at(&self, path: &[&str]) -> Option<&str> {
+    pub(crate) fn text_at(&self, path: &[&str]) -> Option<&str> {
         self.at(path).map(|element| element.text.trim()).filter(|text| !text.is_empty())
     }
 
     /// Children of this name.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
     /// An attribute.
-    pub fn attribute(&self, name: &str) -> Option<&str> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The first element of this name at any depth, this one included.
-    pub fn find(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Self> {
         if self.name == name {
             return Some(self);
         }
@@ -124,7 +124,7 @@ impl<R> std::fmt::Debug for Document<R> {
 
 impl Document {
     /// The document that a reply has. Each piece may take `wait`; failures are told as of `stage`.
-    pub fn of(response: Response, stage: Stage, wait: Duration) -> Self {
+    pub(crate) fn of(response: Response, stage: Stage, wait: Duration) -> Self {
         let stream = response.bytes_stream().map_err(io::Error::other);
         let stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> = Box::pin(stream);
         Self::read_from(StreamReader::new(SyncStream::new(stream)), stage, wait)
@@ -143,7 +143,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
     }
 
     /// The next part.
-    pub async fn next(&mut self) -> Result<Token, DeliveryError> {
+    pub(crate) async fn next(&mut self) -> Result<Token, DeliveryError> {
         loop {
             self.buffer.clear();
             self.reader.get_mut().set_limit(PIECE_BYTES_MAX.min(self.left));
@@ -180,7 +180,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
     }
 
     /// The rest of an element that has just begun.
-    pub async fn rest_of(&mut self, element: Element) -> Result<Element, DeliveryError> {
+    pub(crate) async fn rest_of(&mut self, element: Element) -> Result<Element, DeliveryError> {
         // No element is without a name.
         let rest = self.rest_before(element, "").await?;
         rest.ok_or_else(|| self.broken("an element has no name"))
@@ -188,7 +188,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
 
     /// The rest of an element that has just begun; none if an element of this name begins in it, which is then the one
     /// that has just begun.
-    pub async fn rest_before(&mut self, element: Element, name: &str) -> Result<Option<Element>, DeliveryError> {
+    pub(crate) async fn rest_before(&mut self, element: Element, name: &str) -> Result<Option<Element>, DeliveryError> {
         let mut open = vec![element];
         loop {
             match self.next().await? {
@@ -210,7 +210,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
     }
 
     /// The whole document, from its first element on.
-    pub async fn whole(&mut self) -> Result<Element, DeliveryError> {
+    pub(crate) async fn whole(&mut self) -> Result<Element, DeliveryError> {
         loop {
             match self.next().await? {
                 Token::Start(element) => return self.rest_of(element).await,
@@ -221,7 +221,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
     }
 
     /// Reads what is left, so that the connection can be used again. What cannot be read shows at the next request.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         while let Ok(token) = self.next().await {
             if token == Token::Over {
                 return;
@@ -231,7 +231,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
 
     /// The decoded content of an element whose text is base64 and that has just begun: at least `most` bytes, or up to
     /// its end; whether it has ended is told besides. `carry` is what is left from one call to the next.
-    pub async fn base64(&mut self, most: usize, carry: &mut Vec<u8>) -> Result<(BytesMut, bool), DeliveryError> {
+    pub(crate) async fn base64(&mut self, most: usize, carry: &mut Vec<u8>) -> Result<(BytesMut, bool), DeliveryError> {
         let mut decoded = BytesMut::new();
         let (stage, wait) = (self.stage, self.wait);
         let broken = |words| DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words));
@@ -246,13 +246,15 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
             };
             let end = piece.iter().position(|byte| *byte == b'<');
             let length = end.unwrap_or(piece.len());
-            carry.extend(piece[..length].iter().filter(|byte| !byte.is_ascii_whitespace()));
+            carry.extend(piece.iter().take(length).filter(|byte| !byte.is_ascii_whitespace()));
             stream.consume(length);
             if carry.contains(&b'&') {
                 return Err(broken("the content of a message is not base64"));
             }
             let whole = if end.is_some() { carry.len() } else { carry.len() / 4 * 4 };
-            let bytes = BASE64.decode(&carry[..whole]).map_err(|_| broken("the content of a message is not base64"))?;
+            let bytes = BASE64
+                .decode(carry.get(..whole).unwrap_or_default())
+                .map_err(|_| broken("the content of a message is not base64"))?;
             carry.drain(..whole);
             decoded.extend_from_slice(&bytes);
             if end.is_some() {

@@ -3,6 +3,8 @@
 //! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
 //! try again. Each protocol's `cause.rs` is the table of its replies.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 mod imap;
 mod pop3;
 mod sasl;

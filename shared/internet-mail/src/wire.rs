@@ -32,13 +32,13 @@ pub(crate) struct Wire<S> {
 pub(crate) type SecureWire = Wire<TlsStream<TcpStream>>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
-    pub fn new(stream: S, wait: Duration) -> Self {
+    pub(crate) fn new(stream: S, wait: Duration) -> Self {
         Self { stream, buffer: BytesMut::with_capacity(READ_BYTES), wait, stage: Stage::Greeting }
     }
 
     /// The stream itself, before STARTTLS. Bytes that came before the handshake would be read as if they had been
     /// secured, so there must be none (the attack of CVE-2011-0411).
-    pub fn into_plain(self) -> Result<S, DeliveryError> {
+    pub(crate) fn into_plain(self) -> Result<S, DeliveryError> {
         if self.buffer.is_empty() {
             Ok(self.stream)
         } else {
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// Sends everything.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), DeliveryError> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), DeliveryError> {
         let sending = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// The next line without its line end; at most `bytes_max` bytes.
-    pub async fn line(&mut self, bytes_max: usize) -> Result<Bytes, DeliveryError> {
+    pub(crate) async fn line(&mut self, bytes_max: usize) -> Result<Bytes, DeliveryError> {
         let mut searched = 0;
         loop {
             if let Some(found) = memchr::memchr(b'\n', self.buffer.get(searched..).unwrap_or_default()) {
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// Exactly `count` bytes; the caller has checked that they may be held.
-    pub async fn exactly(&mut self, count: usize) -> Result<Bytes, DeliveryError> {
+    pub(crate) async fn exactly(&mut self, count: usize) -> Result<Bytes, DeliveryError> {
         if self.buffer.len() >= count {
             return Ok(self.buffer.split_to(count).freeze());
         }
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// What has been received and not yet taken; at least one byte.
-    pub async fn available(&mut self) -> Result<&BytesMut, DeliveryError> {
+    pub(crate) async fn available(&mut self) -> Result<&BytesMut, DeliveryError> {
         if self.buffer.is_empty() {
             self.fill().await?;
         }
@@ -109,12 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// Drops the first `count` bytes of what is available.
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.buffer.advance(count.min(self.buffer.len()));
     }
 
     /// Receives more behind what is available.
-    pub async fn fill(&mut self) -> Result<(), DeliveryError> {
+    pub(crate) async fn fill(&mut self) -> Result<(), DeliveryError> {
         self.buffer.reserve(READ_BYTES);
         match timeout(self.wait, self.stream.read_buf(&mut self.buffer)).await {
             Ok(Ok(0)) => Err(self.ended()),
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// The server did not speak the protocol.
-    pub fn violation(&self, words: &str) -> DeliveryError {
+    pub(crate) fn violation(&self, words: &str) -> DeliveryError {
         DeliveryError::new(Cause::ProtocolViolation, Evidence::new(self.stage, words))
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
         use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-        pub struct Scripted(pub &'static [u8]);
+        pub(super) struct Scripted(pub &'static [u8]);
 
         impl AsyncRead for Scripted {
             fn poll_read(

@@ -1,6 +1,6 @@
 //! The queues keep the contract of their port, as the fake does.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::time::Duration;
 

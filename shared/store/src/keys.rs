@@ -20,113 +20,113 @@ use mailrail_table::{Key, moment};
 
 /// Partitions that a list over all mailboxes is spread over: an outage of a large profile opens alerts and writes
 /// notices for all its mailboxes within minutes.
-pub const SHARDS: u8 = 8;
+pub(crate) const SHARDS: u8 = 8;
 
 /// Partition of all profiles: they are few, and read once per batch.
-pub const PROFILES: &str = "PROFILES";
+pub(crate) const PROFILES: &str = "PROFILES";
 /// Partition and sort key of the organization's settings.
-pub const ORGANIZATION: &str = "ORGANIZATION";
+pub(crate) const ORGANIZATION: &str = "ORGANIZATION";
 /// Partition of the list of intervals.
-pub const SCHEDULE: &str = "SCHEDULE";
+pub(crate) const SCHEDULE: &str = "SCHEDULE";
 /// Sort key of the list of intervals.
-pub const INTERVALS: &str = "INTERVALS";
+pub(crate) const INTERVALS: &str = "INTERVALS";
 /// Sort key of the moment up to which everything due was enqueued.
-pub const TICK: &str = "TICK";
+pub(crate) const TICK: &str = "TICK";
 /// Sort key of a mailbox in its partition; the deliveries stand just before it, so that one query reads them all.
-pub const MAILBOX: &str = "MAILBOX";
+pub(crate) const MAILBOX: &str = "MAILBOX";
 /// Beginning of the sort keys of deliveries.
-pub const DELIVERY: &str = "DELIVERY#";
+pub(crate) const DELIVERY: &str = "DELIVERY#";
 /// Beginning of the sort keys of alerts.
-pub const ALERT: &str = "ALERT#";
+pub(crate) const ALERT: &str = "ALERT#";
 
-pub fn profile(id: &ProfileId) -> Key {
+pub(crate) fn profile(id: &ProfileId) -> Key {
     (PROFILES.to_owned(), id.to_string())
 }
 
-pub fn organization() -> Key {
+pub(crate) fn organization() -> Key {
     (ORGANIZATION.to_owned(), ORGANIZATION.to_owned())
 }
 
 /// The API token of this SHA-256, and the list of all tokens.
-pub fn token(sha256: &str) -> Key {
+pub(crate) fn token(sha256: &str) -> Key {
     (format!("API-TOKEN#{sha256}"), "API-TOKEN".to_owned())
 }
 
 /// List of API tokens.
-pub const TOKENS: &str = "API-TOKENS";
+pub(crate) const TOKENS: &str = "API-TOKENS";
 
 /// An audit entry stands with those of its month, and in the list of its subject.
-pub fn audit(entry: &AuditEntry) -> Key {
+pub(crate) fn audit(entry: &AuditEntry) -> Key {
     (audit_month(entry.at), audit_place(entry))
 }
 
 /// List of the months that have audit entries.
-pub const AUDIT_MONTHS: &str = "AUDIT-MONTHS";
+pub(crate) const AUDIT_MONTHS: &str = "AUDIT-MONTHS";
 
 /// Partition of the audit entries of a month.
-pub fn audit_month(at: Timestamp) -> String {
+pub(crate) fn audit_month(at: Timestamp) -> String {
     format!("AUDIT#{}", at.format("%Y-%m"))
 }
 
 /// List of the audit entries of a subject.
-pub fn audit_of(subject: AuditSubject, id: &str) -> String {
+pub(crate) fn audit_of(subject: AuditSubject, id: &str) -> String {
     format!("AUDIT#{}#{id}", subject.as_str())
 }
 
 /// An audit entry's place in a list by time.
-pub fn audit_place(entry: &AuditEntry) -> String {
+pub(crate) fn audit_place(entry: &AuditEntry) -> String {
     format!("{}#{}", moment(entry.at), entry.id)
 }
 
-pub fn mailbox_partition(id: &MailboxId) -> String {
+pub(crate) fn mailbox_partition(id: &MailboxId) -> String {
     format!("MAILBOX#{id}")
 }
 
-pub fn mailbox(id: &MailboxId) -> Key {
+pub(crate) fn mailbox(id: &MailboxId) -> Key {
     (mailbox_partition(id), MAILBOX.to_owned())
 }
 
 /// The last test of a mailbox, which stands behind it, where no synchronization reads.
-pub fn test(id: &MailboxId) -> Key {
+pub(crate) fn test(id: &MailboxId) -> Key {
     (mailbox_partition(id), "TEST".to_owned())
 }
 
-pub fn delivery(id: &MailboxId, delivery: Delivery) -> Key {
+pub(crate) fn delivery(id: &MailboxId, delivery: Delivery) -> Key {
     (mailbox_partition(id), format!("{DELIVERY}{}", delivery.as_str()))
 }
 
-pub fn address(normalized: &str) -> Key {
+pub(crate) fn address(normalized: &str) -> Key {
     (format!("ADDRESS#{normalized}"), "ADDRESS".to_owned())
 }
 
 /// List of the mailboxes of a profile.
-pub fn mailboxes_of(profile: &ProfileId) -> String {
+pub(crate) fn mailboxes_of(profile: &ProfileId) -> String {
     format!("PROFILE#{profile}#MAILBOXES")
 }
 
 /// Partition of the mailboxes whose items are moved by a method.
-pub fn item_method(method: SynchronizationMethod) -> String {
+pub(crate) fn item_method(method: SynchronizationMethod) -> String {
     format!("ITEMS-BY#{method:?}")
 }
 
 /// One of a profile's places, for a profile with fewer connections than there may be invocations.
-pub fn place(profile: &ProfileId, place: u16) -> Key {
+pub(crate) fn place(profile: &ProfileId, place: u16) -> Key {
     (format!("PROFILE#{profile}#PLACES"), place.to_string())
 }
 
-pub fn slot(slot: Slot) -> String {
+pub(crate) fn slot(slot: Slot) -> String {
     format!("{SCHEDULE}#{}#{}", slot.interval_minutes, slot.phase)
 }
 
-pub fn scheduled(mailbox: &MailboxId, delivery: Delivery, interval_minutes: u16) -> Key {
+pub(crate) fn scheduled(mailbox: &MailboxId, delivery: Delivery, interval_minutes: u16) -> Key {
     (slot(Slot::of(mailbox, delivery, interval_minutes)), format!("{mailbox}#{}", delivery.as_str()))
 }
 
-pub fn open_alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind) -> Key {
+pub(crate) fn open_alert(mailbox: &MailboxId, delivery: Delivery, kind: AlertKind) -> Key {
     (mailbox_partition(mailbox), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
 }
 
-pub fn open_alert_of_profile(profile: &ProfileId, delivery: Delivery, kind: AlertKind) -> Key {
+pub(crate) fn open_alert_of_profile(profile: &ProfileId, delivery: Delivery, kind: AlertKind) -> Key {
     (profile_partition(profile), format!("{ALERT}{}#{kind:?}#open", delivery.as_str()))
 }
 
@@ -136,21 +136,21 @@ fn alert_partition(alert: &Alert) -> String {
 }
 
 /// The open alert of the same kind and delivery, of the same mailbox or profile.
-pub fn open(alert: &Alert) -> Key {
+pub(crate) fn open(alert: &Alert) -> Key {
     (alert_partition(alert), format!("{ALERT}{}#{:?}#open", alert.delivery.as_str(), alert.kind))
 }
 
-pub fn closed_alert(alert: &Alert) -> Key {
+pub(crate) fn closed_alert(alert: &Alert) -> Key {
     let sort = format!("{ALERT}{}#{:?}#{}", alert.delivery.as_str(), alert.kind, moment(alert.first_seen));
     (alert_partition(alert), sort)
 }
 
 /// List of alerts in a status, and an alert's place in it.
-pub fn alerts_in(status: AlertStatus, shard: u8) -> String {
+pub(crate) fn alerts_in(status: AlertStatus, shard: u8) -> String {
     format!("ALERTS#{status:?}#{shard}")
 }
 
-pub fn alert_place(alert: &Alert) -> Key {
+pub(crate) fn alert_place(alert: &Alert) -> Key {
     let owner = alert.mailbox_id.as_ref().map_or(alert.profile_id.as_str(), MailboxId::as_str);
     let list = alerts_in(alert.status, shard(owner));
     let place = format!("{}#{owner}#{}#{:?}", moment(alert.first_seen), alert.delivery.as_str(), alert.kind);
@@ -158,58 +158,58 @@ pub fn alert_place(alert: &Alert) -> Key {
 }
 
 /// Partition of what is known of a profile besides its settings.
-pub fn profile_partition(id: &ProfileId) -> String {
+pub(crate) fn profile_partition(id: &ProfileId) -> String {
     format!("PROFILE#{id}")
 }
 
 /// What is known of a profile's servers.
-pub fn health(id: &ProfileId) -> Key {
+pub(crate) fn health(id: &ProfileId) -> Key {
     (profile_partition(id), "HEALTH".to_owned())
 }
 
-pub fn notice(id: &str) -> Key {
+pub(crate) fn notice(id: &str) -> Key {
     (format!("NOTICE#{id}"), "NOTICE".to_owned())
 }
 
 /// List of notices in a status, and a notice's place in it.
-pub fn notices_in(status: NoticeStatus, shard: u8) -> String {
+pub(crate) fn notices_in(status: NoticeStatus, shard: u8) -> String {
     format!("NOTICES#{status:?}#{shard}")
 }
 
-pub fn notice_place(notice: &Notice) -> Key {
+pub(crate) fn notice_place(notice: &Notice) -> Key {
     let list = notices_in(notice.status, shard(&notice.id));
     (list, format!("{}#{}", moment(notice.next_attempt), notice.id))
 }
 
 /// List of the emails of a mailbox that wait to be sent.
-pub fn outbox_of(mailbox: &MailboxId) -> String {
+pub(crate) fn outbox_of(mailbox: &MailboxId) -> String {
     format!("{}#OUTBOX", mailbox_partition(mailbox))
 }
 
 /// An email's place in the outbox of its mailbox, by age.
-pub fn outbox_place(mailbox: &MailboxId, place: &OutboxPlace) -> Key {
+pub(crate) fn outbox_place(mailbox: &MailboxId, place: &OutboxPlace) -> Key {
     (outbox_of(mailbox), format!("{}#{}", moment(place.received_at), place.email))
 }
 
 /// The count of a mailbox's recipients in an hour.
-pub fn recipients(mailbox: &MailboxId, at: Timestamp) -> Key {
+pub(crate) fn recipients(mailbox: &MailboxId, at: Timestamp) -> Key {
     (format!("{}#RECIPIENTS", mailbox_partition(mailbox)), at.format("%Y-%m-%dT%H").to_string())
 }
 
-pub fn quarantine_of(mailbox: &MailboxId) -> String {
+pub(crate) fn quarantine_of(mailbox: &MailboxId) -> String {
     format!("{}#QUARANTINE", mailbox_partition(mailbox))
 }
 
-pub fn quarantined(mailbox: &MailboxId, remote_id: &str) -> Key {
+pub(crate) fn quarantined(mailbox: &MailboxId, remote_id: &str) -> Key {
     (quarantine_of(mailbox), remote_id.to_owned())
 }
 
 /// List of messages in quarantine for a reason, and a message's place in it.
-pub fn quarantine_in(reason: QuarantineReason, shard: u8) -> String {
+pub(crate) fn quarantine_in(reason: QuarantineReason, shard: u8) -> String {
     format!("QUARANTINE#{reason:?}#{shard}")
 }
 
-pub fn quarantine_place(message: &Quarantined) -> Key {
+pub(crate) fn quarantine_place(message: &Quarantined) -> Key {
     let list = quarantine_in(message.reason, shard(message.mailbox_id.as_str()));
     (list, format!("{}#{}#{}", moment(message.at), message.mailbox_id, message.remote_id))
 }

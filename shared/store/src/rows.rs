@@ -12,7 +12,7 @@ use mailrail_engine::ports::Sealed;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ProfileRow {
+pub(crate) struct ProfileRow {
     pub profile: EmailServerProfile,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Sealed>,
@@ -20,7 +20,7 @@ pub struct ProfileRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct MailboxRow {
+pub(crate) struct MailboxRow {
     pub mailbox: Mailbox,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Sealed>,
@@ -28,7 +28,7 @@ pub struct MailboxRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct OrganizationRow {
+pub(crate) struct OrganizationRow {
     #[serde(flatten)]
     pub organization: Organization,
     #[serde(default)]
@@ -37,31 +37,31 @@ pub struct OrganizationRow {
 
 /// A test of a mailbox; `asked_at` is in seconds since the epoch, so that a condition can compare it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TestRow {
+pub(crate) struct TestRow {
     pub test: MailboxTest,
     pub asked_at: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct HealthRow {
+pub(crate) struct HealthRow {
     pub health: ProfileHealth,
     pub version: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TokenRow {
+pub(crate) struct TokenRow {
     pub token: ApiToken,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct AuditRow {
+pub(crate) struct AuditRow {
     pub entry: AuditEntry,
 }
 
 /// What a delivery remembers. `reached` is its position, which is a reserved word of the table's language;
 /// `leased_until` is in seconds since the epoch, so that a condition can compare it.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct StateRow {
+pub(crate) struct StateRow {
     pub state: DeliveryState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<Position>,
@@ -73,17 +73,17 @@ pub struct StateRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct AlertRow {
+pub(crate) struct AlertRow {
     pub alert: Alert,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct NoticeRow {
+pub(crate) struct NoticeRow {
     pub notice: Notice,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct QuarantineRow {
+pub(crate) struct QuarantineRow {
     pub message: Quarantined,
 }
 

@@ -1,6 +1,6 @@
 //! The table, the bucket and the vault keep the contracts of the ports, as the fakes do.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use mailrail_store::{Bodies, KmsVault, Store};
 use mailrail_table::Table;

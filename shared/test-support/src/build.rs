@@ -28,7 +28,7 @@ use mailrail_domain::{
 
 /// The system's clock, for engines under test.
 #[must_use]
-#[allow(clippy::disallowed_methods)] // a test is as far out as a function
+#[expect(clippy::disallowed_methods, reason = "a test is as far out as a function")]
 pub fn clock() -> Timestamp {
     chrono::Utc::now()
 }

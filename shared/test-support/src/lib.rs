@@ -2,7 +2,7 @@
 //! alike, builders, a tenant of Exchange Online, an organization's Exchange Server, and a proxy that does to a connection
 //! what networks do.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub mod aws;
 pub mod build;

@@ -21,7 +21,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What was asked for since the last look.
 #[derive(Debug, Default)]
-pub struct Calls(Mutex<Seen>);
+pub(crate) struct Calls(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -32,7 +32,7 @@ struct Seen {
 
 impl Calls {
     /// The counts, which begin at zero again.
-    pub fn take(&self) -> Value {
+    pub(crate) fn take(&self) -> Value {
         let seen = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         json!({ "calls": seen.calls, "read_units": seen.read_units, "write_units": seen.write_units })
     }
@@ -84,7 +84,7 @@ impl Message {
 }
 
 /// Passes requests on to `target`.
-pub async fn serve(listener: TcpListener, target: u16, calls: Arc<Calls>) -> io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, target: u16, calls: Arc<Calls>) -> io::Result<()> {
     loop {
         let (client, _) = listener.accept().await?;
         let calls = Arc::clone(&calls);

@@ -13,7 +13,7 @@ const NAME: &str = "ada";
 const IDLE_CHECKS: u32 = 5;
 
 /// Does both with Exchange Online and with Exchange Server, and says what they took.
-pub fn measure(messages: usize) -> Result<Value, Box<dyn Error>> {
+pub(crate) fn measure(messages: usize) -> Result<Value, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async { json!({ "online": online(messages).await, "server": server(messages).await }) }))
 }

@@ -311,7 +311,12 @@ fn encoded_word(text: &str) -> String {
 
 /// Puts messages into the inbox of `address` below `store`: as read ones, or as ones that have just come. Answers how
 /// many bytes they have on the wire.
-pub fn deliver(store: &Path, address: &str, numbers: std::ops::Range<u32>, new: bool) -> Result<u64, Box<dyn Error>> {
+pub(crate) fn deliver(
+    store: &Path,
+    address: &str,
+    numbers: std::ops::Range<u32>,
+    new: bool,
+) -> Result<u64, Box<dyn Error>> {
     let maildir = maildir(store, address)?;
     let mut bytes = 0;
     for number in numbers {
@@ -322,7 +327,7 @@ pub fn deliver(store: &Path, address: &str, numbers: std::ops::Range<u32>, new: 
 }
 
 /// Puts one message of `bytes` into the inbox of `address`, nearly all of it an attachment.
-pub fn deliver_large(store: &Path, address: &str, bytes: usize) -> Result<u64, Box<dyn Error>> {
+pub(crate) fn deliver_large(store: &Path, address: &str, bytes: usize) -> Result<u64, Box<dyn Error>> {
     let maildir = maildir(store, address)?;
     let mut raw = format!(
         "From: large@acme.example\nTo: {address}\nSubject: large\nMessage-ID: {}\nMIME-Version: 1.0\n\
@@ -373,7 +378,7 @@ fn give(path: &Path, like: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// The sizes of the messages of one mailbox: mean, median and the one that a twentieth is above.
-pub fn sizes(address: &str, count: u32) -> (usize, usize, usize) {
+pub(crate) fn sizes(address: &str, count: u32) -> (usize, usize, usize) {
     let mut sizes: Vec<usize> = (0..count).map(|number| letter(address, number).raw.len()).collect();
     sizes.sort_unstable();
     let at = |percent: usize| sizes.get(sizes.len() * percent / 100).copied().unwrap_or(0);

@@ -27,7 +27,7 @@ const PIECES_MAX: usize = 4_096;
 
 /// What passed since the last look.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     connections: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
@@ -36,7 +36,7 @@ pub struct Counts {
 
 impl Counts {
     /// The counts, which begin at zero again.
-    pub fn take(&self) -> Value {
+    pub(crate) fn take(&self) -> Value {
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         json!({
             "connections": take(&self.connections),
@@ -49,13 +49,13 @@ impl Counts {
 
 /// TLS towards both sides, so that what is counted is the protocol inside.
 #[derive(Clone)]
-pub struct Reveal {
+pub(crate) struct Reveal {
     pub server: tokio_rustls::TlsAcceptor,
     pub client: tokio_rustls::TlsConnector,
 }
 
 /// Passes connections on to `target`, each byte `one_way` later.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     target: u16,
     one_way: Duration,

@@ -44,7 +44,7 @@ fn now() -> Timestamp {
 }
 
 /// Which mailboxes there are, and where.
-pub struct Mailboxes {
+pub(crate) struct Mailboxes {
     pub protocol: IncomingProtocol,
     pub port: u16,
     /// Addresses with their passwords.
@@ -53,7 +53,7 @@ pub struct Mailboxes {
 
 /// Where records, state and queue are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stores {
+pub(crate) enum Stores {
     /// In the fakes of the ports.
     Memory,
     /// In AWS, as the environment names it.
@@ -61,7 +61,7 @@ pub enum Stores {
 }
 
 /// Does what `commands` say, line by line, and answers each with a line of JSON.
-pub fn work(
+pub(crate) fn work(
     stores: Stores,
     mailboxes: &Mailboxes,
     commands: impl Iterator<Item = String>,

@@ -31,8 +31,8 @@ macro_rules! over {
     };
     (@ $kind:expr, $module:ident, { $($scenario:ident),* $(,)? }) => {
         mod $module {
-            #[allow(unused_imports)]
-            use end_to_end::{site::Kind, stack::Server};
+            use super::*;
+
             $(#[tokio::test]
             async fn $scenario() {
                 super::$scenario($kind).await;

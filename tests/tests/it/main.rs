@@ -1,6 +1,6 @@
 //! The mail side against real servers: every test here takes accounts of its own, so all of them run side by side.
 
-#![allow(clippy::expect_used)] // a test that cannot be set up has failed
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod alerts;
 mod approval;

@@ -77,7 +77,7 @@ api_enum! {
 
 /// An alert, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AlertView {
+pub(crate) struct AlertView {
     /// What it is about.
     kind: AlertKind,
     /// How serious it is.
@@ -144,7 +144,7 @@ impl From<alert::Alert> for AlertView {
 /// Which alerts are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct AlertQuery {
+pub(crate) struct AlertQuery {
     /// `open` (default) or `closed`.
     #[param(inline)]
     status: Option<AlertStatus>,
@@ -160,7 +160,7 @@ pub struct AlertQuery {
 
 /// Lists alerts, the newest first.
 #[utoipa::path(get, path = "/v1/alerts", params(AlertQuery), responses((status = 200, body = Listing<AlertView>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<AlertQuery>,
 ) -> Result<Json<Listing<AlertView>>, Problem> {

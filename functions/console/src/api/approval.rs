@@ -28,7 +28,7 @@ api_enum! {
 
 /// Who decided, and when.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DecisionView {
+pub(crate) struct DecisionView {
     /// Name of the API token that it was decided with.
     by: String,
     /// When.
@@ -44,7 +44,7 @@ impl From<approval::Decision> for DecisionView {
 
 /// Whether the address of a mailbox is approved.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ApprovalView {
+pub(crate) struct ApprovalView {
     /// Where it stands.
     state: ApprovalState,
     /// Who approved or rejected the address.
@@ -65,7 +65,7 @@ impl From<approval::Approval> for ApprovalView {
 /// What is decided about which addresses.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApprovalInput {
+pub(crate) struct ApprovalInput {
     /// The mailboxes, 1 to 1000.
     mailbox_ids: Vec<String>,
     /// `approve-for-tenant` needs the role tenant-administrator.
@@ -74,7 +74,7 @@ pub struct ApprovalInput {
 
 /// Approves or rejects the addresses of mailboxes. Those that can be are; each of the others is reported.
 #[utoipa::path(post, path = "/v1/mailboxes/approval", request_body = ApprovalInput, responses((status = 200, body = Done), (status = 403, body = Problem), (status = 422, body = Problem)))]
-pub async fn decide<P: Ports>(
+pub(crate) async fn decide<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<ApprovalInput>,

@@ -38,7 +38,7 @@ api_enum! {
 
 /// Who did what to what, and when.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AuditEntryView {
+pub(crate) struct AuditEntryView {
     /// Its identifier, in the order of time.
     id: String,
     /// When.
@@ -67,7 +67,7 @@ impl From<audit::AuditEntry> for AuditEntryView {
 /// Which part of the audit is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct AuditQuery {
+pub(crate) struct AuditQuery {
     /// `mailbox`, `profile`, `organization` or `api-token`; with `subject_id`.
     #[param(inline)]
     subject: Option<AuditSubject>,
@@ -81,7 +81,7 @@ pub struct AuditQuery {
 
 /// Lists who did what and when, the newest first: of everything, or of one subject.
 #[utoipa::path(get, path = "/v1/audit", params(AuditQuery), responses((status = 200, body = Listing<AuditEntryView>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<AuditQuery>,
 ) -> Result<Json<Listing<AuditEntryView>>, Problem> {

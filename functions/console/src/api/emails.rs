@@ -96,7 +96,7 @@ fn addresses(field: &str, given: &[String]) -> Result<Vec<EmailAddress>, Invalid
 
 /// An email record in a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EmailSummary {
+pub(crate) struct EmailSummary {
     /// Its identifier.
     id: String,
     /// Subject.
@@ -132,7 +132,7 @@ impl From<record::Email> for EmailSummary {
 
 /// A name and an address, as a header gave them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CorrespondentView {
+pub(crate) struct CorrespondentView {
     /// Display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -149,7 +149,7 @@ impl From<record::Correspondent> for CorrespondentView {
 
 /// A part of a message that is an object of its own.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AttachmentView {
+pub(crate) struct AttachmentView {
     /// File name, as the message gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -174,7 +174,7 @@ impl From<record::Attachment> for AttachmentView {
 /// How far one recipient of an outgoing email has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum RecipientStatus {
+pub(crate) enum RecipientStatus {
     /// Not yet taken.
     Pending,
     /// The server took the email for this recipient.
@@ -185,7 +185,7 @@ pub enum RecipientStatus {
 
 /// A recipient of an outgoing email.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RecipientView {
+pub(crate) struct RecipientView {
     /// Where to.
     address: String,
     /// How far it has come.
@@ -208,7 +208,7 @@ impl From<record::Recipient> for RecipientView {
 
 /// What only an outgoing email has.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OutgoingView {
+pub(crate) struct OutgoingView {
     /// Everybody whom it goes to, each with its own result.
     recipients: Vec<RecipientView>,
     /// Tries in a row that left somebody pending.
@@ -239,7 +239,7 @@ impl From<record::Outgoing> for OutgoingView {
 
 /// An email record with everything that is known of it. What is empty is absent.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EmailView {
+pub(crate) struct EmailView {
     /// Its identifier.
     id: String,
     /// The mailbox that received it first, or sends it.
@@ -349,7 +349,7 @@ impl From<InThread> for EmailView {
 
 /// Lists a mailbox's email records, the newest first.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}/emails", params(("id" = String, Path, description = "Identifier of the mailbox"), PageQuery), responses((status = 200, body = Listing<EmailSummary>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
     Parameters(page): Parameters<PageQuery>,
@@ -360,13 +360,16 @@ pub async fn list<P: Ports>(
 
 /// Reads an email record.
 #[utoipa::path(get, path = "/v1/emails/{id}", params(("id" = String, Path, description = "Identifier of the email")), responses((status = 200, body = EmailView), (status = 404, body = Problem)))]
-pub async fn read<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) -> Result<Json<EmailView>, Problem> {
+pub(crate) async fn read<P: Ports>(
+    State(app): State<App<P>>,
+    Path(id): Path<String>,
+) -> Result<Json<EmailView>, Problem> {
     Ok(Json(app.engine.email_in_thread(&id).await?.into()))
 }
 
 /// Hands out the raw message.
 #[utoipa::path(get, path = "/v1/emails/{id}/raw", params(("id" = String, Path, description = "Identifier of the email")), responses((status = 200, body = String, content_type = "message/rfc822"), (status = 404, body = Problem), (status = 413, body = Problem)))]
-pub async fn raw<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn raw<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let email = app.engine.find_email(&id).await?.email;
     if email.size > RAW_BYTES_MAX {
         let detail = format!("The message has {} bytes; at most {RAW_BYTES_MAX} are handed out here.", email.size);
@@ -385,7 +388,7 @@ pub async fn raw<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) ->
 
 /// Writes an email as a draft.
 #[utoipa::path(post, path = "/v1/emails", request_body = EmailInput, responses((status = 201, body = EmailSummary), (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub async fn create<P: Ports>(
+pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<EmailInput>,
@@ -396,7 +399,7 @@ pub async fn create<P: Ports>(
 
 /// Sends a draft: it becomes Pending Send, and its mailbox is woken.
 #[utoipa::path(post, path = "/v1/emails/{id}/send", params(("id" = String, Path, description = "Identifier of the email")), responses((status = 202, body = EmailSummary), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
-pub async fn send<P: Ports>(
+pub(crate) async fn send<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 /// That the console answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
+pub(crate) struct Health {
     /// `up`.
     status: &'static str,
     /// Version of the console.
@@ -15,6 +15,6 @@ pub struct Health {
 
 /// Says that the console answers.
 #[utoipa::path(get, path = "/health", responses((status = 200, body = Health)), security(()))]
-pub async fn read() -> Json<Health> {
+pub(crate) async fn read() -> Json<Health> {
     Json(Health { status: "up", version: env!("CARGO_PKG_VERSION") })
 }

@@ -60,7 +60,7 @@ default_of_the_rules!(
 /// A mailbox, as it is given.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MailboxInput {
+pub(crate) struct MailboxInput {
     /// Its name, 1 to 100 characters.
     name: String,
     /// Whose it is: `user` (default) or `queue`.
@@ -98,7 +98,7 @@ const fn synchronized() -> SynchronizationMethod {
 
 /// A delivery, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DeliveryView {
+pub(crate) struct DeliveryView {
     /// Whether it runs.
     enabled: bool,
     /// `not-run`, `success` or `failure`.
@@ -149,7 +149,7 @@ impl From<DeliveryState> for DeliveryView {
 
 /// A mailbox, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MailboxView {
+pub(crate) struct MailboxView {
     /// Its identifier.
     id: String,
     /// When it was created.
@@ -247,7 +247,7 @@ impl MailboxInput {
 /// Which mailboxes are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct MailboxQuery {
+pub(crate) struct MailboxQuery {
     /// Those of this profile alone.
     profile_id: Option<String>,
     /// Most entries of the page, 1 to 100.
@@ -268,7 +268,7 @@ async fn view<P: Ports>(app: &App<P>, known: KnownMailbox) -> Result<Json<Mailbo
 
 /// Lists mailboxes.
 #[utoipa::path(get, path = "/v1/mailboxes", params(MailboxQuery), responses((status = 200, body = Listing<MailboxView>), (status = 401, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<MailboxQuery>,
 ) -> Result<Json<Listing<MailboxView>>, Problem> {
@@ -280,7 +280,7 @@ pub async fn list<P: Ports>(
 
 /// Creates a mailbox. Its address waits for approval, and its deliveries run once they are enabled.
 #[utoipa::path(post, path = "/v1/mailboxes", request_body = MailboxInput, responses((status = 201, body = MailboxView), (status = 422, body = Problem)))]
-pub async fn create<P: Ports>(
+pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<MailboxInput>,
@@ -291,7 +291,7 @@ pub async fn create<P: Ports>(
 
 /// Imports mailboxes from CSV (`text/csv`) or JSON lines (`application/jsonl`).
 #[utoipa::path(post, path = "/v1/mailboxes/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
-pub async fn import<P: Ports>(
+pub(crate) async fn import<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     headers: HeaderMap,
@@ -303,14 +303,17 @@ pub async fn import<P: Ports>(
 
 /// Reads a mailbox with its deliveries.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}", params(("id" = String, Path, description = "Identifier of the mailbox")), responses((status = 200, body = MailboxView), (status = 404, body = Problem)))]
-pub async fn read<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) -> Result<Json<MailboxView>, Problem> {
+pub(crate) async fn read<P: Ports>(
+    State(app): State<App<P>>,
+    Path(id): Path<String>,
+) -> Result<Json<MailboxView>, Problem> {
     view(&app, app.engine.know_mailbox(&id).await?).await
 }
 
 /// Changes a mailbox by a merge patch (RFC 7396). A delivery whose method changes begins anew; with another address all
 /// do, and the address waits for approval.
 #[utoipa::path(patch, path = "/v1/mailboxes/{id}", params(("id" = String, Path, description = "Identifier of the mailbox")), request_body = MailboxInput, responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem)))]
-pub async fn change<P: Ports>(
+pub(crate) async fn change<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,
@@ -328,7 +331,7 @@ pub async fn change<P: Ports>(
 
 /// Deletes a mailbox. Its email records stay.
 #[utoipa::path(delete, path = "/v1/mailboxes/{id}", params(("id" = String, Path, description = "Identifier of the mailbox")), responses((status = 204), (status = 404, body = Problem)))]
-pub async fn delete<P: Ports>(
+pub(crate) async fn delete<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,
@@ -347,7 +350,7 @@ fn delivery_of(name: &str) -> Result<delivery::Delivery, Invalid> {
 
 /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.
 #[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/enable", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
-pub async fn enable<P: Ports>(
+pub(crate) async fn enable<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path((id, delivery)): Path<(String, String)>,
@@ -357,7 +360,7 @@ pub async fn enable<P: Ports>(
 
 /// Runs a delivery now, whatever its polling interval; a gap between two tries stays.
 #[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/run", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
-pub async fn run<P: Ports>(
+pub(crate) async fn run<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path((id, delivery)): Path<(String, String)>,

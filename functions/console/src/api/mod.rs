@@ -3,16 +3,16 @@
 //! The types are written for the API, apart from the stored ones, so that neither changes the other unseen. A handler
 //! translates and calls one use case of `mailrail_engine::administration`.
 
-pub mod alerts;
-pub mod approval;
-pub mod audit;
-pub mod emails;
-pub mod health;
-pub mod mailboxes;
-pub mod notices;
-pub mod organization;
-pub mod profiles;
-pub mod quarantine;
-pub mod test_and_enable;
-pub mod tokens;
-pub mod words;
+pub(crate) mod alerts;
+pub(crate) mod approval;
+pub(crate) mod audit;
+pub(crate) mod emails;
+pub(crate) mod health;
+pub(crate) mod mailboxes;
+pub(crate) mod notices;
+pub(crate) mod organization;
+pub(crate) mod profiles;
+pub(crate) mod quarantine;
+pub(crate) mod test_and_enable;
+pub(crate) mod tokens;
+pub(crate) mod words;

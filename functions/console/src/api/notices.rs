@@ -27,7 +27,7 @@ api_enum! {
 
 /// A notice, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NoticeView {
+pub(crate) struct NoticeView {
     /// Its identifier.
     id: String,
     /// What it tells of.
@@ -92,7 +92,7 @@ impl From<notice::Notice> for NoticeView {
 /// Which notices are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct NoticeQuery {
+pub(crate) struct NoticeQuery {
     /// `pending` (default) or `sent`.
     #[param(inline)]
     status: Option<NoticeStatus>,
@@ -104,7 +104,7 @@ pub struct NoticeQuery {
 
 /// Lists notices: those that wait, with the reason, or those that were sent.
 #[utoipa::path(get, path = "/v1/notices", params(NoticeQuery), responses((status = 200, body = Listing<NoticeView>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<NoticeQuery>,
 ) -> Result<Json<Listing<NoticeView>>, Problem> {

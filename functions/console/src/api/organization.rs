@@ -56,7 +56,7 @@ pub struct OrganizationSettings {
 
 /// Settings of the organization, as they are shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OrganizationView {
+pub(crate) struct OrganizationView {
     /// How often they have been written; a change may be conditional on it, by `If-Match`.
     revision: u64,
     /// Everything that was given.
@@ -125,13 +125,13 @@ impl TryFrom<OrganizationSettings> for Organization {
 
 /// Reads the organization's settings.
 #[utoipa::path(get, path = "/v1/organization", responses((status = 200, body = OrganizationView)))]
-pub async fn read<P: Ports>(State(app): State<App<P>>) -> Result<Json<OrganizationView>, Problem> {
+pub(crate) async fn read<P: Ports>(State(app): State<App<P>>) -> Result<Json<OrganizationView>, Problem> {
     Ok(Json(app.engine.organization().await?.into()))
 }
 
 /// Changes the organization's settings by a merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/v1/organization", request_body = OrganizationSettings, responses((status = 200, body = OrganizationView), (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem)))]
-pub async fn change<P: Ports>(
+pub(crate) async fn change<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     headers: HeaderMap,

@@ -94,7 +94,7 @@ default_of_the_rules!(
 /// A server of incoming email.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct IncomingInput {
+pub(crate) struct IncomingInput {
     /// `imap` or `pop3`.
     protocol: IncomingProtocol,
     /// DNS name or IP address.
@@ -108,7 +108,7 @@ pub struct IncomingInput {
 /// A server of outgoing email.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OutgoingInput {
+pub(crate) struct OutgoingInput {
     /// DNS name or IP address.
     host: String,
     /// TCP port.
@@ -120,7 +120,7 @@ pub struct OutgoingInput {
 /// A profile, as it is given.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProfileInput {
+pub(crate) struct ProfileInput {
     /// Its name, 1 to 100 characters.
     name: String,
     /// Who is told when a mailbox is disabled.
@@ -212,7 +212,7 @@ const fn timeout() -> u16 {
 
 /// A profile, as it is shown.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProfileView {
+pub(crate) struct ProfileView {
     /// Its identifier.
     id: String,
     /// When it was created.
@@ -342,7 +342,7 @@ impl ProfileInput {
 }
 
 /// An address in a field of that name.
-pub fn parse_address(field: &str, address: &str) -> Result<EmailAddress, Invalid> {
+pub(crate) fn parse_address(field: &str, address: &str) -> Result<EmailAddress, Invalid> {
     EmailAddress::parse(address).map_err(|invalid| Invalid { field: field.to_owned(), ..invalid })
 }
 
@@ -353,7 +353,7 @@ async fn create_profile<P: Ports>(app: &App<P>, by: &By, input: ProfileInput) ->
 
 /// Lists profiles.
 #[utoipa::path(get, path = "/v1/profiles", params(PageQuery), responses((status = 200, body = Listing<ProfileView>), (status = 401, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(page): Parameters<PageQuery>,
 ) -> Result<Json<Listing<ProfileView>>, Problem> {
@@ -362,7 +362,7 @@ pub async fn list<P: Ports>(
 
 /// Creates a profile.
 #[utoipa::path(post, path = "/v1/profiles", request_body = ProfileInput, responses((status = 201, body = ProfileView), (status = 422, body = Problem)))]
-pub async fn create<P: Ports>(
+pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<ProfileInput>,
@@ -372,7 +372,7 @@ pub async fn create<P: Ports>(
 
 /// Imports profiles from CSV (`text/csv`) or JSON lines (`application/jsonl`).
 #[utoipa::path(post, path = "/v1/profiles/import", request_body(content = String, content_type = "text/csv"), responses((status = 200, body = Imported), (status = 415, body = Problem)))]
-pub async fn import<P: Ports>(
+pub(crate) async fn import<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     headers: HeaderMap,
@@ -384,13 +384,16 @@ pub async fn import<P: Ports>(
 
 /// Reads a profile.
 #[utoipa::path(get, path = "/v1/profiles/{id}", params(("id" = String, Path, description = "Identifier of the profile")), responses((status = 200, body = ProfileView), (status = 404, body = Problem)))]
-pub async fn read<P: Ports>(State(app): State<App<P>>, Path(id): Path<String>) -> Result<Json<ProfileView>, Problem> {
+pub(crate) async fn read<P: Ports>(
+    State(app): State<App<P>>,
+    Path(id): Path<String>,
+) -> Result<Json<ProfileView>, Problem> {
     Ok(Json(app.engine.find_profile(&id).await?.into()))
 }
 
 /// Changes a profile by a merge patch (RFC 7396). Its mailboxes are woken, so that a new interval holds at once.
 #[utoipa::path(patch, path = "/v1/profiles/{id}", params(("id" = String, Path, description = "Identifier of the profile")), request_body = ProfileInput, responses((status = 200, body = ProfileView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem)))]
-pub async fn change<P: Ports>(
+pub(crate) async fn change<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,
@@ -408,7 +411,7 @@ pub async fn change<P: Ports>(
 
 /// Deletes a profile that has no mailboxes.
 #[utoipa::path(delete, path = "/v1/profiles/{id}", params(("id" = String, Path, description = "Identifier of the profile")), responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn delete<P: Ports>(
+pub(crate) async fn delete<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,

@@ -30,7 +30,7 @@ api_enum! {
 
 /// What can be seen of a message that is no record.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CluesView {
+pub(crate) struct CluesView {
     /// Its Message-ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<String>,
@@ -44,7 +44,7 @@ pub struct CluesView {
 
 /// A message in quarantine.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct QuarantinedView {
+pub(crate) struct QuarantinedView {
     /// The mailbox that it is in.
     mailbox_id: String,
     /// Its name on the server.
@@ -92,7 +92,7 @@ impl From<quarantine::Quarantined> for QuarantinedView {
 /// Which messages are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct QuarantineQuery {
+pub(crate) struct QuarantineQuery {
     /// `not-a-message`, `unreadable`, `too-large` or `not-handed-out`.
     #[param(inline)]
     reason: Option<QuarantineReason>,
@@ -105,7 +105,7 @@ pub struct QuarantineQuery {
 /// Which messages are to be tried again: those that are named, or all, or all of a mailbox or a reason.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReplayInput {
+pub(crate) struct ReplayInput {
     /// Those of this mailbox.
     #[serde(default)]
     mailbox_id: Option<String>,
@@ -119,7 +119,7 @@ pub struct ReplayInput {
 
 /// A message that a record has now.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ReplayedView {
+pub(crate) struct ReplayedView {
     /// The mailbox.
     mailbox_id: String,
     /// Its name on the server.
@@ -130,7 +130,7 @@ pub struct ReplayedView {
 
 /// A message that was tried again in vain.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NotReplayedView {
+pub(crate) struct NotReplayedView {
     /// The mailbox.
     mailbox_id: String,
     /// Its name on the server.
@@ -141,7 +141,7 @@ pub struct NotReplayedView {
 
 /// What came of trying again.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct ReplayResult {
+pub(crate) struct ReplayResult {
     /// Messages that a record has now.
     recorded: Vec<ReplayedView>,
     /// Messages that are in quarantine still, each with the reason.
@@ -172,7 +172,7 @@ impl From<Replays> for ReplayResult {
 /// What somebody misses.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct WantedQuery {
+pub(crate) struct WantedQuery {
     /// Message-ID, with or without angle brackets.
     message_id: Option<String>,
     /// A part of the subject.
@@ -184,7 +184,7 @@ pub struct WantedQuery {
 /// What is known of a message that somebody misses.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "finding", rename_all = "kebab-case")]
-pub enum FindingView {
+pub(crate) enum FindingView {
     /// It is a record.
     Recorded {
         /// The record.
@@ -217,7 +217,7 @@ impl From<Finding> for FindingView {
 
 /// Lists a mailbox's quarantine: messages that could not become records, and why.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}/quarantine", params(("id" = String, Path, description = "Identifier of the mailbox"), PageQuery), responses((status = 200, body = Listing<QuarantinedView>), (status = 422, body = Problem)))]
-pub async fn of_mailbox<P: Ports>(
+pub(crate) async fn of_mailbox<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
     Parameters(page): Parameters<PageQuery>,
@@ -228,7 +228,7 @@ pub async fn of_mailbox<P: Ports>(
 
 /// Lists the quarantine of all mailboxes, the newest first.
 #[utoipa::path(get, path = "/v1/quarantine", params(QuarantineQuery), responses((status = 200, body = Listing<QuarantinedView>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<QuarantineQuery>,
 ) -> Result<Json<Listing<QuarantinedView>>, Problem> {
@@ -239,7 +239,7 @@ pub async fn list<P: Ports>(
 
 /// Tries messages in quarantine again, at most a hundred in one call. What was synchronized meanwhile is not doubled.
 #[utoipa::path(post, path = "/v1/quarantine/replay", request_body = ReplayInput, responses((status = 200, body = ReplayResult), (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub async fn replay<P: Ports>(
+pub(crate) async fn replay<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<ReplayInput>,
@@ -251,7 +251,7 @@ pub async fn replay<P: Ports>(
 
 /// Says why a message was not synchronized: it is a record, it is in quarantine, or it never came.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}/why", params(("id" = String, Path, description = "Identifier of the mailbox"), WantedQuery), responses((status = 200, body = Vec<FindingView>), (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub async fn why<P: Ports>(
+pub(crate) async fn why<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
     Parameters(query): Parameters<WantedQuery>,

@@ -28,7 +28,7 @@ api_enum! {
 /// What is to be tested: some mailboxes, or all of a profile.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TestInput {
+pub(crate) struct TestInput {
     /// The mailboxes, 1 to 1000.
     #[serde(default)]
     mailbox_ids: Option<Vec<String>>,
@@ -43,7 +43,7 @@ pub struct TestInput {
 /// What came of asking.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Accepted {
+pub(crate) enum Accepted {
     /// Of mailboxes: those that will be tested, and the others with the reason.
     Mailboxes(Done),
     /// Of a profile: its mailboxes are tested page by page.
@@ -55,7 +55,7 @@ pub enum Accepted {
 
 /// What a stage came to.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StageView {
+pub(crate) struct StageView {
     /// The stage.
     stage: Stage,
     /// Whether it went through.
@@ -76,7 +76,7 @@ impl From<trial::StageReport> for StageView {
 
 /// What the test of one delivery came to.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DeliveryTestView {
+pub(crate) struct DeliveryTestView {
     /// The delivery.
     delivery: Delivery,
     /// `not-run` while it is under way.
@@ -98,7 +98,7 @@ impl From<trial::DeliveryTest> for DeliveryTestView {
 
 /// The last test of a mailbox.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MailboxTestView {
+pub(crate) struct MailboxTestView {
     /// Its identifier.
     id: String,
     /// The mailbox.
@@ -135,7 +135,7 @@ impl From<trial::MailboxTest> for MailboxTestView {
 
 /// Tests mailboxes, and enables each delivery that passes. Follow it at `/v1/mailboxes/{id}/test`.
 #[utoipa::path(post, path = "/v1/mailboxes/test", request_body = TestInput, responses((status = 202, body = Accepted), (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub async fn ask<P: Ports>(
+pub(crate) async fn ask<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<TestInput>,
@@ -161,7 +161,7 @@ pub async fn ask<P: Ports>(
 
 /// Reads the last test of a mailbox, while it runs and afterwards.
 #[utoipa::path(get, path = "/v1/mailboxes/{id}/test", params(("id" = String, Path, description = "Identifier of the mailbox")), responses((status = 200, body = MailboxTestView), (status = 404, body = Problem)))]
-pub async fn read<P: Ports>(
+pub(crate) async fn read<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
 ) -> Result<Json<MailboxTestView>, Problem> {

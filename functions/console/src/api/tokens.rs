@@ -32,7 +32,7 @@ api_enum! {
 /// A token to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TokenInput {
+pub(crate) struct TokenInput {
     /// Its name, which stands in the audit, 1 to 100 characters.
     name: String,
     /// At most the role of who makes it.
@@ -41,7 +41,7 @@ pub struct TokenInput {
 
 /// A token, without the token itself, which only its holder has.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ApiTokenView {
+pub(crate) struct ApiTokenView {
     /// Its identifier.
     id: String,
     /// Its name, which stands in the audit for whoever holds it.
@@ -63,7 +63,7 @@ impl From<role::ApiToken> for ApiTokenView {
 
 /// A token that was made. It is shown this once.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NewToken {
+pub(crate) struct NewToken {
     /// What its holder sends.
     token: String,
     /// What is kept of it.
@@ -73,7 +73,7 @@ pub struct NewToken {
 
 /// Lists API tokens, without the tokens themselves.
 #[utoipa::path(get, path = "/v1/api-tokens", params(PageQuery), responses((status = 200, body = Listing<ApiTokenView>), (status = 422, body = Problem)))]
-pub async fn list<P: Ports>(
+pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(page): Parameters<PageQuery>,
 ) -> Result<Json<Listing<ApiTokenView>>, Problem> {
@@ -82,7 +82,7 @@ pub async fn list<P: Ports>(
 
 /// Makes an API token and shows it this once.
 #[utoipa::path(post, path = "/v1/api-tokens", request_body = TokenInput, responses((status = 201, body = NewToken), (status = 403, body = Problem), (status = 422, body = Problem)))]
-pub async fn create<P: Ports>(
+pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<TokenInput>,
@@ -97,7 +97,7 @@ pub async fn create<P: Ports>(
 
 /// Deletes an API token; from then on it opens nothing.
 #[utoipa::path(delete, path = "/v1/api-tokens/{id}", params(("id" = String, Path, description = "Identifier of the API token")), responses((status = 204), (status = 404, body = Problem)))]
-pub async fn delete<P: Ports>(
+pub(crate) async fn delete<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,

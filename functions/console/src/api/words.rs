@@ -14,7 +14,6 @@ macro_rules! api_enum {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         #[serde(rename_all = "kebab-case")]
-        #[allow(missing_docs)] // the rules' enum says what each value means
         pub enum $name {
             $($variant),*
         }
@@ -152,7 +151,7 @@ default_of_the_rules!(RecoveryProbe of hold::RecoveryProbe);
 
 /// What a server said: the stage, the reply's codes and its own words.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EvidenceView {
+pub(crate) struct EvidenceView {
     /// Where it happened.
     stage: Stage,
     /// Reply code as the protocol has it.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::words::hex::hex;
+use crate::words::hex::hex_of_first;
 
 /// Bytes of an item's fingerprint: long enough that two items of a page never share one.
 const FINGERPRINT_BYTES: usize = 8;
@@ -35,7 +35,7 @@ pub trait Item {
 }
 
 fn fingerprint(id: &str) -> String {
-    hex(&Sha256::digest(id.as_bytes())[..FINGERPRINT_BYTES])
+    hex_of_first(FINGERPRINT_BYTES, &Sha256::digest(id.as_bytes()))
 }
 
 /// A page of a folder's listing.
@@ -145,13 +145,13 @@ impl<T: Item> Folders<T> {
     /// The identifier of folder `n`.
     #[must_use]
     pub fn id(&self, n: usize) -> &str {
-        &self.folders[n].id
+        self.folders.get(n).map_or("", |folder| &folder.id)
     }
 
     /// The token at which folder `n` is; none before its first page.
     #[must_use]
     pub fn token(&self, n: usize) -> Option<&str> {
-        self.folders[n].token.as_deref()
+        self.folders.get(n)?.token.as_deref()
     }
 
     /// Gives folder `n` the page at which it is.
@@ -165,24 +165,30 @@ impl<T: Item> Folders<T> {
             }
             !is_done
         });
-        self.folders[n].page = Some(page);
-        self.folders[n].skipped = skipped;
+        if let Some(folder) = self.folders.get_mut(n) {
+            (folder.page, folder.skipped) = (Some(page), skipped);
+        }
     }
 
     /// Whether the page that folder `n` was given leads to where it was, though there is more.
     #[must_use]
     pub fn is_standing(&self, n: usize, before: Option<&str>) -> bool {
-        self.folders[n].page.as_ref().is_some_and(|page| !page.is_last && before == Some(page.token.as_str()))
+        let page = self.folders.get(n).and_then(|folder| folder.page.as_ref());
+        page.is_some_and(|page| !page.is_last && before == Some(page.token.as_str()))
     }
 
     /// Begins folder `n` again: its token is not known any more.
     pub fn begin_again(&mut self, n: usize) {
-        self.folders[n].token = None;
+        if let Some(folder) = self.folders.get_mut(n) {
+            folder.token = None;
+        }
     }
 
     /// Leaves folder `n` out of this run, and has it looked for again by the next: it is not there any more.
     pub fn leave_out(&mut self, n: usize) {
-        (self.folders[n].token, self.folders[n].is_done) = (None, true);
+        if let Some(folder) = self.folders.get_mut(n) {
+            (folder.token, folder.is_done) = (None, true);
+        }
     }
 
     /// Whether the pages of all folders are empty and the last. If so they are done.
@@ -200,8 +206,8 @@ impl<T: Item> Folders<T> {
     /// The folder whose next page is needed for there to be an item to read; `None` if there is one, or no more.
     pub fn wanted(&mut self) -> Option<usize> {
         while self.waiting.is_empty() {
-            let n = self.folders.iter().position(|folder| !folder.is_done)?;
-            if self.folders[n].page.is_none() {
+            let (n, folder) = self.folders.iter().enumerate().find(|(_, folder)| !folder.is_done)?;
+            if folder.page.is_none() {
                 return Some(n);
             }
             self.list(n);
@@ -260,15 +266,13 @@ impl<T: Item> Folders<T> {
 
     /// Lists the page that a folder is at, and moves it to the next.
     fn list(&mut self, n: usize) {
-        let Some(page) = self.folders[n].page.take() else {
-            return;
-        };
+        let Some(folder) = self.folders.get_mut(n) else { return };
+        let Some(page) = folder.page.take() else { return };
         let (start, items) = (self.numbered, page.items.iter().map(|item| fingerprint(item.id())).collect());
         for item in page.items {
             self.waiting.push_back((self.numbered, item));
             self.numbered += 1;
         }
-        let folder = &mut self.folders[n];
         let before = folder.token.replace(page.token.clone());
         folder.is_done = page.is_last;
         let (end, skipped) = (self.numbered, std::mem::take(&mut folder.skipped));

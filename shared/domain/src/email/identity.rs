@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::words::{hex::hex, id::EmailId};
+use crate::words::{hex::hex_of_first, id::EmailId};
 
 /// How much of a body counts towards the identity of a message without Message-ID, in bytes.
 pub const IDENTITY_BODY_BYTES: usize = 65_536;
@@ -29,7 +29,7 @@ pub struct MessageIdentity<'a> {
 #[must_use]
 pub fn message_key(message_id: &str) -> String {
     let bare = message_id.trim().trim_start_matches('<').trim_end_matches('>');
-    hex(&Sha256::digest(bare.as_bytes())[..16])
+    hex_of_first(16, &Sha256::digest(bare.as_bytes()))
 }
 
 /// The record of a message that was received.
@@ -40,7 +40,7 @@ pub fn received_email_id(identity: &MessageIdentity<'_>) -> EmailId {
         None => fallback_key(identity),
     };
     let date = Sha256::digest(identity.date.map_or(String::new(), |seconds| seconds.to_string()).as_bytes());
-    email_id(format!("{key}-{}", hex(&date[..4])))
+    email_id(format!("{key}-{}", hex_of_first(4, &date)))
 }
 
 /// The record of a message that we send: one per Message-ID of our own.
@@ -60,7 +60,7 @@ fn fallback_key(identity: &MessageIdentity<'_>) -> String {
     let body = identity.body.get(..IDENTITY_BODY_BYTES).unwrap_or(identity.body);
     // Line ends differ between what two servers hand out for one message.
     hash.update(body.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<u8>>());
-    hex(&hash.finalize()[..16])
+    hex_of_first(16, &hash.finalize())
 }
 
 fn email_id(text: String) -> EmailId {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::words::hex::hex;
+use crate::words::hex::hex_of_first;
 
 /// How far a POP3 maildrop has been read. The set of seen UIDLs is an object beside the row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub fn listing_digest(listing: &[Listed]) -> String {
         hash.update(listed.uidl.as_bytes());
         hash.update([0]);
     }
-    hex(&hash.finalize()[..16])
+    hex_of_first(16, &hash.finalize())
 }
 
 /// Bytes of a UIDL's fingerprint: long enough that two messages of a maildrop never share one.
@@ -83,8 +83,8 @@ impl SeenUidls {
 }
 
 fn fingerprint(uidl: &str) -> [u8; FINGERPRINT_BYTES] {
-    let hash = Sha256::digest(uidl.as_bytes());
-    std::array::from_fn(|n| hash[n])
+    let mut hash = Sha256::digest(uidl.as_bytes()).into_iter();
+    std::array::from_fn(|_| hash.next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Slot {
     pub fn of(mailbox: &MailboxId, delivery: Delivery, interval_minutes: u16) -> Self {
         let interval_minutes = rounded(interval_minutes);
         let hash = Sha256::new().chain_update(mailbox.as_str()).chain_update(delivery.as_str()).finalize();
-        let number = u16::from_be_bytes([hash[0], hash[1]]);
+        let number = hash.iter().take(2).fold(0, |number: u16, byte| number << 8 | u16::from(*byte));
         Self { interval_minutes, phase: number % interval_minutes }
     }
 

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     settings::profile::{Application, EmailServerProfile, IncomingProtocol, ServerLocation, Servers},
-    words::{cause::CredentialSource, delivery::Delivery, hex::hex},
+    words::{cause::CredentialSource, delivery::Delivery, hex::hex_of_first},
 };
 
 /// What a delivery of email talks to, and where.
@@ -76,7 +76,7 @@ pub fn source(endpoint: &Endpoint, username: &str) -> String {
         // Where it was found by autodiscover it may move, and the mailbox with all its identifiers stays the same.
         Endpoint::Ews(services) => format!("Ews {} {username}", services.location.as_deref().unwrap_or_default()),
     };
-    hex(&Sha256::digest(account.as_bytes())[..8])
+    hex_of_first(8, &Sha256::digest(account.as_bytes()))
 }
 
 #[cfg(test)]

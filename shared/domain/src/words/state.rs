@@ -88,7 +88,7 @@ pub struct DeliveryState {
     pub times_disabled: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde calls
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }

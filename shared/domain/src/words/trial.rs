@@ -91,6 +91,7 @@ impl MailboxTest {
     }
 
     /// The part of a delivery, which is begun if it is not there.
+    #[cfg_attr(not(test), expect(clippy::indexing_slicing, reason = "the part is at the place that was found or made"))]
     pub fn part(&mut self, delivery: Delivery) -> &mut DeliveryTest {
         let at = self.deliveries.iter().position(|part| part.delivery == delivery).unwrap_or_else(|| {
             let stages = Vec::new();

@@ -18,7 +18,7 @@ use mailrail_domain::{
         },
     },
     words::{
-        hex::hex,
+        hex::hex_of_first,
         id::{EmailId, MailboxId},
     },
 };
@@ -189,7 +189,7 @@ impl Cut {
 /// Where a message's objects go. The digest of its content is part of it, so that nobody who knows the Message-ID and
 /// Date of a record can put another content in its place.
 fn place(id: &EmailId, raw: &[u8]) -> String {
-    format!("emails/{id}/{}", hex(&Sha256::digest(raw)[..8]))
+    format!("emails/{id}/{}", hex_of_first(8, &Sha256::digest(raw)))
 }
 
 /// A field that a mail system knows. Bytes that merely contain a colon are no message.

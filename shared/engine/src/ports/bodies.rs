@@ -37,7 +37,7 @@ pub struct MemoryBudget(Arc<Semaphore>);
 
 /// A share of the budget, given back when dropped.
 #[derive(Debug)]
-pub struct Reserved(#[allow(dead_code)] Option<OwnedSemaphorePermit>); // held for its drop
+pub struct Reserved(#[expect(dead_code, reason = "it is held for its drop")] Option<OwnedSemaphorePermit>);
 
 /// The budget is counted in these, because a semaphore counts in 32 bits.
 const UNIT_BYTES: u64 = 1024;

@@ -107,7 +107,7 @@ pub(crate) struct Run<'a, P: Ports> {
 
 impl<P: Ports> Run<'_, P> {
     /// Takes the lease unless the run has it. `false` if somebody else has it.
-    pub async fn hold(&mut self) -> Result<bool, Outage> {
+    pub(crate) async fn hold(&mut self) -> Result<bool, Outage> {
         if !self.is_leased {
             let until = self.deadline.as_of(self.started, LEASE_MARGIN);
             let mailboxes = self.engine.ports.mailboxes();
@@ -121,7 +121,7 @@ impl<P: Ports> Run<'_, P> {
     }
 
     /// Writes how far the mailbox has been read, in the middle of the run. `false` if somebody else took over.
-    pub async fn advance(&mut self, position: Position, source: &str) -> Result<bool, Outage> {
+    pub(crate) async fn advance(&mut self, position: Position, source: &str) -> Result<bool, Outage> {
         let Some(claim) = self.engine.ports.mailboxes().advance(&self.claim, &position, source).await? else {
             return Ok(false);
         };
@@ -132,19 +132,19 @@ impl<P: Ports> Run<'_, P> {
 
     /// Notes how far the mailbox has been read, which the end of the run writes. `source` is the account that this is a
     /// position of: neither is worth anything without the other.
-    pub fn reach(&mut self, position: Position, source: &str) {
+    pub(crate) fn reach(&mut self, position: Position, source: &str) {
         self.position = Some(position);
         self.moved.source = Some(source.to_owned());
     }
 
     /// What the delivery talks to.
-    pub fn endpoint(&self, delivery: Delivery) -> Option<Endpoint> {
+    pub(crate) fn endpoint(&self, delivery: Delivery) -> Option<Endpoint> {
         self.profile.profile().endpoint(delivery)
     }
 
     /// The access to the servers of a delivery of this mailbox. A probe and a test note the stages of connecting, because
     /// a token that is kept would let them in without asking anybody.
-    pub async fn access(&self, delivery: Delivery) -> Result<Access, Stop> {
+    pub(crate) async fn access(&self, delivery: Delivery) -> Result<Access, Stop> {
         let Some(endpoint) = self.endpoint(delivery) else {
             let words = "the email server profile has no server for this delivery";
             return Err(DeliveryError::new(Cause::HostNotFound, Evidence::new(Stage::Prepare, words)).into());

@@ -48,12 +48,12 @@ enum Place {
 }
 
 impl ProfileInUse {
-    pub fn profile(&self) -> &EmailServerProfile {
+    pub(crate) fn profile(&self) -> &EmailServerProfile {
         &self.stored.profile
     }
 
     /// Waits for one of the profile's connections; `None` if other invocations have them all.
-    pub async fn connection(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn connection(&self) -> Option<OwnedSemaphorePermit> {
         match self.place {
             Place::Full => None,
             Place::Unneeded | Place::Held(..) => Arc::clone(&self.connections).acquire_owned().await.ok(),

@@ -23,24 +23,24 @@ pub(crate) struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     /// The stages of a delivery that is about to be tried.
-    pub fn begin(test: &'a mut MailboxTest, delivery: Delivery) -> Self {
+    pub(crate) fn begin(test: &'a mut MailboxTest, delivery: Delivery) -> Self {
         test.part(delivery);
         Self { test, delivery }
     }
 
     /// The identifier of the test.
-    pub fn test_id(&self) -> &str {
+    pub(crate) fn test_id(&self) -> &str {
         &self.test.id
     }
 
     /// Shows the stages so far.
-    pub async fn save<P: Ports>(&self, engine: &Engine<P>) -> Result<(), Outage> {
+    pub(crate) async fn save<P: Ports>(&self, engine: &Engine<P>) -> Result<(), Outage> {
         engine.ports.mailboxes().update_test(self.test).await?;
         Ok(())
     }
 
     /// Adds what connecting came to: every stage but the last went through, and the last if nothing failed.
-    pub fn connected(&mut self, progress: &Progress, error: Option<&DeliveryError>) {
+    pub(crate) fn connected(&mut self, progress: &Progress, error: Option<&DeliveryError>) {
         for (stage, took) in progress.stages() {
             let failed = error.filter(|error| error.evidence.stage == stage);
             self.add(stage, took.as_millis(), failed);
@@ -51,7 +51,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Adds the stage of a failure, unless a stage tells of it already.
-    pub fn failed(&mut self, error: &DeliveryError) {
+    pub(crate) fn failed(&mut self, error: &DeliveryError) {
         let stages = &self.test.part(self.delivery).stages;
         if !stages.iter().any(|report| report.status == TestStatus::Failure) {
             self.add(error.evidence.stage, 0, Some(error));
@@ -59,7 +59,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Runs one step and notes it.
-    pub async fn step<T>(
+    pub(crate) async fn step<T>(
         &mut self,
         stage: Stage,
         step: impl Future<Output = Result<T, DeliveryError>>,

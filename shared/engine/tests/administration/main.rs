@@ -1,6 +1,6 @@
 //! What a person does, over the fakes: what it comes to, what is refused, and what stands in the audit.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)] // a test that cannot be set up has failed
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod access;
 mod emails;

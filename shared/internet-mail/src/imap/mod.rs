@@ -9,5 +9,5 @@ mod reply;
 mod session;
 mod uids;
 
-pub use inbox::Inbox;
+pub(crate) use inbox::Inbox;
 pub(crate) use session::Session;

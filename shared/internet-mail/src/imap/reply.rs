@@ -23,7 +23,7 @@ impl Condition {
         conditions.into_iter().find(|c| word.eq_ignore_ascii_case(c.as_str().as_bytes()))
     }
 
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
             Self::No => "NO",
@@ -87,7 +87,7 @@ pub(crate) enum Token {
 
 impl Token {
     /// The token's text, if it has one.
-    pub fn text(&self) -> Option<&[u8]> {
+    pub(super) fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Atom(bytes) => Some(bytes),
             Self::Quoted(bytes) => Some(bytes),
@@ -96,19 +96,19 @@ impl Token {
     }
 
     /// The token as a number.
-    pub fn number<T: std::str::FromStr>(&self) -> Option<T> {
+    pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
         std::str::from_utf8(self.text()?).ok()?.parse().ok()
     }
 
     /// Whether the token is this word, in any case.
-    pub fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self, Self::Atom(bytes) if bytes.eq_ignore_ascii_case(word.as_bytes()))
     }
 }
 
 impl Reply {
     /// The arguments of an untagged reply of this name: `* NAME …`.
-    pub fn untagged(&self, name: &str) -> Option<&[Token]> {
+    pub(super) fn untagged(&self, name: &str) -> Option<&[Token]> {
         match (&self.tag, self.tokens.split_first()) {
             (Tag::Untagged, Some((first, rest))) if first.is(name) => Some(rest),
             _ => None,
@@ -116,7 +116,7 @@ impl Reply {
     }
 
     /// The arguments of a reply about a message: `* 5 FETCH …`.
-    pub fn message(&self, name: &str) -> Option<&[Token]> {
+    pub(super) fn message(&self, name: &str) -> Option<&[Token]> {
         match (&self.tag, self.tokens.as_slice()) {
             (Tag::Untagged, [number, word, rest @ ..]) if word.is(name) && number.number::<u32>().is_some() => {
                 Some(rest)
@@ -126,7 +126,7 @@ impl Reply {
     }
 
     /// The status, if this is the end of the command with `tag`.
-    pub fn ends(&self, tag: &str) -> Option<&Status> {
+    pub(super) fn ends(&self, tag: &str) -> Option<&Status> {
         match &self.tag {
             Tag::Command(of) if of == tag.as_bytes() => self.status.as_ref(),
             Tag::Command(_) | Tag::Untagged | Tag::Continuation => None,

@@ -38,7 +38,7 @@ pub(super) const INBOX: &str = "INBOX";
 
 /// A signed-in session.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     pub(super) wire: SecureWire,
     pub(super) memory: MemoryBudget,
     pub(super) capabilities: BTreeSet<String>,

@@ -11,7 +11,7 @@ pub(crate) struct UidSet(VecDeque<(u32, u32)>);
 
 impl UidSet {
     /// Reads a sequence set such as `1:5,7` (RFC 3501 section 9). `None` for anything else.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let mut ranges = Vec::new();
         for part in text.split(|byte| *byte == b',') {
             let mut ends = part.splitn(2, |byte| *byte == b':').map(number);
@@ -29,7 +29,7 @@ impl UidSet {
     }
 
     /// The set of these UIDs.
-    pub fn of(uids: impl IntoIterator<Item = u32>) -> Self {
+    pub(super) fn of(uids: impl IntoIterator<Item = u32>) -> Self {
         Self::from_ranges(uids.into_iter().map(|uid| (uid, uid)).collect())
     }
 
@@ -47,7 +47,7 @@ impl UidSet {
 
     /// Drops everything below `least`: a search for `n:*` also finds the last message when it is older than `n`.
     #[must_use]
-    pub fn from(mut self, least: u32) -> Self {
+    pub(super) fn from(mut self, least: u32) -> Self {
         while let Some(front) = self.0.front_mut() {
             if front.1 >= least {
                 front.0 = front.0.max(least);
@@ -59,7 +59,7 @@ impl UidSet {
     }
 
     /// Takes up to `count` UIDs off the low end.
-    pub fn take(&mut self, count: usize) -> Self {
+    pub(super) fn take(&mut self, count: usize) -> Self {
         let mut taken = VecDeque::new();
         let mut left = u32::try_from(count).unwrap_or(u32::MAX);
         while left > 0
@@ -76,21 +76,21 @@ impl UidSet {
     }
 
     /// How many UIDs there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.iter().map(|(first, last)| (last - first) as usize + 1).sum()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The highest UID.
-    pub fn last(&self) -> Option<u32> {
+    pub(super) fn last(&self) -> Option<u32> {
         self.0.back().map(|(_, last)| *last)
     }
 
     /// The set as a command has it.
-    pub fn command(&self) -> String {
+    pub(super) fn command(&self) -> String {
         let mut text = String::new();
         for (first, last) in &self.0 {
             let comma = if text.is_empty() { "" } else { "," };

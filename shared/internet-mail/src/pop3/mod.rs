@@ -3,4 +3,4 @@
 mod cause;
 mod session;
 
-pub use session::Session;
+pub(crate) use session::Session;

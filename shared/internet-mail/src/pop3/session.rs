@@ -275,10 +275,8 @@ impl Session {
         if !line.starts_with(b"+OK") {
             let error = refusal(Stage::Fetch, &line);
             // One bad message does not block the next; a server that is away does.
-            return match error.cause {
-                Cause::Unknown => arrival(Content::Missing(error.evidence.words)),
-                _ => Err(error),
-            };
+            let is_bad_message = error.cause == Cause::Unknown;
+            return if is_bad_message { arrival(Content::Missing(error.evidence.words)) } else { Err(error) };
         }
         if size > WHOLE_MESSAGE_BYTES_MAX {
             self.in_pieces = true;

@@ -18,13 +18,13 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// The reply that an error carries, if it carries one. Only a real reply code may make a send permanent.
-    pub fn of(error: &Error) -> Option<Self> {
+    pub(super) fn of(error: &Error) -> Option<Self> {
         let code = u16::from(error.status()?);
         let words = error.source().map(ToString::to_string).unwrap_or_default();
         Some(Self::new(code, &words))
     }
 
-    pub fn new(code: u16, words: &str) -> Self {
+    pub(super) fn new(code: u16, words: &str) -> Self {
         let first = words.split_whitespace().next().unwrap_or_default();
         let numbers = |text: &str| text.split('.').all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         let enhanced = (first.split('.').count() == 3 && numbers(first)).then(|| first.to_owned());
@@ -32,11 +32,11 @@ impl Refusal {
         Self { code, enhanced, words: rest.trim().to_owned() }
     }
 
-    pub fn is_permanent(&self) -> bool {
+    pub(super) fn is_permanent(&self) -> bool {
         self.code >= 500
     }
 
-    pub fn evidence(&self, stage: Stage) -> Evidence {
+    pub(super) fn evidence(&self, stage: Stage) -> Evidence {
         let words = if self.words.is_empty() { "(the server gave no words)" } else { &self.words };
         Evidence::new(stage, words).with_code(self.code.to_string()).with_detail(self.enhanced.clone())
     }
@@ -47,7 +47,7 @@ impl Refusal {
 
     /// Whether a refusal of the envelope is about this email alone: too large (RFC 1870, X.3.4 and X.2.3), or with an
     /// address that the server cannot carry (RFC 6531, X.6.7).
-    pub fn concerns_email(&self) -> bool {
+    pub(super) fn concerns_email(&self) -> bool {
         let email = ["5.3.4", "5.2.3", "5.6.7"].contains(&self.enhanced());
         self.is_permanent() && (email || (self.code == 552 && self.enhanced.is_none()))
     }

@@ -30,12 +30,12 @@ pub(crate) struct SmtpStream {
 
 impl SmtpStream {
     /// A connection whose server will greet.
-    pub fn ungreeted(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn ungreeted(stream: TlsStream<TcpStream>) -> Self {
         Self { stream, greeting: b"", heard: 0 }
     }
 
     /// A connection whose server has greeted before it was secured.
-    pub fn greeted(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn greeted(stream: TlsStream<TcpStream>) -> Self {
         Self { stream, greeting: b"220 secured\r\n", heard: 0 }
     }
 }

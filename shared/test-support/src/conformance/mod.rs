@@ -3,7 +3,7 @@
 //! A suite is a list of sentences, each a function over any implementation of its ports. The suite's macro makes a test
 //! of every sentence, on a store of its own.
 
-#![allow(missing_docs)] // a sentence is its own documentation
+#![expect(missing_docs, reason = "a sentence is its own documentation")]
 
 pub mod bodies;
 pub mod emulator;
@@ -29,7 +29,7 @@ const PAGES_MAX: usize = 1_000;
 macro_rules! conformance_tests {
     ($name:ident in $($part:ident)::+, $make:expr, [$($sentence:ident),* $(,)?]) => {
         mod $name {
-            #[allow(unused_imports)] // what `$make` needs is known to the caller alone
+            #[expect(unused_imports, reason = "what `$make` needs is known to the caller alone")]
             use $crate::conformance::$($part)::+ as sentences;
 
             use super::*;

@@ -49,7 +49,7 @@ pub struct ServerFields {
     pub move_undeliverable: bool,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // the shape that serde calls
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
 fn is_false(value: &bool) -> bool {
     !*value
 }

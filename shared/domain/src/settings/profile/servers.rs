@@ -6,13 +6,13 @@ use super::ServerFields;
 use crate::words::invalid::{Invalid, excerpt};
 
 /// Longest server name, in bytes (RFC 1035 section 2.3.4).
-pub const HOST_BYTES_MAX: usize = 253;
+pub(super) const HOST_BYTES_MAX: usize = 253;
 
 /// Most folders besides the inbox (source system: 25).
-pub const TRACKED_FOLDERS_MAX: usize = 25;
+pub(super) const TRACKED_FOLDERS_MAX: usize = 25;
 
 /// Longest path of such a folder, in characters (source system: 256).
-pub const FOLDER_CHARS_MAX: usize = 256;
+pub(super) const FOLDER_CHARS_MAX: usize = 256;
 
 /// What kind of servers a profile is for. The list is closed: other providers cannot be added (source page).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub enum ServerType {
 /// A version of Exchange Server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // the names say all there is
+#[expect(missing_docs, reason = "the names say all there is")]
 pub enum ExchangeVersion {
     Exchange2003,
     Exchange2007,
@@ -248,7 +248,7 @@ fn validate_folders(folders: &[String]) -> Result<(), Invalid> {
     for (n, folder) in folders.iter().enumerate() {
         let is_path = folder.chars().count() <= FOLDER_CHARS_MAX
             && folder.split('/').all(|name| !name.trim().is_empty() && !name.chars().any(char::is_control));
-        if !is_path || folders[..n].contains(folder) {
+        if !is_path || folders.iter().take(n).any(|before| before == folder) {
             let problem = format!("\"{}\" cannot be read, or is named twice", excerpt(folder));
             return Err(Invalid::new("tracked_folders", problem, remedy));
         }

@@ -5,7 +5,7 @@ use mailrail_domain::{
     Timestamp,
     email::quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
     seconds_after,
-    words::{hex::hex, id::MailboxId},
+    words::{hex::hex_of_first, id::MailboxId},
 };
 use sha2::{Digest, Sha256};
 
@@ -193,6 +193,6 @@ fn is_before_start(received_at: Option<Timestamp>, message: &ReadMessage, start_
 }
 
 fn quarantine_key(mailbox: &MailboxId, remote: &RemoteId) -> String {
-    let name = Sha256::digest(remote.to_string().as_bytes());
-    format!("quarantine/{mailbox}/{}", hex(&name[..16]))
+    let name = hex_of_first(16, &Sha256::digest(remote.to_string().as_bytes()));
+    format!("quarantine/{mailbox}/{name}")
 }
