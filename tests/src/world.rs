@@ -43,8 +43,8 @@ use mailrail_engine::{
     mime::{Composition, compose},
     outbox::Outbox,
     ports::{
-        BodyStore, DeliveryRow, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest, QuarantineStore,
-        QueueName, Secret, Settlement, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
+        BodyStore, Closing, DeliveryRow, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest,
+        QuarantineStore, QueueName, Secret, StoredMailbox, StoredProfile, TestStore, Vault, Wake, Written,
     },
     trial::Asked,
 };
@@ -297,7 +297,7 @@ impl World {
     /// Writes the state of a delivery, as a run would have left it.
     pub async fn write_state(&self, mailbox: &MailboxId, delivery: Delivery, state: DeliveryState) {
         let row = self.row(mailbox, delivery).await;
-        let settlement = Settlement {
+        let closing = Closing {
             state,
             position: None,
             alerts: Vec::new(),
@@ -305,7 +305,7 @@ impl World {
             interval_minutes: row.interval_minutes.unwrap_or(5),
             previous_interval_minutes: row.interval_minutes,
         };
-        let written = self.engine.ports.state.commit(&row.claim, &settlement).await;
+        let written = self.engine.ports.state.commit(&row.claim, &closing).await;
         assert!(written.expect("a store that works"));
     }
 

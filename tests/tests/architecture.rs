@@ -123,6 +123,23 @@ fn every_binary_is_a_function_named_as_its_directory() {
     }
 }
 
+/// The adapters, each with the endpoints that it serves.
+const ADAPTERS: [(&str, &[&str]); 3] =
+    [("internet-mail", &["Imap", "Pop3", "Smtp"]), ("exchange-online", &["Graph"]), ("exchange-server", &["Ews"])];
+
+#[test]
+fn no_adapter_names_the_endpoint_of_another() {
+    for (adapter, own) in ADAPTERS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(adapter).join("src");
+        let named: BTreeSet<String> = modules(&folder)
+            .values()
+            .flat_map(|code| code.split("Endpoint::").skip(1))
+            .map(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).collect())
+            .collect();
+        assert_eq!(named.iter().map(String::as_str).collect::<Vec<_>>(), own, "{adapter}");
+    }
+}
+
 /// The layers of the rules' crate, each with those that it may name.
 const LAYERS: [(&str, &[&str]); 5] = [
     ("words", &[]),
@@ -153,10 +170,10 @@ fn modules(folder: &Path) -> BTreeMap<String, String> {
     found
 }
 
-/// The modules that a file's `use crate::` declarations name.
-fn named(code: &str) -> BTreeSet<String> {
+/// What a file's `use` declarations name that begin with `crate`, `self` or `super`.
+fn named(way: &str, code: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
-    for tree in code.split("use crate::").skip(1).filter_map(|rest| rest.split(';').next()) {
+    for tree in code.split(&format!("use {way}::")).skip(1).filter_map(|rest| rest.split(';').next()) {
         leaves(String::new(), tree, &mut named);
     }
     named
@@ -195,7 +212,6 @@ fn module_of<'a>(path: &str, modules: &'a BTreeMap<String, String>) -> Option<&'
 fn arrows_between_the_layers_of_the_rules_run_one_way() {
     let modules = modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/domain/src"));
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into();
-    let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (module, code) in &modules {
         let layer = module.split("::").next().unwrap_or_default();
         let Some(may) = layers.get(layer) else {
@@ -203,22 +219,47 @@ fn arrows_between_the_layers_of_the_rules_run_one_way() {
             continue;
         };
         assert!(!code.contains("super::super::"), "{module} names its layer by `super`, which nobody checks");
-        for path in named(code) {
+        for path in named("crate", code) {
             let Some(to) = module_of(&path, &modules) else { continue };
             let other = to.split("::").next().unwrap_or_default();
-            assert!(other == layer || may.contains(&other), "{module} of {layer} names {path} of {other}");
-            if other == layer && to != layer {
-                arrows.entry(module).or_default().insert(to);
-            }
+            // The sample is there in tests alone, so that only tests can name it.
+            let is_allowed = other == layer || may.contains(&other) || other == "sample";
+            assert!(is_allowed, "{module} of {layer} names {path} of {other}");
         }
     }
-    // Within a layer no file leads back to itself: take away, again and again, what leads nowhere.
-    while let Some(end) =
-        arrows.iter().find(|(_, to)| to.iter().all(|to| !arrows.contains_key(to))).map(|(from, _)| *from)
-    {
-        arrows.remove(end);
+}
+
+/// The files that a file names, by `crate`, `self` or `super`.
+fn arrows_of(name: &str, code: &str, modules: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let own = if name == "lib" || name == "main" { "" } else { name };
+    let above = own.rsplit_once("::").map_or("", |(above, _)| above);
+    let mut paths = BTreeSet::new();
+    for (way, from) in [("crate", ""), ("self", own), ("super", above)] {
+        let beneath = named(way, code).into_iter();
+        paths.extend(beneath.map(|path| if from.is_empty() { path } else { format!("{from}::{path}") }));
     }
-    assert!(arrows.is_empty(), "these files name each other in a circle: {arrows:?}");
+    let to = paths.iter().filter_map(|path| module_of(path, modules)).filter(|to| *to != name);
+    // A file tells of the files below it, which may use what it has.
+    to.filter(|to| !to.starts_with(&format!("{own}::")) && !own.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn no_file_of_a_crate_leads_back_to_itself() {
+    for package in packages().iter().filter(|package| name(package) != "end-to-end") {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let modules = modules(&manifest.with_file_name("src"));
+        let mut arrows: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (module, code) in &modules {
+            arrows.insert(module, arrows_of(module, code, &modules));
+        }
+        // Take away, again and again, what leads nowhere: what is left leads back.
+        while let Some(end) =
+            arrows.iter().find(|(_, to)| to.iter().all(|to| !arrows.contains_key(to.as_str()))).map(|(from, _)| *from)
+        {
+            arrows.remove(end);
+        }
+        assert!(arrows.is_empty(), "in {} these files name each other in a circle: {arrows:?}", name(package));
+    }
 }
 
 #[test]
@@ -226,5 +267,5 @@ fn names_in_a_tree_are_found() {
     let code =
         "use crate::{\n    Timestamp,\n    rules::{hold::can_hold, retry},\n};\nuse crate::words::id::MailboxId;\n";
     let expected = ["Timestamp", "rules::hold::can_hold", "rules::retry", "words::id::MailboxId"];
-    assert_eq!(named(code).into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(named("crate", code).into_iter().collect::<Vec<_>>(), expected);
 }

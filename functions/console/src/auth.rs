@@ -13,7 +13,7 @@ use mailrail_domain::words::{hex::hex, role::Role};
 use mailrail_engine::{administration::By, ports::Ports};
 use sha2::{Digest, Sha256};
 
-use crate::{problem::Problem, router::App};
+use crate::{app::App, problem::Problem};
 
 /// Name of the token that the deployment was given.
 const DEPLOYMENT: &str = "deployment";

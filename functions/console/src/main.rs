@@ -1,6 +1,7 @@
 //! The administrator's and the records API over HTTP, described by `/openapi.json`.
 
 mod api;
+mod app;
 mod auth;
 mod body;
 mod bulk;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use mailrail_boot::engine;
 
-use crate::router::{App, router};
+use crate::{app::App, router::router};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {

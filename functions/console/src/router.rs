@@ -1,40 +1,24 @@
 //! Which handler answers at which path, over whatever ports.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
     routing::{delete, get, post},
 };
-use mailrail_engine::{Engine, ports::Ports};
+use mailrail_engine::ports::Ports;
 
 use crate::{
     api::{
         alerts, approval, audit, emails, health, mailboxes, notices, organization, profiles, quarantine,
         test_and_enable, tokens,
     },
+    app::App,
     auth, openapi, problem,
 };
 
 /// Largest request (Lambda: 6 MB for an invocation's payload).
 const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
-
-/// What every handler has.
-pub(crate) struct App<P> {
-    /// The use cases.
-    pub engine: Arc<Engine<P>>,
-    /// SHA-256 of the deployment's own token, in hexadecimal digits.
-    pub token_sha256: Arc<str>,
-}
-
-// Derived, it would ask for ports that can be cloned.
-impl<P> Clone for App<P> {
-    fn clone(&self) -> Self {
-        Self { engine: Arc::clone(&self.engine), token_sha256: Arc::clone(&self.token_sha256) }
-    }
-}
 
 /// The whole API.
 pub(crate) fn router<P: Ports + 'static>(app: App<P>) -> Router {

@@ -1,4 +1,5 @@
-//! HTTP over the one TLS stack: HTTPS alone, no redirects, no proxies, bounded replies, and every failure with its cause.
+//! HTTP over the one TLS stack: HTTPS only, no redirects, no proxies, bounded replies, and every failure with its
+//! cause.
 
 use std::{error::Error, fmt, io, time::Duration};
 
@@ -21,13 +22,13 @@ use tokio::time::timeout;
 
 use crate::{Connector, InternalHosts, Names, timed_out};
 
-/// What every request says that it comes from.
+/// The name by which every request introduces itself.
 pub const USER_AGENT: &str = concat!("Mailrail/", env!("CARGO_PKG_VERSION"));
 /// Idle connections to one host that are kept for the next request.
 const IDLE_CONNECTIONS_MAX: usize = 16;
-/// For how long they are kept. What stands between is often less patient than servers are.
+/// For how long idle connections are kept. Devices on the way often close them earlier than servers do.
 const IDLE: Duration = Duration::from_secs(20);
-/// Longest wait for a connection, besides that for a reply.
+/// Longest wait for a connection, in addition to the wait for a reply.
 const CONNECT: Duration = Duration::from_secs(8);
 
 /// A client that is shared by everything that speaks HTTP; cheap to clone.
@@ -43,13 +44,13 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the TLS configuration, which can be nothing that a profile sets.
+    /// Says what is wrong with the TLS configuration, which no setting of a profile can cause.
     pub fn new(connector: &Connector) -> Result<Self, reqwest::Error> {
         Self::with(connector, &[b"h2", b"http/1.1"])
     }
 
-    /// A client that speaks HTTP/1.1 alone, as servers of Windows want it that offer to sign in by NTLM or Negotiate:
-    /// they reset a stream of HTTP/2 where they would answer 401 (IIS, "HTTP/2 on IIS").
+    /// A client that speaks HTTP/1.1 only. Windows servers that offer a sign-in by NTLM or Negotiate need it, because
+    /// over HTTP/2 they reset the stream instead of answering 401 (IIS, "HTTP/2 on IIS").
     ///
     /// # Errors
     ///
@@ -70,8 +71,8 @@ impl Http {
         Ok(Self { client, internal_hosts: connector.internal_hosts })
     }
 
-    /// Sends a request and waits for the head of its reply, at most `wait` besides what a connection takes. Failures are
-    /// told as of `stage`, unless they are of the connection.
+    /// Sends a request and waits for the head of its reply, at most `wait` plus the time that a connection takes. A
+    /// failure is reported at `stage`, unless the connection failed.
     pub async fn send(&self, request: RequestBuilder, stage: Stage, wait: Duration) -> Result<Response, DeliveryError> {
         let request = request.build().map_err(|error| failure(stage, &error))?;
         // A literal address is not looked up, so it is checked here.
@@ -79,12 +80,12 @@ impl Http {
         if host.parse().is_ok_and(|ip| self.internal_hosts.refuses(ip)) {
             return Err(refused_address());
         }
-        // A connection has a wait of its own, which must end first: that nothing was sent is worth knowing.
+        // A connection has its own wait, which must end first, because it is worth knowing that nothing was sent.
         timely(self.client.execute(request), stage, wait + CONNECT).await
     }
 }
 
-/// What every client has.
+/// The settings that every client has.
 fn bounded(connector: &Connector) -> ClientBuilder {
     Client::builder()
         .redirect(Policy::none())
@@ -94,8 +95,8 @@ fn bounded(connector: &Connector) -> ClientBuilder {
         .user_agent(USER_AGENT)
 }
 
-/// Where a server without TLS redirects to. It is told nothing but the path, and nothing of what it says is believed but
-/// the address of a server that has TLS (Autodiscover's redirection by HTTP).
+/// The address to which a server without TLS redirects (Autodiscover's redirection by HTTP). The server is told nothing
+/// but the path. Nothing in its reply is believed except the address of a server that has TLS.
 ///
 /// # Errors
 ///
@@ -113,7 +114,7 @@ pub async fn redirection(
     Ok(location.filter(|_| response.status().is_redirection()).map(str::to_owned))
 }
 
-/// Waits for something of a request, at most `wait`.
+/// Waits for one step of a request, at most `wait`.
 async fn timely<T>(
     asked: impl Future<Output = Result<T, reqwest::Error>>,
     stage: Stage,
@@ -126,8 +127,8 @@ async fn timely<T>(
     }
 }
 
-/// Reads a body until it ends or has at least `bytes` bytes; whether it has ended is told besides. Each piece may take
-/// `wait`.
+/// Reads a body until it ends or at least `bytes` bytes have been read. Also returns whether the body has ended. Each
+/// piece may take `wait`.
 pub async fn body(
     response: &mut Response,
     bytes: usize,
@@ -149,14 +150,14 @@ pub async fn body(
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u32> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
-        // A negative or endless wait is none; the retry policy cuts one that is too long.
+        // A negative or endless wait counts as no wait. The retry policy shortens a wait that is too long.
         return (seconds.is_finite() && seconds >= 0.0).then_some(seconds.ceil() as u32);
     }
     let date = DateTime::parse_from_rfc2822(text).ok()?;
     u32::try_from((date.to_utc() - now).num_seconds().max(0)).ok()
 }
 
-/// Looks names up, and refuses what leads inside.
+/// Looks names up, and refuses names that lead to internal addresses.
 #[derive(Debug)]
 struct Resolver {
     names: Names,
@@ -177,7 +178,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// Why a name was not looked up.
+/// Why the lookup of a name failed.
 #[derive(Debug)]
 enum Lookup {
     Failed(String),
@@ -200,7 +201,7 @@ fn refused_address() -> DeliveryError {
     DeliveryError::new(Cause::HostNotAllowed, Evidence::new(Stage::Resolve, words))
 }
 
-/// What a failed request was, told from the errors beneath it.
+/// The failure of a request, found from the errors beneath it.
 fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
     let mut words = error.to_string();
     let mut beneath = error.source();
@@ -213,7 +214,8 @@ fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
             }
             None => {}
         }
-        // Once a request is on its way, an error of TLS is a connection that is lost: it may have been received.
+        // Once a request is on its way, a TLS error means a lost connection, because the server may have received the
+        // request.
         if error.is_connect()
             && let Some(tls) = cause.downcast_ref::<io::Error>().and_then(rustls_error)
         {
@@ -235,7 +237,7 @@ fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
     DeliveryError::new(cause, Evidence::new(stage, &words))
 }
 
-/// The error of TLS in one of input and output, which may be wrapped more than once.
+/// The TLS error inside an I/O error, which may be wrapped more than once.
 fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     let inner = error.get_ref()?;
     inner.downcast_ref().or_else(|| rustls_error(inner.downcast_ref()?))

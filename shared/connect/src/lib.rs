@@ -1,5 +1,5 @@
-//! From a server's name to a secured connection, each step with its own cause; HTTP over it; and the tokens of
-//! applications, which more than one of Microsoft's servers takes.
+//! Opens a secured connection from a server's name, where each step has its own cause of failure. Speaks HTTP over it.
+//! Gets the tokens of applications, which more than one of Microsoft's servers takes.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
@@ -28,16 +28,16 @@ use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Addresses of one name that are tried, one after another.
+/// Most addresses of one name that are tried, one after another.
 const ADDRESSES_MAX: usize = 4;
 
-/// Whether servers at internal addresses may be reached. Whoever can edit a profile could otherwise reach into the
+/// Whether servers at internal addresses may be reached. If they may, anyone who can edit a profile can reach into the
 /// network that the functions run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InternalHosts {
-    /// They may: the mail servers are in the same private network.
+    /// They may be reached, because the email servers are in the same private network.
     Allow,
-    /// They may not.
+    /// They may not be reached.
     Refuse,
 }
 
@@ -56,7 +56,7 @@ impl Connector {
         Self { tls, internal_hosts, names: Names::System }
     }
 
-    /// The same with names that are looked up elsewhere.
+    /// The same connector with another name service.
     #[must_use]
     pub fn with_names(self, names: Names) -> Self {
         Self { names, ..self }
@@ -128,7 +128,7 @@ impl Connector {
         self.internal_hosts.refuses(ip)
     }
 
-    /// The cryptography of its connections, for a signature that is none of TLS.
+    /// The cryptography of the connections, for signatures outside TLS.
     #[must_use]
     pub fn crypto(&self) -> Arc<CryptoProvider> {
         Arc::clone(self.tls.crypto_provider())
@@ -144,7 +144,7 @@ impl InternalHosts {
     }
 }
 
-/// Link-local addresses have no mail server, but they have the metadata service; they are never allowed.
+/// Link-local addresses are never allowed, because the metadata service is there and no email server is.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local(),

@@ -1,5 +1,5 @@
-//! One connection of HTTP/1.1 that is kept in hand, for a way to sign in that is good for a connection rather than a
-//! request: a pool might send the next request over another.
+//! One HTTP/1.1 connection that is held explicitly, for a sign-in that is valid for a connection rather than for a
+//! request. A pool might send the next request over another connection.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Line {
     /// No connection yet.
     #[must_use]
     pub fn new(connector: &Connector, access: &Access) -> Self {
-        // Its stages are told by whoever uses it.
+        // The caller reports the stages.
         let access = Access { progress: Progress::default(), ..access.clone() };
         Self { connector: connector.clone(), access, open: None }
     }
@@ -71,14 +71,14 @@ impl Line {
         self.is_open(url) && self.open.as_ref().is_some_and(|open| open.is_signed_in)
     }
 
-    /// Notes whether it has been signed in. Another connection has not.
+    /// Notes whether the connection has been signed in. A new connection has not been signed in.
     pub fn sign_in(&mut self, is_signed_in: bool) {
         if let Some(open) = &mut self.open {
             open.is_signed_in = is_signed_in;
         }
     }
 
-    /// For how long it has not been used.
+    /// For how long the connection has not been used.
     #[must_use]
     pub fn idle(&self) -> Duration {
         self.open.as_ref().map_or(Duration::MAX, |open| open.used.elapsed())
@@ -94,7 +94,7 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// The connection's, with its cause.
+    /// The failure of the connection, with its cause.
     pub async fn open(&mut self, url: &Url) -> Result<(), DeliveryError> {
         if self.is_open(url) {
             return Ok(());
@@ -110,7 +110,7 @@ impl Line {
         let certificate = chain.and_then(|chain| chain.first()).map(|certificate| certificate.to_vec());
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| lost(Stage::Connect, &error.to_string()))?;
-        // It ends with its sender, or with the server.
+        // This task ends when the sender is dropped or the server closes the connection.
         tokio::spawn(connection);
         self.open = Some(Open { sender, server, certificate, is_signed_in: false, used: Instant::now() });
         Ok(())
@@ -120,7 +120,7 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// The failure with its cause. One before anything was sent is told as of [`Stage::Connect`].
+    /// The failure with its cause. A failure before anything was sent is reported at [`Stage::Connect`].
     pub async fn send(
         &mut self,
         request: Request<Full<Bytes>>,

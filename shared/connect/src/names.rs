@@ -14,20 +14,21 @@ use tokio::{net::lookup_host, time::timeout};
 
 use crate::ADDRESSES_MAX;
 
-/// Hosts of one service that are taken from a reply.
+/// Most hosts of one service that are taken from a reply.
 const SERVICES_MAX: usize = 8;
 
 /// Where names are looked up.
 #[derive(Debug, Clone, Default)]
 pub enum Names {
-    /// As the system does.
+    /// The system looks them up.
     #[default]
     System,
-    /// Hosts from a list, for a test that plays several of them on one machine; services from the name server there.
+    /// Hosts come from a list, for a test that runs several hosts on one machine. Services come from the name server
+    /// there.
     Listed {
-        /// Each host's address, whose port is taken where a URL has none.
+        /// The address of each host. Its port is used where a URL has none.
         hosts: Arc<HashMap<String, SocketAddr>>,
-        /// The name server, over UDP.
+        /// The name server, over UDP, then TCP.
         server: Option<SocketAddr>,
     },
 }
@@ -48,7 +49,7 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// The name service's.
+    /// The error of the name service.
     pub(crate) async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::System => Ok(lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect()),
@@ -59,8 +60,8 @@ impl Names {
         }
     }
 
-    /// The hosts of a service, such as `_autodiscover._tcp.example.com`, first those that go first. None where there is no
-    /// such record, or nobody who knows.
+    /// The hosts of a service, such as `_autodiscover._tcp.example.com`, in the order of their priority. The list is
+    /// empty where there is no such record or no name service answers.
     pub async fn services(&self, name: &str, wait: Duration) -> Vec<ServiceHost> {
         let configuration = match self {
             Self::System => ResolvConf::default(),

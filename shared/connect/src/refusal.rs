@@ -8,18 +8,18 @@ use mailrail_domain::words::{
 /// Why a request did not go through.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server refused it.
+    /// The server refused the request.
     Refused(Refusal),
-    /// There was no answer, or none that can be read.
+    /// There was no answer, or the answer cannot be read.
     Broken(DeliveryError),
 }
 
 /// A refusal in the server's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it is a fact about, by the table of the server's codes.
+    /// The cause, by the table of the server's codes.
     pub cause: Cause,
-    /// The stage that lacks what the server misses, where that is another than the one at which it was asked.
+    /// The stage at which something is missing, if that is not the stage of the request.
     pub stage: Option<Stage>,
     /// The HTTP status.
     pub status: u16,
@@ -32,7 +32,7 @@ pub struct Refusal {
 }
 
 impl Failure {
-    /// Whether the server refused it with one of these codes, which are compared without regard to case.
+    /// Whether the server refused the request with one of these codes. Case does not matter.
     #[must_use]
     pub fn is(&self, codes: &[&str]) -> bool {
         match self {
@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// Whether the server refused it with this status.
+    /// Whether the server refused the request with this status.
     #[must_use]
     pub fn has_status(&self, status: u16) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == status)
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// The failure of the mailbox or the server that it is, told as of the stage that it belongs to.
+    /// This failure as a failure of the mailbox or the server, at the stage that it belongs to.
     #[must_use]
     pub fn into_error(self, stage: Stage) -> DeliveryError {
         let (cause, stage, wait) = match &self {
@@ -71,7 +71,7 @@ impl Failure {
     }
 }
 
-/// A reply that is not what such a server sends.
+/// The failure of a reply that such a server does not send.
 #[must_use]
 pub fn broken(stage: Stage, words: &str) -> Failure {
     Failure::Broken(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, words)))

@@ -4,6 +4,11 @@
 //! arguments: what an error means, when to retry, when to disable a delivery, which alert to raise, what a position in
 //! a mailbox says about new messages. The words are those of Dynamics 365 server-side synchronization.
 //!
+//! The *source page* is "Troubleshooting and monitoring server-side synchronization" of Microsoft's documentation:
+//! <https://learn.microsoft.com/en-us/dynamics365/customerengagement/on-premises/admin/troubleshooting-monitoring-server-side-synchronization>.
+//! Rules that follow it name it by these two words, with the section where it matters. The *source system* is the system
+//! that the page describes.
+//!
 //! The data types are serializable because the rows of the table are these types; `store` pins that stored form with
 //! snapshot tests, so a change of a field here is a deliberate change of the table.
 

@@ -7,7 +7,8 @@ use crate::{
         mailbox::{Mailbox, MailboxKind},
         profile::{
             Application, Authentication, CONNECTIONS_DEFAULT, Cloud, EmailServerProfile, ExchangeOnline,
-            IncomingProtocol, IncomingServer, InternetMail, Security, ServerLocation, Servers, TIMEOUT_SECONDS_DEFAULT,
+            ExchangeServer, IncomingProtocol, IncomingServer, InternetMail, Security, ServerLocation, Servers,
+            TIMEOUT_SECONDS_DEFAULT,
         },
     },
     words::{
@@ -68,4 +69,16 @@ pub(crate) fn exchange_online() -> Servers {
         cloud: Cloud::Global,
     };
     Servers::ExchangeOnline(ExchangeOnline { application, tracked_folders: Vec::new() })
+}
+
+/// Exchange Server that autodiscover finds.
+pub(crate) fn exchange_server() -> Servers {
+    Servers::ExchangeServer(ExchangeServer {
+        location: None,
+        exchange_version: None,
+        use_impersonation: false,
+        application: None,
+        tracked_folders: Vec::new(),
+        move_undeliverable: false,
+    })
 }

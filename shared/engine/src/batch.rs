@@ -44,7 +44,7 @@ impl<P: Ports> Engine<P> {
             .buffered(MAILBOXES_AT_ONCE)
             .collect()
             .await;
-        self.leave_places(&profiles).await;
+        self.return_permits(&profiles).await;
         handled
     }
 

@@ -19,8 +19,7 @@ use crate::{
     Deadline, Engine,
     outage::Outage,
     ports::{DeliveryRow, Ports},
-    run::{Concluding, Run, Stop, Whose, Work, profiles::Profiles},
-    trial::Stages,
+    run::{Concluding, Run, Stages, Stop, Whose, Work, profiles::Profiles},
 };
 
 impl<P: Ports> Engine<P> {

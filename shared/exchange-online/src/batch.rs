@@ -17,7 +17,7 @@ const PARTS_MAX: usize = 20;
 pub(crate) type Part = (Method, String);
 
 impl Mailbox {
-    /// Sends the parts, in as few batches as can be, and gives the reply of each, in order.
+    /// Sends the parts, in as few batches as possible, and returns the reply to each part, in order.
     pub(crate) async fn batch(
         &self,
         parts: &[Part],

@@ -1,4 +1,4 @@
-//! Requests to Microsoft Graph for one mailbox: with a token, bounded, and with what went wrong as a fact.
+//! Requests to Microsoft Graph for one mailbox: with a token, with limits, and with a cause for every failure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{ExchangeOnline, cause::of_graph};
 
-/// The version of Graph that is spoken, as its paths begin.
+/// The version of Graph that is used, as its paths begin.
 pub(crate) const VERSION: &str = "/v1.0";
 /// Longest reply that is no message, in bytes.
 const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -63,7 +63,7 @@ struct ErrorBody {
     message: Option<String>,
 }
 
-/// What a refusal may name as lacking, with the stage that lacks it.
+/// Causes of refusals that name something missing, each with the stage that needs it.
 const LACKS: [(Cause, Stage); 4] = [
     (Cause::SignInFailed, Stage::SignIn),
     (Cause::PermissionMissing, Stage::Consent),
@@ -71,11 +71,11 @@ const LACKS: [(Cause, Stage); 4] = [
     (Cause::MailboxNotEnabled, Stage::Open),
 ];
 
-/// A refusal from its parts, as a reply or a part of a batch has them. One that names what it lacks is told as of the
-/// stage that it lacks it for.
+/// A refusal from its parts, as a reply or a part of a batch has them. A refusal that names something missing is
+/// reported at the stage that needs it.
 pub(crate) fn refused(status: u16, reply: &Value, retry_after_seconds: Option<u32>) -> Refusal {
     let ErrorReply { error } = ErrorReply::deserialize(reply).unwrap_or_default();
-    let words = error.message.unwrap_or_else(|| "the reply says no reason".to_owned());
+    let words = error.message.unwrap_or_else(|| "the reply gives no reason".to_owned());
     let cause = of_graph(status, error.code.as_deref());
     let stage = LACKS.iter().find(|(lacks, _)| *lacks == cause).map(|(_, stage)| *stage);
     Refusal { cause, stage, status, code: error.code, words, retry_after_seconds }
@@ -102,8 +102,8 @@ impl Mailbox {
         }))
     }
 
-    /// Has a token. For a test that is followed, the mailbox is asked for besides, so that permission, user and mailbox
-    /// are seen one by one; otherwise the first request shows them.
+    /// Gets a token. For a test that is followed, it also asks for the mailbox, so that permission, user and mailbox
+    /// show one by one. Otherwise the first request shows them.
     pub(crate) async fn open(&self, access: &Access) -> Result<(), DeliveryError> {
         access.progress.reach(Stage::SignIn);
         self.0.tokens.get(&self.0.sign_in).await?;
@@ -111,7 +111,7 @@ impl Mailbox {
             access.progress.reach(Stage::Consent);
             let request = self.get(&self.path(&["mailFolders", "inbox"])).query(&[("$select", "id")]);
             let found = self.json::<Value>(request, Stage::Open).await;
-            // One reply tells of three stages; those before the one that failed went through.
+            // One reply tells about three stages; the stages before the failed stage succeeded.
             let error = found.err().map(|failure| failure.into_error(Stage::Open));
             let stage = error.as_ref().map_or(Stage::Open, |error| error.evidence.stage);
             for reached in [Stage::FindUser, Stage::Open].into_iter().filter(|each| *each <= stage) {
@@ -122,7 +122,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The moment.
+    /// The current time.
     pub(crate) fn now(&self) -> Timestamp {
         (self.0.sign_in.clock)()
     }
@@ -132,7 +132,7 @@ impl Mailbox {
         self.0.sign_in.wait
     }
 
-    /// The path of something of the mailbox; each segment may have any character.
+    /// The path of a resource of the mailbox; each segment may have any character.
     pub(crate) fn path(&self, segments: &[&str]) -> String {
         let mut path = format!("{VERSION}/users");
         for segment in [self.0.address.as_str()].iter().chain(segments) {
@@ -153,7 +153,8 @@ impl Mailbox {
         self.request(Method::GET, path)
     }
 
-    /// Path and query of a link that the server gave. A link to anywhere else is refused: the token must not follow it.
+    /// Path and query of a link that the server gave. A link to another server is refused, because the token must not
+    /// go there.
     pub(crate) fn path_of(&self, link: &str, stage: Stage) -> Result<String, Failure> {
         let ours = self.0.sign_in.resource.parse::<Url>().map(|url| url.origin());
         match link.parse::<Url>() {
@@ -184,7 +185,7 @@ impl Mailbox {
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Err(Failure::Refused(refused));
             }
-            // It may have been taken back before its time: a new one shows.
+            // The token may have been revoked early. A new token shows whether it was.
             tokens.forget(sign_in, &token).await;
             refusal = Some(refused);
         }
@@ -194,7 +195,7 @@ impl Mailbox {
     async fn refusal(&self, response: &mut Response, stage: Stage) -> Refusal {
         let wait = retry_after(response.headers(), (self.0.sign_in.clock)());
         let status = response.status().as_u16();
-        // An error that cannot be read to its end is told by its status.
+        // If the error cannot be read to its end, only its status is reported.
         let read = body(response, ERROR_BYTES_MAX, stage, self.wait()).await;
         let reply = read.ok().and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
         refused(status, &reply.unwrap_or_default(), wait)
@@ -216,7 +217,8 @@ impl Mailbox {
         self.send(request, stage).await.map(|_| ())
     }
 
-    /// Sends bytes to an address that the server gave for them. It is signed in itself, so that the token stays here.
+    /// Sends bytes to an address that the server gave for them. The address itself carries the sign-in, so the token is
+    /// not sent.
     pub(crate) async fn put_piece(&self, request: RequestBuilder, stage: Stage) -> Result<(), Failure> {
         let Inner { sign_in, ledger, .. } = &*self.0;
         ledger.count_request();

@@ -1,5 +1,5 @@
-//! What Microsoft's error codes are facts about. A code decides before the HTTP status, which says little by itself: one
-//! 403 is a missing permission, another a user without a mailbox, a third a quota.
+//! The causes of Microsoft's error codes. A code decides before the HTTP status, because the status says little by
+//! itself: one 403 is a missing permission, another 403 is a user without a mailbox, a third 403 is a quota.
 //!
 //! Sources: Microsoft Graph, "Microsoft Graph error responses and resource types" and "Resolve authorization errors";
 //! the Exchange codes behind it, `ResponseCodeType` of the EWS reference.
@@ -16,7 +16,7 @@ const EXCHANGE: &str = "exchange/client-developer/web-service-reference/response
 const MAILBOX: &str =
     "exchange/troubleshoot/user-and-shared-mailboxes/rest-api-is-not-yet-supported-for-this-mailbox-error";
 
-/// Error codes of Graph: code, fact, page. Codes are compared without regard to case, because both spellings are seen.
+/// Error codes of Graph: code, cause, page. Codes are compared without regard to case, because both spellings are seen.
 pub(crate) const GRAPH_CODES: [(&str, Cause, &str); 44] = [
     ("MailboxNotEnabledForRESTAPI", Cause::MailboxNotEnabled, MAILBOX),
     ("MailboxNotSupportedForRESTAPI", Cause::MailboxNotEnabled, MAILBOX),
@@ -64,7 +64,7 @@ pub(crate) const GRAPH_CODES: [(&str, Cause, &str); 44] = [
     ("AuthenticationError", Cause::SignInFailed, GRAPH),
 ];
 
-/// Codes with which Exchange refuses one message and has nothing against the mailbox.
+/// Codes with which Exchange refuses one message, and which say nothing against the mailbox.
 pub(crate) const MESSAGE_CODES: [&str; 9] = [
     "ErrorInvalidRecipients",
     "ErrorMissingRecipients",
@@ -77,22 +77,23 @@ pub(crate) const MESSAGE_CODES: [&str; 9] = [
     "ErrorInvalidSmtpAddress",
 ];
 
-/// Codes that say that a delta token is not known any more: read again (Microsoft Graph, "Use delta query").
+/// Codes that say that a delta token is not known any more, so the folder is read again (Microsoft Graph, "Use delta
+/// query").
 pub(crate) const STALE_TOKEN_CODES: [&str; 4] =
     ["SyncStateNotFound", "SyncStateInvalid", "resyncRequired", "ErrorInvalidSyncStateData"];
 
 /// Codes that say that a message is not there any more.
 pub(crate) const GONE_CODES: [&str; 2] = ["ErrorItemNotFound", "itemNotFound"];
 
-/// Codes that say that a folder is not there any more. Of the inbox it means that there is no mailbox.
+/// Codes that say that a folder is not there any more. For the inbox it means that there is no mailbox.
 pub(crate) const FOLDER_GONE_CODES: [&str; 1] = ["ErrorFolderNotFound"];
 
-/// What a refused request of Graph is a fact about.
+/// The cause of a refused request to Graph.
 pub(crate) fn of_graph(status: u16, code: Option<&str>) -> Cause {
     let known = |code: &str| GRAPH_CODES.iter().find(|(known, ..)| known.eq_ignore_ascii_case(code));
     match (code.and_then(known), status) {
         (Some((_, cause, _)), _) => *cause,
-        // Without a known code the status speaks, as far as it says anything: a proxy's page has nothing else.
+        // Without a known code the status decides, as far as it says anything, because a proxy's page has nothing else.
         (None, 429) => Cause::ServerBusy,
         (None, 500..=599) => Cause::ServerUnavailable,
         (None, 401) => Cause::SignInFailed,

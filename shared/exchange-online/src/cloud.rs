@@ -6,13 +6,13 @@ use mailrail_domain::settings::profile::Cloud;
 /// Where sign-in and Microsoft Graph are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
-    /// Where Microsoft has them, by the tenant's cloud.
+    /// At Microsoft, by the tenant's cloud.
     Microsoft,
     /// Elsewhere, for a local stack: the origins, such as `https://localhost:8443`.
     At {
-        /// Of sign-in.
+        /// The origin of sign-in.
         login: String,
-        /// Of Microsoft Graph.
+        /// The origin of Microsoft Graph.
         graph: String,
     },
 }

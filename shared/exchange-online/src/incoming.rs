@@ -1,4 +1,4 @@
-//! Incoming email: each message that is listed as new, as MIME, some at once.
+//! Incoming email: each message that is listed as new, as MIME, several at once.
 //!
 //! Source: Microsoft Graph, "Get MIME content of a message".
 
@@ -36,20 +36,20 @@ enum Fetched {
     Gone,
     BeforeStart,
     Whole(Bytes, Reserved),
-    /// It is larger than was thought: what was read of it, and the rest.
+    /// It is larger than expected: the part that was read, and the rest.
     Large(Rest),
 }
 
-/// What was read of a message, what is to come, and whether that is anything.
+/// The part of a message that was read, the response with the rest, and whether the response has ended.
 struct Rest {
     read: BytesMut,
     response: Box<Response>,
     is_ended: bool,
-    /// The share of the memory budget that the beginning has.
+    /// The share of the memory budget for the beginning of the message.
     reserved: Option<Reserved>,
 }
 
-/// A session may be looked at from elsewhere while it waits, so what it waits for is wrapped for that.
+/// Other threads may look at a session while it waits, so the wrapper makes its future `Sync`.
 type Fetch = SyncFuture<Pin<Box<dyn Future<Output = (usize, Listed, Result<Fetched, Failure>)> + Send>>>;
 
 /// A session with one mailbox.
@@ -90,8 +90,8 @@ impl Session {
         }
     }
 
-    /// Asks for messages until as many are under way as may be. Only the first waits for memory: what is read already
-    /// holds some until it is handed out.
+    /// Asks for messages until as many are under way as allowed. Only the first waits for memory, because messages that
+    /// were read already hold memory until they are handed out.
     async fn fetch_more(&mut self) -> Result<(), DeliveryError> {
         while self.fetching.len() < self.at_once {
             if self.fetching.is_empty() {
@@ -100,7 +100,7 @@ impl Session {
             let Some((number, listed)) = self.listing.folders.take() else {
                 return Ok(());
             };
-            let bytes = MemoryBudget::share(listed.size);
+            let bytes = MemoryBudget::needed(listed.size);
             let reserved = match self.memory.try_reserve(bytes) {
                 Some(reserved) => reserved,
                 None if self.fetching.is_empty() => self.memory.reserve(bytes).await,
@@ -144,7 +144,7 @@ async fn fetch(mailbox: &Mailbox, listed: &Listed, bytes: u64, reserved: Reserve
     if response.content_length().is_some_and(|length| length > bytes) {
         return large(BytesMut::new(), response, None);
     }
-    // One byte more than is expected shows that there is more.
+    // Reading one byte more than expected shows whether there is more.
     let most = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(1);
     let (read, is_whole) = body(&mut response, most, stage, wait).await.map_err(Failure::Broken)?;
     if is_whole { Ok(Fetched::Whole(read.freeze(), reserved)) } else { large(read, response, Some(reserved)) }
@@ -220,7 +220,7 @@ impl IncomingSession for Session {
             *is_ended = ended;
         }
         let piece = std::mem::take(read).freeze();
-        // The beginning is held until it is stored, which is when the next piece is asked for.
+        // The share is held until the beginning is stored, which is when the next piece is asked for.
         if self.handed > 0 {
             *reserved = None;
         }
@@ -239,7 +239,7 @@ impl IncomingSession for Session {
         Position::of(PROTOCOL, &self.listing.folders.reached(last.map(|remote| remote.number)))
     }
 
-    /// Deletes messages in batches. One that is gone already is as good as deleted.
+    /// Deletes messages in batches. A message that is gone already counts as deleted.
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         let part = |remote: &RemoteId| (Method::DELETE, self.mailbox.path(&["messages", &remote.name]));
         let parts: Vec<Part> = messages.iter().map(part).collect();
@@ -252,7 +252,7 @@ impl IncomingSession for Session {
             match reply {
                 Ok(_) => {}
                 Err(failure) if failure.is(&GONE_CODES) => {}
-                // What the server has against one message must not stop the others.
+                // The refusal of one message must not stop the other messages.
                 Err(Failure::Refused(Refusal { cause: Cause::Unknown, code, .. })) => {
                     tracing::warn!(code, "a message cannot be deleted, and stays");
                 }

@@ -1,7 +1,7 @@
 //! Exchange Online through Microsoft Graph, as an application of the tenant: incoming and outgoing email.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
-//! try again. `cause.rs` is the table of Microsoft's error codes.
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides
+//! whether to try again. `cause.rs` is the table of Microsoft's error codes.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
@@ -54,14 +54,12 @@ impl ExchangeOnline {
     }
 
     fn mailbox(&self, access: &Access) -> Result<Mailbox, DeliveryError> {
-        match &access.endpoint {
-            Endpoint::Graph(application) => Ok(Mailbox::new(self, application, access)),
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Ews(_) => {
-                // The profile's type rules it out.
-                let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of Exchange Online");
-                Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
-            }
-        }
+        let Endpoint::Graph(application) = &access.endpoint else {
+            // The choice of the adapter rules this out.
+            let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of Exchange Online");
+            return Err(DeliveryError::new(Cause::CapabilityMissing, evidence));
+        };
+        Ok(Mailbox::new(self, application, access))
     }
 }
 

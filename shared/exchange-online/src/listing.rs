@@ -1,8 +1,8 @@
-//! What is new in the folders of a mailbox, by delta query: page after page since each folder's link, and the links from
-//! which the next run goes on.
+//! What is new in the folders of a mailbox, by delta query. It reads page after page from each folder's link, and keeps
+//! the links from which the next run goes on.
 //!
-//! Source: Microsoft Graph, "message: delta". A message that is listed as removed is passed over: nothing here ever means
-//! that a record should go.
+//! Source: Microsoft Graph, "message: delta". A message that is listed as removed is passed over, because nothing here
+//! may ever remove a record.
 
 use chrono::DateTime;
 use mailrail_connect::{Failure, broken};
@@ -26,13 +26,13 @@ use crate::{
     cause::{FOLDER_GONE_CODES, GONE_CODES, STALE_TOKEN_CODES},
 };
 
-/// Whose positions and names of messages these are.
+/// The protocol whose positions and message names these are.
 pub(crate) const PROTOCOL: &str = "graph";
 /// The folder that is always read.
 const INBOX: &str = "inbox";
 /// Messages of one page of a delta query.
 const PAGE_MESSAGES: usize = 50;
-/// Pages without a message that follow each other in one run.
+/// Most consecutive pages without a message in one run.
 const EMPTY_PAGES_MAX: usize = 100;
 /// The size of a message in the store (PidTagMessageSize), as Graph names properties.
 const SIZE_PROPERTY: &str = "Integer 0xe08";
@@ -45,7 +45,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// A message as a listing has it. What it says of date and size is taken if it can be read.
+    /// A message from a listing. Its date and size are taken if they can be read.
     fn of(message: &Value) -> Option<Self> {
         let id = message["id"].as_str().filter(|id| !id.is_empty())?;
         let received = message["receivedDateTime"].as_str();
@@ -64,7 +64,7 @@ impl Item for Listed {
     }
 }
 
-/// What is listed of a mailbox, and how far.
+/// What has been listed in a mailbox, and how far.
 #[derive(Debug)]
 pub(crate) struct Listing {
     mailbox: Mailbox,
@@ -72,12 +72,12 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Nothing yet.
+    /// A listing that has read nothing yet.
     pub(crate) fn new(mailbox: Mailbox) -> Self {
         Self { mailbox, folders: Folders::default() }
     }
 
-    /// Reads the page that the inbox and each tracked folder are at.
+    /// Reads the current page of the inbox and of each tracked folder.
     pub(crate) async fn open(&mut self, tracked: &[String], position: Option<&Position>) -> Result<(), DeliveryError> {
         self.folders = self.find_folders(tracked, position).await?;
         let all: Vec<usize> = (0..self.folders.len()).collect();
@@ -91,7 +91,7 @@ impl Listing {
         format!("{path}?changeType=created&$select=id,receivedDateTime&$expand={size}")
     }
 
-    /// Reads the page that each folder is at: of one folder by itself, of several in a batch.
+    /// Reads the current page of each folder: one folder with a request of its own, several folders in a batch.
     async fn read_pages(&self, paths: &[String]) -> Result<Vec<Result<Page<Listed>, Failure>>, Failure> {
         let page = |reply: Value| self.page(&reply);
         let page_size = format!("odata.maxpagesize={PAGE_MESSAGES}");
@@ -125,7 +125,7 @@ impl Listing {
         Ok(Page { items, token: self.mailbox.path_of(link, Stage::List)?, is_last })
     }
 
-    /// The pages at which the folders are, from the start again where a link is not known any more.
+    /// Reads the current pages of the folders. A folder whose link is not known any more begins again.
     async fn pages_of(&mut self, which: &[usize]) -> Result<(), DeliveryError> {
         let mut wanted: Vec<usize> = which.to_vec();
         for is_again in [false, true] {
@@ -147,7 +147,8 @@ impl Listing {
                         self.folders.begin_again(n);
                         stale.push(n);
                     }
-                    // Somebody deleted a tracked folder. It is looked for again by its name, and no failure of the mailbox.
+                    // Somebody deleted a tracked folder. This is not a failure of the mailbox. The next run looks for
+                    // the folder by its name.
                     Err(failure) if n > 0 && (failure.is(&FOLDER_GONE_CODES) || failure.is(&GONE_CODES)) => {
                         self.folders.leave_out(n);
                     }
@@ -160,7 +161,7 @@ impl Listing {
     }
 
     /// The folders of the profile, each with its link if it was read before. A folder that the mailbox does not have is
-    /// left out: the profile is for many.
+    /// left out, because the profile is for many mailboxes.
     async fn find_folders(
         &self,
         tracked: &[String],
@@ -208,8 +209,8 @@ impl Listing {
                 return Err(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(Stage::List, words)));
             }
         }
-        // Nothing of it was a message: the next run goes on from there.
-        tracing::info!("page follows page without a message");
+        // None of these pages had a message. The next run goes on after them.
+        tracing::info!("many pages in a row have no message");
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Outgoing email in two steps: a draft with the message's own Message-ID, from which nothing leaves, and then its
-//! sending. So a crash between the two leaves a draft that the next run finds and finishes, and what was sent is in Sent
-//! Items.
+//! Outgoing email in two steps: first a draft with the message's own Message-ID, which sends nothing, and then the
+//! sending. So a crash between the two steps leaves a draft that the next run finds and finishes. A message that was
+//! sent is in Sent Items.
 //!
 //! Source: Microsoft Graph, "Create message" in MIME format, "message: send", "attachment: createUploadSession".
 
@@ -26,14 +26,14 @@ use crate::{
     cause::{GONE_CODES, MESSAGE_CODES},
 };
 
-/// Largest message that goes in one request: base64 of it stays below the 4 MB of a request (Microsoft Graph, "Create
+/// Largest message that goes in one request: its base64 stays below the 4 MB of a request (Microsoft Graph, "Create
 /// message").
 const ONE_REQUEST_BYTES_MAX: usize = 2_900_000;
 /// Attachments from this size on are uploaded in pieces (Microsoft Graph: 3 MB).
 const UPLOAD_BYTES_MIN: usize = 3_000_000;
-/// Bytes of such a piece, a multiple of 320 KiB and below 4 MB.
+/// Bytes of one piece, a multiple of 320 KiB and below 4 MB.
 const PIECE_BYTES: usize = 10 * 320 * 1024;
-/// Attachments of a draft that are looked at.
+/// Most attachments of a draft that are listed.
 const ATTACHMENTS_MAX: usize = 999;
 
 /// A session that sends for one mailbox.
@@ -43,7 +43,7 @@ pub struct Session {
     recipients: Vec<EmailAddress>,
 }
 
-/// How handing over a message ended without having sent it.
+/// How handing over a message ended without sending it.
 enum NotSent {
     /// The message is refused or is to be tried later.
     Message(ContentReply),
@@ -67,7 +67,7 @@ impl Session {
         if message.len() <= ONE_REQUEST_BYTES_MAX
             && let Some(mime) = with_blind_copies(message, &self.recipients)
         {
-            // It was made in one request, so one that is there is whole.
+            // Such a draft is made in one request, so a draft that is there is whole.
             return match left {
                 Some(id) => Ok(id),
                 None => self.create(&mime).await.map_err(not_sent),
@@ -139,7 +139,7 @@ impl Session {
             // Another run may have sent it.
             Err(failure) if failure.is(&GONE_CODES) => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(Failure::Broken(error)) => Ok(ContentReply::Unknown(error.evidence)),
-            // A gateway that gave up waiting does not know either.
+            // A gateway that gave up waiting does not know whether the message was sent.
             Err(failure) if is_servers(&failure) => Ok(ContentReply::Unknown(failure.evidence(Stage::Data))),
             Err(refused) => match not_sent(refused) {
                 NotSent::Message(reply) => {
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// Deletes the draft of a message that will not be sent. One that stays is in nobody's way.
+    /// Deletes the draft of a message that will not be sent. A draft that stays does no harm.
     async fn discard(&self, id: &str) {
         let request = self.mailbox.request(Method::DELETE, &self.mailbox.path(&["messages", id]));
         if let Err(failure) = self.mailbox.done(request, Stage::Data).await {
@@ -186,7 +186,7 @@ fn announced(attached: &Attached) -> Value {
     } })
 }
 
-/// Whether the server failed at it, so that nobody knows how far it came.
+/// Whether the server failed during the request, so that nobody knows how far it came.
 fn is_servers(failure: &Failure) -> bool {
     matches!(failure, Failure::Refused(refusal) if refusal.status >= 500)
 }
@@ -196,14 +196,14 @@ fn id_of(created: &Value) -> Result<String, Failure> {
     id.ok_or_else(|| broken(Stage::Data, "the draft that was made has no identifier"))
 }
 
-/// What a failure before the sending means: the message's own, or the mailbox's.
+/// What a failure before the sending means: a failure of the message, or of the mailbox or the server.
 fn not_sent(failure: Failure) -> NotSent {
     if failure.is(&MESSAGE_CODES) || failure.has_status(413) {
         return NotSent::Message(ContentReply::Refused(failure.evidence(Stage::Data)));
     }
     let error = failure.into_error(Stage::Data);
     if error.cause == Cause::Unknown || error.cause == Cause::ProtocolViolation {
-        // Nobody can say that it is not the message, so that it must not stop those behind it.
+        // The message may be the reason, so it must not stop the messages behind it.
         return NotSent::Message(ContentReply::Deferred(error.evidence));
     }
     NotSent::Failed(error)

@@ -1,12 +1,13 @@
-//! Autodiscover: the web services' address from a mailbox's, by SOAP and by plain XML.
+//! Autodiscover: finds the address of the web services from the address of a mailbox, by SOAP and by plain XML.
 //!
-//! Sources: "Autodiscover for Exchange" (the order of places, and what a client must check before it goes on); MS-OXWSADISC
-//! (SOAP); MS-OXDSCLI (plain XML). A place in Active Directory is for computers of a domain and is left out.
+//! Sources: "Autodiscover for Exchange" (the order of places, and what a client must check before it goes on);
+//! MS-OXWSADISC (SOAP); MS-OXDSCLI (plain XML). The place in Active Directory is left out, because it is for computers
+//! of a domain.
 //!
-//! A server is told nothing but the address until it asks for credentials, over a connection whose certificate holds for
-//! its name. Where a redirection or a record of the name service names it, over which anybody on the way can have a hand,
-//! it is one of the mailbox's own domain, or it is not asked. The password of an account that serves many mailboxes goes to
-//! hosts of the account's own domain alone.
+//! A server is told nothing but the address until it asks for credentials, over a connection whose certificate is valid
+//! for its name. Anybody on the way can change a redirection by plain HTTP or a record of the name service, so a server
+//! that is named there is asked only if it belongs to the mailbox's own domain. The password of an account that serves
+//! many mailboxes goes only to hosts of the account's own domain.
 
 use std::time::Duration;
 
@@ -27,9 +28,9 @@ use crate::{
 
 /// Redirections that are followed, all together ("Autodiscover for Exchange": ten).
 const REDIRECTIONS_MAX: usize = 10;
-/// Longest search: what is left of an invocation has to do for the mailbox.
+/// Longest search, because the rest of an invocation has to be enough for the mailbox.
 const SEARCH: Duration = Duration::from_secs(60);
-/// Hosts of a record of the name service that are asked.
+/// Most hosts of a record of the name service that are asked.
 const SERVICE_HOSTS_MAX: usize = 2;
 /// The form of plain XML that is asked for.
 const RESPONSE_SCHEMA: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a";
@@ -41,9 +42,9 @@ enum Said {
     Location(String),
     /// Ask again for another address.
     Address(String),
-    /// Ask there.
+    /// Ask at this URL.
     Elsewhere(String),
-    /// It knows nothing of the mailbox.
+    /// It knows nothing about the mailbox.
     Nothing(String),
 }
 
@@ -53,7 +54,7 @@ struct Search<'a> {
     address: EmailAddress,
     redirections: usize,
     seen: Vec<String>,
-    /// A place asked for credentials and refused them, which matters more than that others know nothing.
+    /// The failure of a place that asked for credentials. It matters more than other places that know nothing.
     refused: Option<DeliveryError>,
 }
 
@@ -61,8 +62,8 @@ struct Search<'a> {
 ///
 /// # Errors
 ///
-/// [`Cause::HostNotFound`] with what was seen at each place, if no place knows them; the refusal, if one refused the
-/// credentials.
+/// [`Cause::HostNotFound`] with what was seen at each place, if no place knows them; the failure of a place that asked
+/// for credentials, if there is one.
 pub(crate) async fn discover(carrier: &Carrier, address: &EmailAddress) -> Result<Url, DeliveryError> {
     let mut search = Search { carrier, address: address.clone(), redirections: 0, seen: Vec::new(), refused: None };
     match timeout(SEARCH, search.all()).await {
@@ -92,7 +93,8 @@ impl Search<'_> {
         }
     }
 
-    /// Asks every place of the address's domain in the documented order, until one knows, or names another address.
+    /// Asks every place of the address's domain in the documented order, until one knows the web services or names
+    /// another address.
     async fn places(&mut self) -> Option<Url> {
         let domain = self.address.domain().to_ascii_lowercase();
         let before = self.address.clone();
@@ -155,7 +157,8 @@ impl Search<'_> {
                 return Some(found);
             }
             let is_there = self.seen.iter().skip(seen).any(|words| !words.ends_with(UNREACHABLE));
-            // A password that is refused here is not tried on the other page: accounts are locked for less.
+            // A password that is refused here is not tried on the other page, because repeated refusals can lock an
+            // account.
             if self.address != before || !is_there || self.refused.is_some() {
                 return None;
             }
@@ -163,7 +166,7 @@ impl Search<'_> {
         None
     }
 
-    /// Asks at an address, and wherever it leads to.
+    /// Asks at a URL, and at every URL that it leads to.
     async fn ask(&mut self, first: Url) -> Option<Url> {
         let mut url = first;
         while self.redirections <= REDIRECTIONS_MAX {
@@ -177,7 +180,7 @@ impl Search<'_> {
             };
             match said {
                 Said::Location(location) => match location.parse::<Url>() {
-                    // Whoever is found is told the password.
+                    // The server that is found is told the password.
                     Ok(found) if !self.carrier.may_tell(&found) => self.seen.push(not_told(&location)),
                     Ok(found) if found.scheme() == "https" && found.has_host() => return Some(found),
                     _ => self.seen.push(format!("{place}: it names {location}, which is no address over HTTPS")),
@@ -187,7 +190,7 @@ impl Search<'_> {
                         self.redirections += 1;
                         self.address = other;
                     }
-                    _ => self.seen.push(format!("{place}: it leads to the address {address}, and on")),
+                    _ => self.seen.push(format!("{place}: it leads to the address {address}, which is not followed")),
                 },
                 Said::Elsewhere(elsewhere) => match url.join(&elsewhere) {
                     Ok(other) if other.scheme() == "https" && other.has_host() => {
@@ -205,7 +208,8 @@ impl Search<'_> {
         None
     }
 
-    /// What an address says. Credentials are sent when it asks for them, and the way to sign in is the profile's.
+    /// What the server at a URL says. Credentials are sent only if it asks for them and offers the profile's way to
+    /// sign in.
     async fn said(&mut self, url: &Url) -> Result<Said, String> {
         let by_soap = url.path().ends_with(".svc");
         let body = if by_soap { by_soap_request(&self.address, url) } else { by_xml_request(&self.address) };
@@ -247,7 +251,7 @@ impl Search<'_> {
     }
 }
 
-/// A place in few words, because those of all places are kept together.
+/// A place in few words, because the words about all places are kept together.
 fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.path() {
@@ -257,22 +261,22 @@ fn place(url: &Url) -> String {
     }
 }
 
-/// How words end that tell of a host that cannot be reached, so that it need not be asked in another way.
+/// The end of the words about a host that cannot be reached. Such a host need not be asked in another way.
 const UNREACHABLE: &str = "(not reached)";
 
 fn unreachable(error: &DeliveryError) -> String {
     format!("{} {UNREACHABLE}", error.evidence.words)
 }
 
-/// Why a server is not used that is not of the account's domain.
-const NOT_TOLD: &str = "it is not of the account's domain, and is not told its password; give the location instead";
+/// Why a server outside the account's domain is not used.
+const NOT_TOLD: &str = "it is outside the account's domain, so it is not told the password; give the location instead";
 
 fn not_told(location: &str) -> String {
     format!("{location}: {NOT_TOLD}")
 }
 
 fn not_own(location: &str) -> String {
-    format!("{location}: it is not of the mailbox's own domain, and is not asked; give the location instead")
+    format!("{location}: it is outside the mailbox's own domain, so it is not asked; give the location instead")
 }
 
 /// MS-OXWSADISC section 3.1.4.2, GetUserSettings.
@@ -336,7 +340,7 @@ fn of_xml(document: &Element) -> Said {
     if let Some(url) = account.text_at(&["RedirectUrl"]) {
         return Said::Elsewhere(url.to_owned());
     }
-    // From outside first, then from inside (MS-OXDSCLI section 2.2.4.1.1.2.6).
+    // The address for use from outside goes first, then the one from inside (MS-OXDSCLI section 2.2.4.1.1.2.6).
     let of_kind = |kind: &str| {
         let mut protocols = account.all("Protocol");
         protocols

@@ -1,4 +1,4 @@
-//! Requests for one mailbox: at its web services, for its user, and with what went wrong as a fact.
+//! Requests for one mailbox: to its web services, for its user, and with a cause for every failure.
 
 use mailrail_connect::{Failure, Refusal, broken};
 use mailrail_domain::{
@@ -28,7 +28,8 @@ pub(crate) const OUTBOX: &str = "outbox";
 pub(crate) const DRAFTS: &str = "drafts";
 /// The folder of what was sent.
 pub(crate) const SENT_ITEMS: &str = "sentitems";
-/// Times that a request is sent whose connection is lost: servers close one after a large request.
+/// Most times that a request is sent whose connection is lost, because servers close a connection after a large
+/// request.
 const SENDS_MAX: usize = 2;
 
 /// One mailbox of an Exchange Server.
@@ -56,13 +57,13 @@ impl Mailbox {
         };
         let carrier = Carrier::new(server, access, services);
         let is_remembered = remembered.is_some();
-        // The account may have become another since it was found.
+        // The profile's account may have changed since the location was found.
         let location = location.filter(|location| !is_remembered || carrier.may_tell(location));
         Ok(Self { carrier, services: services.clone(), address, is_remembered, location })
     }
 
     /// For a test that is followed: finds the server, secures a connection, signs in, and acts for the user, each as a
-    /// stage. Otherwise nothing: the first request shows all of it.
+    /// stage. Otherwise does nothing, because the first request shows all of it.
     pub(crate) async fn open(&mut self, access: &Access) -> Result<(), DeliveryError> {
         if !access.progress.is_noted() {
             return Ok(());
@@ -76,7 +77,7 @@ impl Mailbox {
         access.progress.reach(Stage::SignIn);
         let opened = self.ask(&get_folder(&self.known(INBOX)), Stage::Open).await;
         let opened = opened.and_then(|answers| one(answers, Stage::Open)?.done().map_err(Failure::Refused));
-        // One reply tells of three stages; those before the one that failed went through.
+        // One reply tells about three stages; the stages before the failed stage succeeded.
         let error = opened.err().map(|failure| failure.into_error(Stage::Open));
         let last = error.as_ref().map_or(Stage::Open, |error| error.evidence.stage);
         let acting = Some(Stage::Impersonate).filter(|_| self.services.use_impersonation);
@@ -91,18 +92,19 @@ impl Mailbox {
         self.carrier.is_one_line()
     }
 
-    /// Whether the account is another's, and acts for nobody. The server tells it that a folder or a message is not there
-    /// where it may not see it (EWS, "Handling delegation-related errors in EWS in Exchange").
+    /// Whether the account is a shared account that impersonates nobody. If it may not see a folder or a message, the
+    /// server says that the folder or message is not there (EWS, "Handling delegation-related errors in EWS in
+    /// Exchange").
     pub(crate) const fn is_delegate(&self) -> bool {
         self.services.is_shared_account && !self.services.use_impersonation
     }
 
-    /// What is noted of the server.
+    /// What is noted about the server.
     pub(crate) const fn ledger(&self) -> &Ledger {
         self.carrier.ledger()
     }
 
-    /// A folder that every mailbox has. An account that acts for nobody has to say whose it is.
+    /// A folder that every mailbox has. A delegate has to say whose folder it is.
     pub(crate) fn known(&self, name: &'static str) -> FolderRef {
         FolderRef::Known(name, self.is_delegate().then(|| self.address.as_str().to_owned()))
     }
@@ -118,7 +120,7 @@ impl Mailbox {
         Ok(found)
     }
 
-    /// Sends an operation and gives its reply, of which the header is read.
+    /// Sends an operation and gives its reply, whose header has been read.
     pub(crate) async fn post(&mut self, operation: &str, stage: Stage, repeat: Repeat) -> Result<Document, Failure> {
         let impersonated = self.services.use_impersonation.then(|| self.address.as_str());
         let body = envelope(impersonated, operation);
@@ -134,7 +136,7 @@ impl Mailbox {
                 Err(failure) => failure,
             };
             if self.is_remembered && may_have_moved(&failure) {
-                // It stopped answering where an earlier run found it: it is looked for once more.
+                // The web services stopped answering where an earlier run found them, so they are looked for once more.
                 self.is_remembered = false;
                 self.location = None;
                 match self.location().await {
@@ -144,7 +146,7 @@ impl Mailbox {
                     }
                     Ok(_) => return Err(failure),
                     Err(error) if error.cause == Cause::CredentialsRefused => return Err(Failure::Broken(error)),
-                    // It is where it was, and does not answer: that is what there is to say.
+                    // The search failed too, so the failure at the known location is reported.
                     Err(_) => return Err(failure),
                 }
             }
@@ -159,7 +161,7 @@ impl Mailbox {
         // The server of the mailbox's own site answers soonest, and keeps its throttling for this mailbox ("How to:
         // Maintain affinity between a group of subscriptions and the Mailbox server").
         let anchor = [("X-AnchorMailbox", self.address.as_str())];
-        // A header has no room for an address of more than ASCII (RFC 6531).
+        // A header cannot hold an address with characters outside ASCII (RFC 6531).
         let headers = if self.address.as_str().is_ascii() { &anchor[..] } else { &[] };
         let response = self.carrier.post(Letter { url, headers, body, stage, repeat }).await?;
         let status = response.status();
@@ -179,7 +181,7 @@ impl Mailbox {
         self.opened(Document::of(response, stage, self.carrier.wait()), stage).await
     }
 
-    /// A reply up to what its body holds.
+    /// Reads a reply up to the content of its body.
     async fn opened(&self, mut document: Document, stage: Stage) -> Result<Document, Failure> {
         let no_reply = || broken(stage, "the server answers with XML that is no reply of web services");
         loop {
@@ -201,7 +203,7 @@ impl Mailbox {
         self.ask_with(operation, stage, Repeat::Freely).await
     }
 
-    /// The same of an operation that may not be repeated.
+    /// The same, where `repeat` says whether the operation may be repeated.
     pub(crate) async fn ask_with(
         &mut self,
         operation: &str,
@@ -219,7 +221,7 @@ impl Mailbox {
         Ok(messages.children.into_iter().map(Answer).collect())
     }
 
-    /// The identifier of the message of a folder with this Message-ID.
+    /// The identifier of the message with this Message-ID in a folder.
     pub(crate) async fn find(
         &mut self,
         folder: &'static str,
@@ -232,7 +234,7 @@ impl Mailbox {
         Ok(found.find("ItemId").and_then(|id| id.attribute("Id")).map(str::to_owned))
     }
 
-    /// The identifier of the folder of this name in another.
+    /// The identifier of the folder with this name in another folder.
     pub(crate) async fn child_folder(&mut self, parent: &FolderRef, name: &str) -> Result<Option<String>, Failure> {
         let answer = one(self.ask(&find_folder(parent, name), Stage::Open).await?, Stage::Open)?;
         let found = answer.done().map_err(Failure::Refused)?;
@@ -245,7 +247,7 @@ impl Mailbox {
 pub(crate) struct Answer(Element);
 
 impl Answer {
-    /// What it holds, if it is a success.
+    /// The content of the response message, if it is a success.
     pub(crate) fn done(self) -> Result<Element, Refusal> {
         of_message(&self.0).map(|()| self.0)
     }

@@ -1,7 +1,7 @@
 //! HTTP requests with whatever signs them in: Basic, NTLM, or the token of an application.
 //!
-//! Sources: RFC 7617 (Basic); MS-NTHT and RFC 4559 for NTLM, which signs in a connection rather than a request; RFC 6750
-//! (tokens); "Authentication and EWS in Exchange".
+//! Sources: RFC 7617 (Basic); MS-NTHT and RFC 4559 for NTLM, which signs in a connection rather than a request; RFC
+//! 6750 (tokens); "Authentication and EWS in Exchange".
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,13 +38,13 @@ use crate::{
     reply::refusal,
 };
 
-/// What is sent.
+/// The media type of requests.
 const XML: &str = "text/xml; charset=utf-8";
-/// For how long a connection that has been signed in may have been idle before what may not be repeated goes over it.
+/// A request that may not be repeated goes over a signed-in connection only if it was idle for less than this.
 const LINE_IDLE: Duration = Duration::from_secs(5);
 /// Longest error page that is read to its end, so that the connection can be used again.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
-/// 100 ns between 1601, where Windows' time begins, and 1970.
+/// Units of 100 ns between 1601, when Windows' time begins, and 1970.
 const FILETIME_1970: u64 = 116_444_736_000_000_000;
 
 /// Signs requests in for one account.
@@ -53,7 +53,7 @@ pub(crate) struct Carrier {
     /// The connection of an account that signs in by NTLM.
     line: Option<Mutex<Line>>,
     username: String,
-    /// The domain to whose hosts alone the password goes, where autodiscover finds them.
+    /// The only domain to whose hosts the password goes, where autodiscover finds them.
     domain: Option<String>,
     secret: Secret,
     authentication: Authentication,
@@ -62,7 +62,7 @@ pub(crate) struct Carrier {
     ledger: Ledger,
 }
 
-/// A request but for what signs it in.
+/// A request without its sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Letter<'a> {
     pub url: &'a Url,
@@ -76,7 +76,7 @@ pub(crate) struct Letter<'a> {
 /// Whether a request may be sent again when nobody knows what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It changes nothing, or the same once more.
+    /// A repetition changes nothing, or makes the same change again.
     Freely,
     /// Never.
     Never,
@@ -84,10 +84,11 @@ pub(crate) enum Repeat {
 
 impl Carrier {
     pub(crate) fn new(server: &ExchangeServer, access: &Access, services: &WebServices) -> Self {
-        // NTLM signs in a connection, which nobody else may have then.
+        // NTLM signs in a connection, so nobody else may use that connection.
         let line = (access.authentication == Authentication::Ntlm).then(|| Line::new(&server.connector, access));
-        // A shared account's password is for hosts of its own domain: a mailbox's domain may be anybody's.
-        // Of one that is named by DOMAIN\user nobody knows the domain, so that it goes to none that is found.
+        // A shared account's password goes only to hosts of the account's own domain, because a mailbox's domain may be
+        // anybody's. The domain of an account with the name DOMAIN\user is not known, so its password goes to no host
+        // that is found.
         let domain = access.username.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
         let is_shared = services.is_shared_account && services.application.is_none();
         Self {
@@ -113,12 +114,12 @@ impl Carrier {
         self.wait
     }
 
-    /// What is noted of the server.
+    /// What is noted about the server.
     pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Asks for a page without signing in, which shows that the server is there and that its certificate holds.
+    /// Asks for a page without signing in, which shows that the server is there and that its certificate is valid.
     pub(crate) async fn knock(&self, url: &Url, stage: Stage) -> Result<StatusCode, DeliveryError> {
         let mut response = self.send(self.server.http.client.request(Method::GET, url.clone()), stage).await?;
         self.drain(&mut response, stage).await;
@@ -129,7 +130,7 @@ impl Carrier {
     pub(crate) async fn post_unsigned(&self, letter: Letter<'_>) -> Result<Response, DeliveryError> {
         let request = self.request(letter);
         let request = match self.application {
-            // Servers tell that they take tokens when they are asked with an empty one (MS-XOAUTH section 4.6).
+            // A server says that it takes tokens when it gets a request with an empty token (MS-XOAUTH section 4.6).
             Some(_) => request.header(AUTHORIZATION, "Bearer"),
             None => request,
         };
@@ -182,12 +183,12 @@ impl Carrier {
         self.server.http.send(request, stage, self.wait).await
     }
 
-    /// Reads what nobody needs, so that the connection is free again. What cannot be read shows at the next request.
+    /// Reads what nobody needs, so that the connection is free again. A failure shows at the next request.
     async fn drain(&self, response: &mut Response, stage: Stage) {
         let _ = body(response, ERROR_BYTES_MAX, stage, self.wait).await;
     }
 
-    /// The refusal that a reply with an error status is, without a document.
+    /// The refusal in a reply with an error status, without its document.
     pub(crate) fn refusal(&self, response: &Response) -> Refusal {
         let status = response.status();
         let wait = retry_after(response.headers(), (self.server.clock)());
@@ -210,7 +211,7 @@ impl Carrier {
         let token = tokens.get(&sign_in).await?;
         let mut response = self.send(self.request(letter).bearer_auth(token.expose()), letter.stage).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            // It may have been taken back before its time: a new one shows.
+            // The token may have been revoked early. A new token shows whether it was.
             self.drain(&mut response, letter.stage).await;
             tokens.forget(&sign_in, &token).await;
             let token = tokens.get(&sign_in).await?;
@@ -220,13 +221,13 @@ impl Carrier {
     }
 
     async fn post_ntlm(&self, letter: Letter<'_>, line: &mut Line) -> Result<Response, DeliveryError> {
-        // What may not be repeated goes over a connection that was used just now, or over a new one.
+        // A request that may not be repeated goes over a connection that was used just now, or over a new one.
         if line.is_signed_in(letter.url) && (letter.repeat == Repeat::Freely || line.idle() < LINE_IDLE) {
             match self.send_over(line, letter, None).await {
                 Ok(mut response) if response.status() == StatusCode::UNAUTHORIZED => {
                     self.drain(&mut response, letter.stage).await;
                 }
-                // The server had closed it, and has seen nothing of the request.
+                // The server had closed the connection, and has seen nothing of the request.
                 Err(error) if error.evidence.stage == Stage::Connect => {}
                 sent => return sent,
             }
@@ -250,10 +251,10 @@ impl Carrier {
         if response.status() != StatusCode::UNAUTHORIZED {
             self.drain(&mut response, Stage::SignIn).await;
             if response.status().is_server_error() {
-                // Of the sign-in, so that nothing has begun.
+                // The failure is reported at the sign-in, so nothing has begun.
                 return Err(Failure::Refused(self.refusal(&response)).into_error(Stage::SignIn));
             }
-            // It does not want to know who we are, and may yet take the request.
+            // The server does not ask for a sign-in, and may still take the request.
             return self.send_over(line, letter, None).await;
         }
         let Some(token) = challenge(response.headers()) else {
@@ -295,7 +296,7 @@ impl Carrier {
         let filetime = u64::try_from(since_1970).unwrap_or_default().saturating_add(FILETIME_1970);
         let account = Account { username: &self.username, password: self.secret.expose() };
         let binding = Binding { host: url.host_str().unwrap_or_default(), certificate, nonce, filetime };
-        authenticate(token, &account, &binding).ok_or_else(|| broken("the server's message is none of NTLM"))
+        authenticate(token, &account, &binding).ok_or_else(|| broken("the server's message is not an NTLM message"))
     }
 
     fn scheme(&self) -> &'static str {
@@ -313,13 +314,13 @@ impl Carrier {
         DeliveryError::new(Cause::AuthenticationNotOffered, Evidence::new(Stage::SignIn, &words).with_code("401"))
     }
 
-    /// What a refused sign-in is: the wrong way, or the wrong credentials.
+    /// What a refused sign-in means: the wrong way to sign in, or the wrong credentials.
     fn refused(&self, headers: &HeaderMap) -> DeliveryError {
         let offered = offered(headers);
         if !offered.is_empty() && !offered.iter().any(|scheme| scheme.eq_ignore_ascii_case(self.scheme())) {
             return self.not_offered(headers);
         }
-        // Exchange says here what it has against a token.
+        // Exchange says here why it refuses a token.
         let diagnostics = headers.get("x-ms-diagnostics").and_then(|words| words.to_str().ok());
         let evidence = Evidence::new(Stage::SignIn, diagnostics.unwrap_or("the server refuses the credentials"));
         let evidence = evidence.with_code("401").with_detail(Some(self.scheme()));

@@ -1,4 +1,4 @@
-//! What replies of Exchange Web Services are facts about, in the order of evidence: the HTTP status where no reply of web
+//! The causes of replies of Exchange Web Services, in the order of evidence: the HTTP status if no reply of web
 //! services came with it, the code of the SOAP fault, the code of the response message.
 //!
 //! Sources: EWS reference, "ResponseCode"; "Handling EWS-related errors in Exchange"; "EWS throttling in Exchange";
@@ -20,7 +20,7 @@ const POLICY: &str = "exchange/client-developer/exchange-web-services/how-to-con
 /// Page: RFC 9110 section 15.
 const HTTP: &str = "rfc9110#section-15";
 
-/// Response codes: code, fact, page.
+/// Response codes: code, cause, page.
 pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
     ("ErrorServerBusy", Cause::ServerBusy, THROTTLING),
     ("ErrorExceededConnectionCount", Cause::ServerBusy, THROTTLING),
@@ -59,7 +59,7 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
     ("ErrorMailboxStoreUnavailable", Cause::ServerUnavailable, CODES),
     ("ErrorMailboxMoveInProgress", Cause::ServerUnavailable, CODES),
     ("ErrorMailboxFailover", Cause::ServerUnavailable, CODES),
-    // Of what follows a failure of the server in one request.
+    // The code for the parts of a request that follow a failure of the server.
     ("ErrorBatchProcessingStopped", Cause::ServerUnavailable, CODES),
     ("ErrorADUnavailable", Cause::ServerUnavailable, CODES),
     ("ErrorADOperation", Cause::ServerUnavailable, CODES),
@@ -78,7 +78,7 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
 pub(crate) const IMPERSONATION_CODES: [&str; 3] =
     ["ErrorImpersonateUserDenied", "ErrorImpersonationDenied", "ErrorImpersonationFailed"];
 
-/// Codes with which the server refuses one message that is handed over, and has nothing against the mailbox.
+/// Codes with which the server refuses one message that is handed over, and which say nothing against the mailbox.
 pub(crate) const MESSAGE_CODES: [&str; 10] = [
     "ErrorInvalidRecipients",
     "ErrorMissingRecipients",
@@ -92,11 +92,12 @@ pub(crate) const MESSAGE_CODES: [&str; 10] = [
     "ErrorSchemaValidation",
 ];
 
-/// Codes of a server that fails before it has begun to send a message. After the others nobody knows.
+/// Codes of a server that fails before it has begun to send a message. After other codes nobody knows whether it has
+/// begun.
 pub(crate) const NOT_BEGUN_CODES: [&str; 3] =
     ["ErrorADUnavailable", "ErrorMailboxMoveInProgress", "ErrorCrossSiteRequest"];
 
-/// Codes that say that a synchronization state is not known any more: read again.
+/// Codes that say that a synchronization state is not known any more, so the folder is read again.
 pub(crate) const STALE_STATE_CODES: [&str; 2] = ["ErrorInvalidSyncStateData", "ErrorSyncFolderNotFound"];
 
 /// Codes that say that a message is not there any more: moved or deleted since it was listed.
@@ -105,32 +106,32 @@ pub(crate) const GONE_CODES: [&str; 1] = ["ErrorItemNotFound"];
 /// Codes with which the server tells a delegate that it may not see a folder.
 pub(crate) const UNSEEN_CODES: [&str; 3] = ["ErrorItemNotFound", "ErrorFolderNotFound", "ErrorSyncFolderNotFound"];
 
-/// Codes that say that a folder is not there any more. Of the inbox they mean that there is no mailbox.
+/// Codes that say that a folder is not there any more. For the inbox they mean that there is no mailbox.
 pub(crate) const FOLDER_GONE_CODES: [&str; 2] = ["ErrorFolderNotFound", "ErrorSyncFolderNotFound"];
 
-/// What a response code is a fact about, if it is one of the server's or the mailbox's.
+/// The cause of a response code, if the code is about the server or the mailbox.
 pub(crate) fn of_code(code: &str) -> Option<Cause> {
     let found = RESPONSE_CODES.iter().find(|(known, ..)| *known == code);
     found.map(|(_, cause, _)| *cause)
 }
 
-/// HTTP statuses that decide where there is no code that is known: status, fact, page.
+/// HTTP statuses that decide where there is no code: status, cause, page.
 const STATUSES: [(u16, Cause, &str); 9] = [
     (301, Cause::ProtocolViolation, HTTP),
     (302, Cause::ProtocolViolation, HTTP),
     (307, Cause::ProtocolViolation, HTTP),
     (308, Cause::ProtocolViolation, HTTP),
-    // Web services are off for the mailbox or the organization, or this program is not among those that may.
+    // Web services are off for the mailbox or the organization, or this program is not among the allowed programs.
     (403, Cause::AccessDenied, POLICY),
-    // What is there, or is there now, is for browsers.
+    // The page that is there, or is there now, is for browsers.
     (404, Cause::ProtocolViolation, HTTP),
     (405, Cause::ProtocolViolation, HTTP),
     (410, Cause::ProtocolViolation, HTTP),
     (429, Cause::ServerBusy, HTTP),
 ];
 
-/// What a refused request is a fact about: by the code of the fault or of the response message, which come with 200 and
-/// 500; without one, by the status. A 401 is the sign-in's, and told where that is made (`carrier.rs`).
+/// The cause of a refused request: by the code of the fault or of the response message, which come with 200 and 500;
+/// without a code, by the status. A 401 belongs to the sign-in, and `carrier.rs` reports it.
 pub(crate) fn of_refusal(status: u16, code: Option<&str>) -> Cause {
     match (code, status) {
         (Some(code), _) => of_code(code).unwrap_or(Cause::Unknown),

@@ -1,6 +1,6 @@
 //! Whether a host belongs to a domain.
 
-/// Whether a host is a domain's or below it.
+/// Whether a host is the domain itself or below it.
 pub(crate) fn is_within(host: &str, domain: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))

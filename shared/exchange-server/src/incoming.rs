@@ -31,16 +31,16 @@ use crate::{
     xml::{Document, Element, Token},
 };
 
-/// Messages that are asked for at once. A server counts what it takes against its throttling, and what is not read of a
-/// reply that is cut off is read again.
+/// Most messages that are asked for at once. A server counts the effort towards its throttling, and the unread rest of
+/// a reply that is cut off is asked for again.
 const BATCH_MESSAGES: usize = 32;
-/// Size of messages, as listed, that are asked for at once; one message may have more.
+/// Most bytes of messages, by their listed sizes, that are asked for at once; one message may have more.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// Messages that are moved or deleted with one request.
 const CHANGES_AT_ONCE: usize = 100;
 /// The folder for messages that cannot be processed (source system: "Undeliverable").
 const UNDELIVERABLE: &str = "Undeliverable";
-/// What is said when it is not there any more.
+/// The code that says that this folder is not there any more.
 const FOLDER_TO_MOVE_TO_GONE: &str = "ErrorToFolderNotFound";
 /// The folder above the inbox.
 const TOP: &str = "msgfolderroot";
@@ -48,7 +48,7 @@ const TOP: &str = "msgfolderroot";
 /// A message whose turn it is, with its number.
 type Numbered = (usize, Listed);
 
-/// The reply to a request for messages, and which of them it is still to hand out.
+/// The reply to a request for messages, and the messages that it has still to hand out.
 #[derive(Debug)]
 struct Batch {
     document: Document,
@@ -57,7 +57,7 @@ struct Batch {
     is_inside: bool,
 }
 
-/// What a reply says of a message.
+/// What a reply says about a message.
 enum Said {
     /// Its content begins.
     Content,
@@ -75,7 +75,7 @@ struct Rest {
     carry: Vec<u8>,
     is_ended: bool,
     handed: u64,
-    /// The share of the memory budget that the beginning has.
+    /// The share of the memory budget for the beginning of the message.
     reserved: Option<Reserved>,
 }
 
@@ -176,14 +176,14 @@ impl Session {
         }
     }
 
-    /// The content of a message that has just begun: whole, if it has no more than is reserved for it.
+    /// The content of a message that has just begun: whole, if it has no more bytes than are reserved for it.
     async fn content(&mut self, size: Option<u64>) -> Result<(Content, u64), DeliveryError> {
-        let bytes = MemoryBudget::share(size);
+        let bytes = MemoryBudget::needed(size);
         let reserved = self.memory.reserve(bytes).await;
         let Some(batch) = &mut self.batch else {
             return Err(broken(Stage::Fetch, "no reply is being read").into_error(Stage::Fetch));
         };
-        // One byte more than is expected shows that there is more.
+        // Reading one byte more than expected shows whether there is more.
         let most = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(1);
         let mut carry = Vec::new();
         let (read, is_ended) = batch.document.base64(most, &mut carry).await?;
@@ -196,8 +196,8 @@ impl Session {
         Ok((Content::Pieces, size.unwrap_or_default().max(length)))
     }
 
-    /// Leaves what is open of a reply where there is but one connection, which another request needs. What was not handed
-    /// out is asked for again.
+    /// Drops the rest of a reply if there is only one connection, because another request needs the connection.
+    /// Messages that were not handed out are asked for again.
     fn give_way(&mut self) {
         if self.mailbox.is_one_line()
             && let Some(batch) = self.batch.take()
@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    /// The folder for messages that cannot be processed: the one that is known, one of its name, or a new one.
+    /// The folder for messages that cannot be processed: the known folder, a folder with this name, or a new folder.
     async fn undeliverable_folder(&mut self) -> Result<FolderRef, Failure> {
         if let Some(id) = self.mailbox.ledger().learned().undeliverable_folder {
             return Ok(FolderRef::Id(id));
@@ -242,8 +242,8 @@ fn ids(messages: &[RemoteId]) -> Vec<&str> {
     messages.iter().map(|remote| remote.name.as_str()).collect()
 }
 
-/// Whether each of several messages was moved or deleted. One that is gone already is as good as that, and one that the
-/// server has something against stays where it is, and must not stop the others.
+/// Whether each of several messages was moved or deleted. A message that is gone already counts as such. A message that
+/// the server refuses stays where it is, and must not stop the other messages.
 fn changed(answers: Vec<Answer>) -> Result<(), Failure> {
     for answer in answers {
         if let Err(refusal) = answer.done() {
@@ -259,16 +259,17 @@ fn changed(answers: Vec<Answer>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a refusal of one message means: none if it is gone, why it is missing, or that the server fails. A code that is
-/// not known to be the mailbox's or the server's is the message's: it must not stop those behind it.
+/// What a refusal of one message means: `None` if the message is gone, why its content is missing, or that the server
+/// fails. A code that is not known to be about the mailbox or the server is about the message, which must not stop the
+/// messages behind it.
 fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, DeliveryError> {
     let code = refusal.code.clone().unwrap_or_default();
     let failure = Failure::Refused(refusal);
-    // A delegate is told so of a message that it may not read, which must not vanish.
+    // The server says the same to a delegate about a message that it may not read. That message must not vanish.
     if failure.is(&GONE_CODES) && !is_delegate {
         return Ok(None);
     }
-    // One message may be kept from an account that reads the folder.
+    // An account that may read the folder may be denied a single message.
     if code.is_empty() || of_code(&code).is_some_and(|cause| cause != Cause::AccessDenied) {
         return Err(failure.into_error(Stage::Fetch));
     }
@@ -276,7 +277,7 @@ fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, Delive
 }
 
 impl Batch {
-    /// Reads what nobody wanted of the content that has begun.
+    /// Reads the rest of the content that has begun, which nobody wants.
     async fn leave(&mut self) -> Result<(), DeliveryError> {
         let mut carry = Vec::new();
         while self.is_inside {
@@ -300,7 +301,7 @@ impl Batch {
             match self.document.next().await? {
                 Token::Start(element) => match element.name.as_str() {
                     "Fault" => {
-                        // It is of the request, and no message's.
+                        // The fault is about the request, not about a message.
                         let fault = self.document.rest_of(element).await?;
                         return Err(Failure::Refused(of_fault(&fault, 200)).into_error(Stage::Fetch));
                     }
@@ -387,7 +388,7 @@ impl IncomingSession for Session {
             *is_ended = ended;
         }
         let piece = std::mem::take(read).freeze();
-        // The beginning is held until it is stored, which is when the next piece is asked for.
+        // The share is held until the beginning is stored, which is when the next piece is asked for.
         if *handed > 0 {
             *reserved = None;
         }
@@ -424,7 +425,7 @@ impl IncomingSession for Session {
                 Err(failure) => Err(failure),
             };
             match moved {
-                // Somebody deleted the folder that is known: a new one is made.
+                // Somebody deleted the known folder, so a new one is made.
                 Err(failure) if !is_again && failure.is(&[FOLDER_TO_MOVE_TO_GONE, "ErrorFolderNotFound"]) => {
                     self.mailbox.ledger().learn(|learned| learned.undeliverable_folder = None);
                 }

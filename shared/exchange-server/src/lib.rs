@@ -1,7 +1,7 @@
 //! Exchange Server on an organization's own premises, through Exchange Web Services: incoming and outgoing email.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
-//! try again. `cause.rs` is the table of the server's response codes.
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides
+//! whether to try again. `cause.rs` is the table of the server's response codes.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
@@ -38,7 +38,7 @@ pub use outgoing::Session as OutgoingMailbox;
 
 use crate::call::{DRAFTS, INBOX, Mailbox, OUTBOX, SENT_ITEMS};
 
-/// Servers of Exchange, with the tokens that applications have for them.
+/// Exchange Servers, with the tokens that applications have for them.
 #[derive(Debug, Clone)]
 pub struct ExchangeServer {
     connector: Connector,
@@ -60,14 +60,12 @@ impl ExchangeServer {
     }
 
     fn mailbox(&self, access: &Access) -> Result<Mailbox, DeliveryError> {
-        match &access.endpoint {
-            Endpoint::Ews(services) => Mailbox::new(self, services, access),
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) | Endpoint::Graph(_) => {
-                // The profile's type rules it out.
-                let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of an Exchange Server");
-                Err(DeliveryError::new(Cause::CapabilityMissing, evidence))
-            }
-        }
+        let Endpoint::Ews(services) = &access.endpoint else {
+            // The choice of the adapter rules this out.
+            let evidence = Evidence::new(Stage::Prepare, "this is no mailbox of an Exchange Server");
+            return Err(DeliveryError::new(Cause::CapabilityMissing, evidence));
+        };
+        Mailbox::new(self, services, access)
     }
 }
 
@@ -90,9 +88,10 @@ impl Finder for ExchangeServer {
         let folders: &[&'static str] = match folder {
             Folder::Inbox => &[INBOX],
             Folder::Sent => &[SENT_ITEMS],
-            // A message waits in either until transport has taken it, and its copy is in Sent Items after that.
+            // A message waits in one of these folders until transport has taken it. After that its copy is in Sent
+            // Items.
             Folder::Outbox => &[DRAFTS, OUTBOX],
-            // A message is sent as it is made, so that one among the drafts has not been left there.
+            // One request makes and sends a message, so no run has left a message among the drafts.
             Folder::Drafts => return Ok(None),
         };
         let mut mailbox = self.mailbox(access)?;

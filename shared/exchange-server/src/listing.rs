@@ -1,7 +1,7 @@
-//! What is new in the folders of a mailbox, by synchronization: page after page since each folder's state.
+//! What is new in the folders of a mailbox, by synchronization: it reads page after page from each folder's state.
 //!
-//! Source: EWS reference, "SyncFolderItems operation"; "Mailbox synchronization and EWS in Exchange". Changes, removals and
-//! flags are passed over: nothing here ever means that a record should go.
+//! Source: EWS reference, "SyncFolderItems operation"; "Mailbox synchronization and EWS in Exchange". Changes, removals
+//! and flags are passed over, because nothing here may ever remove a record.
 
 use chrono::DateTime;
 use mailrail_connect::{Failure, broken};
@@ -24,13 +24,14 @@ use crate::{
     xml::Element,
 };
 
-/// Whose positions and names of messages these are.
+/// The protocol whose positions and message names these are.
 pub(crate) const PROTOCOL: &str = "ews";
 /// Changes of one page (EWS reference: at most 512).
 const PAGE_CHANGES: usize = 512;
-/// Pages without a message that follow each other in one run: fifty thousand changes of flags.
+/// Most consecutive pages without a message in one run: fifty thousand changes of flags.
 const EMPTY_PAGES_MAX: usize = 100;
-/// Longest states of a mailbox, all folders together, in bytes: they are kept in a row of the table, which holds 400 KB.
+/// Most bytes of the states of a mailbox, all folders together. They are kept in a row of the table, which holds 400
+/// KB.
 const STATE_BYTES_MAX: usize = 256 * 1024;
 
 /// A message in the listing of a folder.
@@ -42,7 +43,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// A message as a change has it, of whichever kind. What it says of date and size is taken if it can be read.
+    /// An item of any kind from a change. Its date and size are taken if they can be read.
     fn of(item: &Element) -> Option<Self> {
         let id = item.child("ItemId")?.attribute("Id").filter(|id| !id.is_empty())?;
         // Fractions of a second of any length are RFC 3339 too.
@@ -61,14 +62,14 @@ impl Item for Listed {
     }
 }
 
-/// What is listed of a mailbox, and how far.
+/// What has been listed in a mailbox, and how far.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub folders: Folders<Listed>,
 }
 
 impl Listing {
-    /// Reads the page that the inbox and each tracked folder are at.
+    /// Reads the current page of the inbox and of each tracked folder.
     pub(crate) async fn open(
         &mut self,
         mailbox: &mut Mailbox,
@@ -90,12 +91,12 @@ impl Listing {
             };
             self.read_page(mailbox, n).await?;
         }
-        // Nothing of it was a message: the next run goes on from there.
-        tracing::info!("page follows page without a message");
+        // None of these pages had a message. The next run goes on after them.
+        tracing::info!("many pages in a row have no message");
         Ok(())
     }
 
-    /// Reads the page at which a folder is, from the start again where its state is not known any more.
+    /// Reads the current page of a folder. If the folder's state is not known any more, the folder begins again.
     async fn read_page(&mut self, mailbox: &mut Mailbox, n: usize) -> Result<(), DeliveryError> {
         let folder = match self.folders.id(n) {
             INBOX => mailbox.known(INBOX),
@@ -124,7 +125,8 @@ impl Listing {
                 let evidence = failure.evidence(Stage::Open);
                 return Err(DeliveryError::new(Cause::AccessDenied, evidence));
             }
-            // Somebody deleted a tracked folder. It is looked for again by its name, and no failure of the mailbox.
+            // Somebody deleted a tracked folder. This is not a failure of the mailbox. The next run looks for the
+            // folder by its name.
             Err(failure)
                 if n > 0
                     && (failure.is(&FOLDER_GONE_CODES) || (mailbox.is_delegate() && failure.is(&UNSEEN_CODES))) =>
@@ -174,8 +176,8 @@ fn of_changes(message: &Element) -> Result<Page<Listed>, Failure> {
     Ok(Page { items: created.filter_map(listed).collect(), token: state.to_owned(), is_last })
 }
 
-/// The folders of the profile, each with its state if it was read before. A folder that the mailbox does not have is left
-/// out: the profile is for many.
+/// The folders of the profile, each with its state if it was read before. A folder that the mailbox does not have is
+/// left out, because the profile is for many mailboxes.
 async fn find_folders(
     mailbox: &mut Mailbox,
     tracked: &[String],

@@ -1,7 +1,7 @@
 //! NTLMv2 over HTTP: the messages of the handshake, with integrity and channel binding (Extended Protection).
 //!
-//! Sources: MS-NLMP sections 2.2.1, 3.1.5 and 3.3.2; MS-NTHT; RFC 5929 section 4 for the binding. MD4 and MD5 are what the
-//! protocol is made of; a deployment that demands validated cryptography refuses it when the profile is saved.
+//! Sources: MS-NLMP sections 2.2.1, 3.1.5 and 3.3.2; MS-NTHT; RFC 5929 section 4 for the binding. The protocol needs
+//! MD4 and MD5. A deployment that demands validated cryptography refuses NTLM when the profile is saved.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md4::{Digest as _, Md4};
@@ -15,11 +15,11 @@ use x509_parser::{
 };
 
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
-/// Longest message of a server that is read, in bytes: with names of a forest it has some hundred.
+/// Longest message of a server that is read, in bytes: with the names of a forest it has some hundred bytes.
 const CHALLENGE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes before the payload of the last message: fields, version and integrity code.
 const AUTHENTICATE_HEAD_BYTES: usize = 88;
-/// Where in it the integrity code stands.
+/// Where the integrity code stands in the last message.
 const MIC_AT: usize = 72;
 
 const UNICODE: u32 = 0x0000_0001;
@@ -70,7 +70,7 @@ pub(crate) struct Binding<'a> {
     pub certificate: Option<&'a [u8]>,
     /// Eight random bytes.
     pub nonce: [u8; 8],
-    /// The time as 100 ns since 1601, for servers that do not say theirs.
+    /// The time as 100 ns since 1601, for servers that do not send their own time.
     pub filetime: u64,
 }
 
@@ -83,13 +83,13 @@ struct Challenge<'a> {
 }
 
 impl<'a> Challenge<'a> {
-    /// Reads a server's message; `None` if it is none.
+    /// Reads a server's message; `None` if it is not a challenge of NTLM.
     fn parse(message: &'a [u8]) -> Option<Self> {
         if message.len() > CHALLENGE_BYTES_MAX || !message.starts_with(SIGNATURE) || word(message, 8)? != 2 {
             return None;
         }
         let nonce = message.get(24..32)?.try_into().ok()?;
-        // Servers of old send no information about themselves.
+        // Old servers send no information about themselves.
         let info = if message.len() >= 48 { field(message, 40)? } else { &[] };
         Some(Self { flags: word(message, 20)?, nonce, pairs: pairs(info)? })
     }
@@ -126,7 +126,7 @@ fn pairs(mut info: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(pairs)
 }
 
-/// The last message, in answer to a server's. `None` if that is no message of NTLM.
+/// The last message, in answer to the server's message. `None` if the server's message is not a challenge of NTLM.
 pub(crate) fn authenticate(challenge: &[u8], account: &Account<'_>, binding: &Binding<'_>) -> Option<Vec<u8>> {
     let parsed = Challenge::parse(challenge)?;
     let (domain, user) = account.username.split_once('\\').unwrap_or(("", account.username));
@@ -205,7 +205,7 @@ fn channel_binding(certificate: &[u8]) -> Option<[u8; 16]> {
 
 /// NTOWFv2 (section 3.3.2).
 fn response_key(user: &str, domain: &str, password: &str) -> [u8; 16] {
-    // Windows maps one character to one: what Unicode would make two of stays as it is.
+    // Windows maps one character to one character. A character that Unicode would map to two stays as it is.
     let upper = |c: char| Some(c.to_uppercase()).filter(|upper| upper.len() == 1).and_then(|mut upper| upper.next());
     let user: String = user.chars().map(|c| upper(c).unwrap_or(c)).collect();
     let whom = format!("{user}{domain}");

@@ -1,5 +1,5 @@
-//! Outgoing email: one request that sends a message and keeps its copy in Sent Items, where a run that was cut off finds
-//! it again.
+//! Outgoing email: one request sends a message and keeps its copy in Sent Items. After a run that was cut off, the copy
+//! is found there.
 //!
 //! Source: EWS reference, "CreateItem operation", with the disposition `SendAndSaveCopy`.
 
@@ -44,8 +44,8 @@ impl Session {
         one(answers, Stage::Data)?.done().map_err(Failure::Refused).map(|_| ())
     }
 
-    /// Asks for the folder of copies before the first message: what is wrong with the connection or the account shows at
-    /// a request that may be repeated.
+    /// Asks for the folder of copies before the first message, so that a fault of the connection or the account shows
+    /// at a request that may be repeated.
     async fn begin(&mut self) -> Result<(), DeliveryError> {
         if !self.is_there {
             let folder = self.mailbox.known(SENT_ITEMS);
@@ -64,22 +64,22 @@ impl Session {
     }
 }
 
-/// What a failure means for the message: its own, the mailbox's, or that nobody knows whether it was sent.
+/// What a failure means for the message: the message or the mailbox failed, or nobody knows whether it was sent.
 fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
     let evidence = failure.evidence(Stage::Data);
     if failure.is(&MESSAGE_CODES) || failure.has_status(413) {
         return Ok(ContentReply::Refused(evidence));
     }
-    // Nothing leaves before the connection is there and the account has signed in.
+    // Nothing is sent before the connection is there and the account has signed in.
     let is_sent = matches!(&failure, Failure::Broken(error) if error.evidence.stage >= Stage::Open);
-    // A server or a gateway that failed at it does not know either; at 503 none began.
+    // A server or a gateway that failed during the request does not know either. With 503 the sending has not begun.
     let is_servers = matches!(&failure, Failure::Refused(Refusal { cause: Cause::ServerUnavailable, .. }));
     let has_begun = !failure.has_status(503) && !failure.is(&NOT_BEGUN_CODES);
     if is_sent || (is_servers && has_begun) || failure.is(&["ErrorClientDisconnected"]) {
         return Ok(ContentReply::Unknown(evidence));
     }
     let error = failure.into_error(Stage::Data);
-    // Nobody can say that it is not the message, so that it must not stop those behind it.
+    // The message may be the reason, so it must not stop the messages behind it.
     if error.cause == Cause::Unknown { Ok(ContentReply::Deferred(error.evidence)) } else { Err(error) }
 }
 
@@ -97,7 +97,7 @@ impl OutgoingSession for Session {
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
         let Some(mime) = with_blind_copies(message, &self.recipients) else {
-            let evidence = Evidence::new(Stage::Data, "the message's own recipients are not those that it is for");
+            let evidence = Evidence::new(Stage::Data, "the message names recipients that it is not for");
             return Ok(ContentReply::Refused(evidence));
         };
         match self.send(&mime).await {

@@ -14,7 +14,8 @@ use crate::{
 /// Least version of Exchange Server that is supported: 2013 with Service Pack 1 ("Exchange Server build numbers").
 const VERSION_MIN: (u32, u32, u32) = (15, 0, 847);
 
-/// A refusal from its parts. One that says that the account may not act for the user is told as of that stage.
+/// A refusal from its parts. A refusal that says that the account may not act for the user is reported at the stage of
+/// impersonation.
 pub(crate) fn refusal(status: u16, code: Option<&str>, words: &str, retry_after_seconds: Option<u32>) -> Refusal {
     let acts = code.is_some_and(|code| IMPERSONATION_CODES.contains(&code));
     Refusal {
@@ -27,24 +28,24 @@ pub(crate) fn refusal(status: u16, code: Option<&str>, words: &str, retry_after_
     }
 }
 
-/// What a SOAP fault refuses with (EWS, "Handling EWS-related errors in Exchange").
+/// The refusal in a SOAP fault (EWS, "Handling EWS-related errors in Exchange").
 pub(crate) fn of_fault(fault: &Element, status: u16) -> Refusal {
     let detail = fault.child("detail").or_else(|| fault.child("Detail"));
     let code = detail.and_then(|detail| detail.text_at(&["ResponseCode"]));
-    // A fault of the layer below has its code as a qualified name alone.
+    // A fault of the layer below has its code only as a qualified name.
     let code = code.or_else(|| fault.text_at(&["faultcode"]).and_then(|code| code.rsplit(':').next()));
     let words = fault.text_at(&["faultstring"]).or_else(|| detail.and_then(|detail| detail.text_at(&["Message"])));
-    let words = words.unwrap_or("the server's fault says no reason");
+    let words = words.unwrap_or("the server's fault gives no reason");
     refusal(status, code.filter(|code| code.starts_with("Error")), words, detail.and_then(back_off_seconds))
 }
 
-/// What a response message says of its part of the request. A warning is of a part that was not processed, because the one
-/// before it failed (EWS reference, "GetItemResponseMessage").
+/// What a response message says about its part of the request. A warning says that the part was not processed, because
+/// the part before it failed (EWS reference, "GetItemResponseMessage").
 pub(crate) fn of_message(message: &Element) -> Result<(), Refusal> {
     if message.attribute("ResponseClass") == Some("Success") {
         return Ok(());
     }
-    let words = message.text_at(&["MessageText"]).unwrap_or("the reply says no reason");
+    let words = message.text_at(&["MessageText"]).unwrap_or("the reply gives no reason");
     Err(refusal(200, message.text_at(&["ResponseCode"]), words, back_off_seconds(message)))
 }
 

@@ -1,12 +1,12 @@
 //! The requests of Exchange Web Services, as documents.
 //!
-//! Source: EWS reference, the page of each operation. Each validates against Microsoft's published schemas.
+//! Source: EWS reference, the page of each operation. Each request validates against Microsoft's published schemas.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::xml::escaped;
 
-/// The version whose schema is spoken: the oldest that is supported (EWS reference, "RequestServerVersion").
+/// The version whose schema is used: the oldest that is supported (EWS reference, "RequestServerVersion").
 const SCHEMA_VERSION: &str = "Exchange2013_SP1";
 /// The Message-ID of an item, by which copies of what was sent are found (MS-OXPROPS, PidTagInternetMessageId).
 const MESSAGE_ID_TAG: &str = "0x1035";
@@ -14,9 +14,9 @@ const MESSAGE_ID_TAG: &str = "0x1035";
 /// A folder of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FolderRef {
-    /// One that every mailbox has, and whose mailbox it is if not the account's own.
+    /// A folder that every mailbox has, with the mailbox's address if it is not the account's own mailbox.
     Known(&'static str, Option<String>),
-    /// Any, by its identifier.
+    /// Any folder, by its identifier.
     Id(String),
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn send_item(mime: &[u8], folder: &FolderRef) -> String {
     )
 }
 
-/// The message of a folder with this Message-ID, which is given without angle brackets (FindItem).
+/// The message in a folder with this Message-ID, which is given without angle brackets (FindItem).
 pub(crate) fn find_message(folder: &FolderRef, message_id: &str) -> String {
     format!(
         "<m:FindItem Traversal=\"Shallow\"><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape></m:ItemShape>\
@@ -112,7 +112,7 @@ pub(crate) fn find_message(folder: &FolderRef, message_id: &str) -> String {
     )
 }
 
-/// The folder of this name in another (FindFolder).
+/// The folder with this name in another folder (FindFolder).
 pub(crate) fn find_folder(parent: &FolderRef, name: &str) -> String {
     format!(
         "<m:FindFolder Traversal=\"Shallow\"><m:FolderShape><t:BaseShape>IdOnly</t:BaseShape></m:FolderShape>\
@@ -124,7 +124,7 @@ pub(crate) fn find_folder(parent: &FolderRef, name: &str) -> String {
     )
 }
 
-/// A new folder of mail in another (CreateFolder).
+/// A new mail folder in another folder (CreateFolder).
 pub(crate) fn create_folder(parent: &FolderRef, name: &str) -> String {
     format!(
         "<m:CreateFolder><m:ParentFolderId>{}</m:ParentFolderId><m:Folders><t:Folder>\
@@ -142,7 +142,8 @@ pub(crate) fn move_items<'a>(ids: impl IntoIterator<Item = &'a str>, folder: &Fo
 
 /// Deletes items, so that an administrator can still recover them (DeleteItem).
 pub(crate) fn delete_items<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    // Meetings and tasks, which may lie in an inbox too, want to be told what becomes of the others' copies.
+    // An inbox may also hold meetings and tasks. For these, the request has to say what becomes of other people's
+    // copies.
     format!(
         "<m:DeleteItem DeleteType=\"SoftDelete\" SendMeetingCancellations=\"SendToNone\" \
          AffectedTaskOccurrences=\"AllOccurrences\">{}</m:DeleteItem>",

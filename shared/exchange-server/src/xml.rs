@@ -1,8 +1,8 @@
-//! XML as web services send and take it: read as it arrives, bounded in every direction, and without whatever a document
-//! could do beyond holding data; written with every value escaped.
+//! XML as web services send and take it. A document is read as it arrives, with a limit on every dimension, and may do
+//! nothing but hold data. A document is written with every value escaped.
 //!
-//! Replies of real servers often do not follow their own schema, so elements are known by their local names, in whatever
-//! order they come.
+//! Replies of real servers often do not follow their own schema, so elements are recognized by their local names, in
+//! any order.
 
 use std::{io, pin::Pin, time::Duration};
 
@@ -32,7 +32,7 @@ use tokio_util::io::StreamReader;
 
 /// Longest document, without the content of messages, in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Longest tag or text of a document, in bytes. Synchronization states are the longest that is asked for.
+/// Longest tag or text of a document, in bytes. Synchronization states are the longest texts that are asked for.
 const PIECE_BYTES_MAX: u64 = 1024 * 1024;
 /// Deepest nesting of elements; replies have about ten.
 const DEPTH_MAX: usize = 64;
@@ -74,12 +74,12 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// What is reached by going from child to child.
+    /// The element at the end of a path of child names.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |element, name| element.child(name))
     }
 
-    /// The text of what is reached so, without white space around it; none if it is empty.
+    /// The text of the element at the end of a path, without white space around it; `None` if it is empty.
     pub(crate) fn text_at(&self, path: &[&str]) -> Option<&str> {
         self.at(path).map(|element| element.text.trim()).filter(|text| !text.is_empty())
     }
@@ -123,7 +123,7 @@ impl<R> std::fmt::Debug for Document<R> {
 }
 
 impl Document {
-    /// The document that a reply has. Each piece may take `wait`; failures are told as of `stage`.
+    /// The document in a reply. Each piece may take `wait`; failures are reported at `stage`.
     pub(crate) fn of(response: Response, stage: Stage, wait: Duration) -> Self {
         let stream = response.bytes_stream().map_err(io::Error::other);
         let stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> = Box::pin(stream);
@@ -181,13 +181,13 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
 
     /// The rest of an element that has just begun.
     pub(crate) async fn rest_of(&mut self, element: Element) -> Result<Element, DeliveryError> {
-        // No element is without a name.
+        // Every element has a name, so the empty name never matches.
         let rest = self.rest_before(element, "").await?;
         rest.ok_or_else(|| self.broken("an element has no name"))
     }
 
-    /// The rest of an element that has just begun; none if an element of this name begins in it, which is then the one
-    /// that has just begun.
+    /// The rest of an element that has just begun. `None` if an element with this name begins in it; then that element
+    /// has just begun.
     pub(crate) async fn rest_before(&mut self, element: Element, name: &str) -> Result<Option<Element>, DeliveryError> {
         let mut open = vec![element];
         loop {
@@ -220,7 +220,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
         }
     }
 
-    /// Reads what is left, so that the connection can be used again. What cannot be read shows at the next request.
+    /// Reads what is left, so that the connection can be used again. A failure shows at the next request.
     pub(crate) async fn finish(&mut self) {
         while let Ok(token) = self.next().await {
             if token == Token::Over {
@@ -230,7 +230,7 @@ impl<R: AsyncBufRead + Unpin> Document<R> {
     }
 
     /// The decoded content of an element whose text is base64 and that has just begun: at least `most` bytes, or up to
-    /// its end; whether it has ended is told besides. `carry` is what is left from one call to the next.
+    /// its end. Also returns whether the element has ended. `carry` keeps the undecoded text from one call to the next.
     pub(crate) async fn base64(&mut self, most: usize, carry: &mut Vec<u8>) -> Result<(BytesMut, bool), DeliveryError> {
         let mut decoded = BytesMut::new();
         let (stage, wait) = (self.stage, self.wait);
@@ -279,7 +279,7 @@ fn failure(error: &quick_xml::Error, stage: Stage) -> DeliveryError {
     }
 }
 
-/// An event as a token; none of what says nothing.
+/// An event as a token; `None` for an event that says nothing.
 fn token(event: Event<'_>) -> Result<Option<Token>, String> {
     let token = match event {
         Event::Start(start) | Event::Empty(start) => Token::Start(element(&start)?),
@@ -313,8 +313,8 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
     Ok(Element { name: start.local_name().as_ref().to_owned(), attributes, ..Element::default() })
 }
 
-/// The character that a reference stands for. There are no entities but the five of XML itself; a character that XML does
-/// not allow, which servers send in subjects, becomes a mark in its place.
+/// The character that a reference stands for. Only the five entities of XML itself exist. A character that XML does not
+/// allow, which servers send in subjects, becomes a replacement character.
 fn referred(reference: &str) -> Result<char, String> {
     let number = reference.strip_prefix('#').map(|number| match number.strip_prefix('x') {
         Some(number) => u32::from_str_radix(number, 16),
@@ -336,7 +336,7 @@ const fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// A value as it stands in a document, without the characters that cannot.
+/// A value as it stands in a document, without the characters that XML does not allow.
 pub(crate) fn escaped(value: &str) -> String {
     let allowed: String = value.chars().filter(|c| is_allowed(*c)).collect();
     quick_xml::escape::escape(&allowed).into_owned()

@@ -1,7 +1,7 @@
 //! Internet mail servers: IMAP and POP3 for incoming email, SMTP for outgoing.
 //!
-//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides whether to
-//! try again. Each protocol's `cause.rs` is the table of its replies.
+//! This crate reports what it saw, as a [`mailrail_domain::words::cause::Cause`] with its evidence. It never decides
+//! whether to try again. Each protocol's `cause.rs` is the table of its replies.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
@@ -153,7 +153,7 @@ impl IncomingServers for InternetMail {
                 let session = pop3::Session::open(&self.connector, access, location, memory).await?;
                 Ok(Incoming::Pop3(Box::new(session)))
             }
-            Endpoint::Smtp(_) | Endpoint::Graph(_) | Endpoint::Ews(_) => Err(not_ours()),
+            _ => Err(not_ours()),
         }
     }
 
@@ -179,9 +179,7 @@ impl Finder for InternetMail {
                 session.close().await;
                 Ok(found)
             }
-            (Endpoint::Imap(_), Folder::Drafts | Folder::Outbox)
-            | (Endpoint::Pop3(_), Folder::Sent | Folder::Drafts | Folder::Outbox)
-            | (Endpoint::Smtp(_) | Endpoint::Graph(_) | Endpoint::Ews(_), _) => Ok(None),
+            (_, Folder::Inbox | Folder::Sent | Folder::Drafts | Folder::Outbox) => Ok(None),
         }
     }
 }
@@ -190,15 +188,15 @@ impl OutgoingServers for InternetMail {
     type Session = smtp::Session;
 
     async fn open(&self, access: &Access) -> Result<smtp::Session, DeliveryError> {
-        match &access.endpoint {
-            Endpoint::Smtp(location) => smtp::Session::open(&self.connector, access, location).await,
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Graph(_) | Endpoint::Ews(_) => Err(not_ours()),
-        }
+        let Endpoint::Smtp(location) = &access.endpoint else {
+            return Err(not_ours());
+        };
+        smtp::Session::open(&self.connector, access, location).await
     }
 }
 
-/// An endpoint that was given to the wrong adapter, which the profile's type rules out.
+/// The failure of an endpoint that was given to the wrong adapter. The profile's type rules this out.
 fn not_ours() -> DeliveryError {
-    let evidence = Evidence::new(Stage::Prepare, "this is no server of internet mail for this delivery");
+    let evidence = Evidence::new(Stage::Prepare, "this is not an internet mail server for this delivery");
     DeliveryError::new(Cause::CapabilityMissing, evidence)
 }

@@ -1,4 +1,5 @@
-//! Initial responses of the SASL mechanisms, as base64 (RFC 4616, RFC 4954; XOAUTH2 as Google and Microsoft describe it).
+//! Initial responses of the SASL mechanisms, as base64 (RFC 4616, RFC 4954; XOAUTH2 as Google and Microsoft describe
+//! it).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mailrail_engine::ports::{Access, Secret};

@@ -24,7 +24,7 @@ pub(crate) struct Wire<S> {
     stream: S,
     buffer: BytesMut,
     wait: Duration,
-    /// What is being done, for the evidence of a failure.
+    /// The stage of the session, for the evidence of a failure.
     pub stage: Stage,
 }
 
@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         if self.buffer.is_empty() {
             Ok(self.stream)
         } else {
-            Err(self.violation("the server sent something after agreeing to TLS and before it"))
+            Err(self.violation("the server sent something between agreeing to TLS and the handshake"))
         }
     }
 
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         self.buffer.advance(count.min(self.buffer.len()));
     }
 
-    /// Receives more behind what is available.
+    /// Receives more bytes and appends them to the buffer.
     pub(crate) async fn fill(&mut self) -> Result<(), DeliveryError> {
         self.buffer.reserve(READ_BYTES);
         match timeout(self.wait, self.stream.read_buf(&mut self.buffer)).await {
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         }
     }
 
-    /// The server did not speak the protocol.
+    /// The failure of a server that did not follow the protocol.
     pub(crate) fn violation(&self, words: &str) -> DeliveryError {
         DeliveryError::new(Cause::ProtocolViolation, Evidence::new(self.stage, words))
     }
@@ -136,7 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     fn lost(&self, error: &io::Error) -> DeliveryError {
         let cause = match error.kind() {
             io::ErrorKind::TimedOut => Cause::TimedOut,
-            // A record that does not decrypt: the connection is worth nothing any more, and another one may be fine.
+            // Such as a TLS record that does not decrypt: this connection is useless now, but a new connection may
+            // work.
             _ => Cause::ConnectionLost,
         };
         DeliveryError::new(cause, Evidence::new(self.stage, &error.to_string()))

@@ -109,9 +109,9 @@ pub(crate) fn item_method(method: SynchronizationMethod) -> String {
     format!("ITEMS-BY#{method:?}")
 }
 
-/// One of a profile's places, for a profile with fewer connections than there may be invocations.
-pub(crate) fn place(profile: &ProfileId, place: u16) -> Key {
-    (format!("PROFILE#{profile}#PLACES"), place.to_string())
+/// One of a profile's permits to connect, for a profile with fewer connections than there may be invocations.
+pub(crate) fn permit(profile: &ProfileId, number: u16) -> Key {
+    (format!("PROFILE#{profile}#PLACES"), number.to_string())
 }
 
 pub(crate) fn slot(slot: Slot) -> String {

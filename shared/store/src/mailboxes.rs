@@ -15,7 +15,7 @@ use mailrail_domain::{
 use mailrail_engine::{
     limits::DUE_PAGE,
     outage::Outage,
-    ports::{AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxStore, Settlement, Wake},
+    ports::{AlertWrite, Claim, Closing, DeliveryRow, Directory, DuePage, MailboxStore, Wake},
 };
 use mailrail_table::{
     Item, Key, Question, Sort, conditional, decode, encode, expiring, key_of, listed, number, outage, text, text_of,
@@ -77,11 +77,11 @@ impl MailboxStore for Store {
         self.claimed(claim, request).await
     }
 
-    async fn commit(&self, claim: &Claim, settlement: &Settlement) -> Result<bool, Outage> {
-        let interval = settlement.state.scheduled(settlement.interval_minutes);
-        let change = Change::of(claim, settlement, interval)?;
-        let moved = settlement.previous_interval_minutes != interval;
-        if settlement.alerts.is_empty() && settlement.notice.is_none() && !moved {
+    async fn commit(&self, claim: &Claim, closing: &Closing) -> Result<bool, Outage> {
+        let interval = closing.state.scheduled(closing.interval_minutes);
+        let change = Change::of(claim, closing, interval)?;
+        let moved = closing.previous_interval_minutes != interval;
+        if closing.alerts.is_empty() && closing.notice.is_none() && !moved {
             // The idle mailbox: one write unit, where a transaction would cost two.
             let request = self.table.updating(change.key);
             let request = request
@@ -101,46 +101,46 @@ impl MailboxStore for Store {
             .build()
             .map_err(|error| Outage::because("asking for a write", error))?;
         let mut writes = vec![TransactWriteItem::builder().update(update).build()];
-        for alert in &settlement.alerts {
+        for alert in &closing.alerts {
             writes.extend(self.alert_writes(&claim.mailbox, claim.delivery, alert).await?);
         }
-        writes.extend(self.noticing(settlement.notice.as_ref())?);
+        writes.extend(self.noticing(closing.notice.as_ref())?);
         if moved {
-            let before = settlement.previous_interval_minutes;
+            let before = closing.previous_interval_minutes;
             writes.extend(self.schedule_writes(&claim.mailbox, claim.delivery, before, interval).await?);
         }
         Ok(self.table.transact(writes).await?.is_none())
     }
 
-    async fn take_place(
+    async fn take_permit(
         &self,
         profile: &ProfileId,
-        places: u16,
+        permits: u16,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<u16>, Outage> {
-        for place in 0..places {
+        for permit in 0..permits {
             let request = self
                 .table
-                .updating(keys::place(profile, place))
+                .updating(keys::permit(profile, permit))
                 .update_expression("SET leased_until = :until")
                 .condition_expression("attribute_not_exists(leased_until) OR leased_until <= :now")
                 .expression_attribute_values(":until", number(until.timestamp()))
                 .expression_attribute_values(":now", number(now.timestamp()));
-            if conditional(request.send().await, "taking a place at a server")? {
-                return Ok(Some(place));
+            if conditional(request.send().await, "taking a permit to connect")? {
+                return Ok(Some(permit));
             }
         }
         Ok(None)
     }
 
-    async fn leave_place(&self, profile: &ProfileId, place: u16, until: Timestamp) -> Result<(), Outage> {
+    async fn return_permit(&self, profile: &ProfileId, permit: u16, until: Timestamp) -> Result<(), Outage> {
         let request = self
             .table
-            .removing(keys::place(profile, place))
+            .removing(keys::permit(profile, permit))
             .condition_expression("leased_until = :until")
             .expression_attribute_values(":until", number(until.timestamp()));
-        conditional(request.send().await, "leaving a place at a server")?;
+        conditional(request.send().await, "returning a permit to connect")?;
         Ok(())
     }
 
@@ -194,11 +194,11 @@ struct Change {
 }
 
 impl Change {
-    fn of(claim: &Claim, settlement: &Settlement, interval: Option<u16>) -> Result<Self, Outage> {
+    fn of(claim: &Claim, closing: &Closing, interval: Option<u16>) -> Result<Self, Outage> {
         let mut set = "SET #state = :state, version = :next".to_owned();
         let mut remove = " REMOVE leased_until".to_owned();
         let mut values = Item::from([
-            (":state".to_owned(), attribute(&settlement.state)?),
+            (":state".to_owned(), attribute(&closing.state)?),
             (":version".to_owned(), number(claim.version)),
             (":next".to_owned(), number(claim.version + 1)),
         ]);
@@ -209,7 +209,7 @@ impl Change {
             }
             None => remove.push_str(", interval_minutes"),
         }
-        if let Some(position) = &settlement.position {
+        if let Some(position) = &closing.position {
             set.push_str(", reached = :reached");
             values.insert(":reached".to_owned(), attribute(position)?);
         }

@@ -91,13 +91,34 @@ pub(crate) struct QuarantineRow {
 mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use mailrail_domain::{
-        email::{folders::Reached, imap::ImapPosition, pop3::Pop3Position},
+        email::{
+            folders::Reached,
+            imap::ImapPosition,
+            pop3::Pop3Position,
+            quarantine::{Clues, QuarantineReason},
+        },
+        rules::story::{Story, Tidings},
         settings::{
             hold::{HoldSettings, RecoveryProbe},
             profile::{IncomingProtocol, Security},
         },
-        words::{alert::AlertKind, cause::Cause, delivery::SynchronizationMethod, spent::Spent, state::DeliveryState},
+        texts::{
+            alert::{About, alert},
+            notice::notice,
+        },
+        words::{
+            alert::{AlertAction, AlertKind},
+            audit::{AuditAction, AuditSubject},
+            cause::{Cause, DeliveryError},
+            delivery::{Delivery, SynchronizationMethod},
+            evidence::{Evidence, Stage},
+            notice::NoticeKind,
+            policy::{RetryPolicy, UnknownOutcome},
+            spent::Spent,
+            state::DeliveryState,
+        },
     };
+    use mailrail_engine::outage::Outage;
     use mailrail_table::{Item, decode, encode};
     use mailrail_test_support::build;
     use serde::de::DeserializeOwned;
@@ -207,6 +228,63 @@ mod tests {
         }});
         let read: AlertRow = decode(encode(("pk".into(), "sk".into()), &row).unwrap()).unwrap();
         assert_eq!((read.alert.kind, read.alert.cause), (AlertKind::UnknownError, Some(Cause::Unknown)));
+    }
+
+    /// A row with one value in another's place, as the next release may write it.
+    fn of_next<T: DeserializeOwned>(row: &impl Serialize, pointer: &str) -> Result<T, Outage> {
+        let mut row = serde_json::to_value(row).unwrap();
+        *row.pointer_mut(pointer).unwrap() = "of-the-next-release".into();
+        decode(encode(("pk".into(), "sk".into()), &row).unwrap())
+    }
+
+    #[test]
+    fn alerts_notices_and_audit_entries_of_the_next_release_are_read_with_what_is_known_of_them() {
+        let profile = build::profile("p1", None, None);
+        let mailbox = build::mailbox("m1", "sales@example.org", &profile);
+        let (now, policy) = (build::moment(0), RetryPolicy::default());
+        let delivery = Delivery::IncomingEmail;
+        let about = About { profile: &profile, mailbox: Some(&mailbox), delivery, policy, now };
+        let error = DeliveryError::new(Cause::TimedOut, Evidence::new(Stage::Connect, "words"));
+        let health = ProfileHealth { since: now, failing: vec!["m1".into()], delivery, error, probe_at: None };
+        let row = NoticeRow { notice: notice(&Tidings::Held(Box::new(health.clone())), &about) };
+        assert_eq!(of_next::<NoticeRow>(&row, "/notice/kind").unwrap().notice.kind, NoticeKind::Other);
+        let read: HealthRow = of_next(&HealthRow { health, version: 1 }, "/health/error/evidence/stage").unwrap();
+        assert_eq!(read.health.error.evidence.stage, Stage::Other);
+        let row = AuditRow { entry: build::audit() };
+        assert_eq!(of_next::<AuditRow>(&row, "/entry/action").unwrap().entry.action, AuditAction::Other);
+        assert_eq!(of_next::<AuditRow>(&row, "/entry/subject").unwrap().entry.subject, AuditSubject::Other);
+        let alert = alert(&Story::PendingSend { why: "its delivery is disabled" }, &about);
+        let read: AlertRow = of_next(&AlertRow { alert }, "/alert/action").unwrap();
+        assert_eq!(read.alert.action, Some(AlertAction::TestAgain));
+        let message = Quarantined {
+            mailbox_id: mailbox.id,
+            remote_id: "1".into(),
+            reason: QuarantineReason::TooLarge,
+            detail: String::new(),
+            raw_key: String::new(),
+            size: 1,
+            at: now,
+            attempts: 1,
+            last_attempt: None,
+            clues: Clues::default(),
+        };
+        let read: QuarantineRow = of_next(&QuarantineRow { message }, "/message/reason").unwrap();
+        assert_eq!(read.message.reason, QuarantineReason::Other);
+    }
+
+    #[test]
+    fn a_choice_of_the_next_release_is_read_as_the_careful_one_and_a_server_of_it_is_refused_by_name() {
+        let row = ProfileRow { profile: build::profile("p1", None, None), credentials: None, revision: 1 };
+        let read: ProfileRow = of_next(&row, "/profile/unknown_outcome").unwrap();
+        assert_eq!(read.profile.unknown_outcome, UnknownOutcome::Hold);
+        for field in ["server_type", "authentication", "credentials"] {
+            let refusal = of_next::<ProfileRow>(&row, &format!("/profile/{field}")).unwrap_err().to_string();
+            assert!(refusal.contains("pk / sk"), "{refusal}");
+        }
+        let hold = HoldSettings { hold_after_mailboxes: 10, recovery_probe: RecoveryProbe::Resume };
+        let row = OrganizationRow { organization: Organization { hold, ..Organization::default() }, revision: 1 };
+        let read: OrganizationRow = of_next(&row, "/outages/recovery_probe").unwrap();
+        assert_eq!(read.organization.hold.recovery_probe, RecoveryProbe::Off);
     }
 
     /// The stored form of rows. A change here is a change of the table: raise the schema of `table` and write a

@@ -93,7 +93,7 @@ async fn a_probe_of_a_held_profile_is_not_spent_where_all_connections_are_taken(
     let connections = build::profile("fleet", None, None).maximum_concurrent_connections;
     for _ in 0..connections {
         let until = mailrail_domain::seconds_after(now(), 3_600);
-        let taken = fleet.engine.ports.state.take_place(&id, connections, until, now()).await;
+        let taken = fleet.engine.ports.state.take_permit(&id, connections, until, now()).await;
         assert!(taken.expect("a store that works").is_some());
     }
     let tries = fleet.servers().connections();

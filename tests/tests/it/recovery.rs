@@ -70,7 +70,7 @@ async fn the_owner_of_a_disabled_delivery_is_told_that_it_would_work_again() {
     assert_eq!((fleet.enabled().await, fleet.with_records(0).await), (0, 1), "it waits for a person");
     let told = fleet.notices(NoticeKind::Recovered).await;
     assert_eq!(told.len(), 1);
-    assert!(told[0].text.contains("test and enable"), "{}", told[0].text);
+    assert!(told[0].text.contains("Test and enable"), "{}", told[0].text);
     let connections = fleet.servers().connections();
     fleet.minutes(120).await;
     assert_eq!(fleet.servers().connections(), connections, "told once, it is not tried any more");

@@ -13,10 +13,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::words::{Cause, Delivery, EvidenceView, Level, api_enum};
 use crate::{
+    app::App,
     body::Parameters,
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 api_enum! {

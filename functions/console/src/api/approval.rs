@@ -3,18 +3,12 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use mailrail_domain::settings::approval;
-use mailrail_engine::{administration::may_decide, ports::Ports};
+use mailrail_engine::ports::Ports;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::words::api_enum;
-use crate::{
-    auth::Caller,
-    body::Body,
-    bulk::{self, Done},
-    problem::Problem,
-    router::App,
-};
+use crate::{app::App, auth::Caller, body::Body, bulk::Done, problem::Problem};
 
 api_enum! {
     /// What is decided about an address.
@@ -79,12 +73,8 @@ pub(crate) async fn decide<P: Ports>(
     Caller(by): Caller,
     Body(input): Body<ApprovalInput>,
 ) -> Result<Json<Done>, Problem> {
-    let verdict = input.verdict.into();
-    // Whoever may not is told once, not for each mailbox.
-    may_decide(&by, verdict)?;
-    let (app, by) = (&app, &by);
-    let decide = |id: String| async move { Ok(app.engine.decide(by, &id, verdict).await?) };
-    Ok(Json(bulk::each(&input.mailbox_ids, decide).await?))
+    let ApprovalInput { mailbox_ids, verdict } = input;
+    Ok(Json(app.engine.decide_many(&by, &mailbox_ids, verdict.into()).await?.into()))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::words::api_enum;
 use crate::{
+    app::App,
     body::Parameters,
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 api_enum! {
@@ -28,12 +28,13 @@ api_enum! {
         Replayed,
         Enabled,
         Disabled,
+        Other,
     }
 }
 
 api_enum! {
     /// What it was done to.
-    AuditSubject of audit::AuditSubject { Mailbox, Profile, Organization, ApiToken }
+    AuditSubject of audit::AuditSubject { Mailbox, Profile, Organization, ApiToken, Other }
 }
 
 /// Who did what to what, and when.

@@ -24,11 +24,11 @@ use super::{
     words::{EvidenceView, api_enum},
 };
 use crate::{
+    app::App,
     auth::Caller,
     body::{Body, Parameters},
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 /// Largest raw message that is handed out in one answer (Lambda: 6 MB, of which base64 takes a quarter).

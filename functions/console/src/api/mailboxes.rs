@@ -34,12 +34,12 @@ use super::{
     words::{TestStatus, api_enum, default_of_the_rules},
 };
 use crate::{
+    app::App,
     auth::Caller,
     body::{Body, Content, Parameters, expected_revision, merged, names, never_shown, removes},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 api_enum! {

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::words::{Delivery, api_enum};
 use crate::{
+    app::App,
     body::Parameters,
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 api_enum! {
@@ -22,7 +22,7 @@ api_enum! {
 
 api_enum! {
     /// What a notice tells of.
-    NoticeKind of notice::NoticeKind { Disabled, Warning, Recovered, Held, Released, MajorityFailing }
+    NoticeKind of notice::NoticeKind { Disabled, Warning, Recovered, Held, Released, MajorityFailing, Other }
 }
 
 /// A notice, as it is shown.

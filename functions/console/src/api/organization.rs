@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::words::{HoldInput, Level};
 use crate::{
+    app::App,
     auth::Caller,
     body::{Body, expected_revision, merged, names},
     problem::Problem,
-    router::App,
 };
 
 /// Settings of the organization.

@@ -24,12 +24,12 @@ use utoipa::ToSchema;
 
 use super::words::{HoldInput, api_enum, default_of_the_rules};
 use crate::{
+    app::App,
     auth::Caller,
     body::{Body, Content, Parameters, expected_revision, merged, names, never_shown, removes},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 /// Longest certificate with its private key, as PEM: of RSA with 4,096 bits they have about 6 kB.

@@ -16,16 +16,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::words::api_enum;
 use crate::{
+    app::App,
     auth::Caller,
     body::{Body, Parameters},
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 api_enum! {
     /// Why a message could not become a record.
-    QuarantineReason of quarantine::QuarantineReason { NotAMessage, Unreadable, TooLarge, NotHandedOut }
+    QuarantineReason of quarantine::QuarantineReason { NotAMessage, Unreadable, TooLarge, NotHandedOut, Other }
 }
 
 /// What can be seen of a message that is no record.

@@ -12,13 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::words::{Cause, Delivery, EvidenceView, Stage, TestStatus, api_enum};
-use crate::{
-    auth::Caller,
-    body::Body,
-    bulk::{self, Done},
-    problem::Problem,
-    router::App,
-};
+use crate::{app::App, auth::Caller, body::Body, bulk::Done, problem::Problem};
 
 api_enum! {
     /// How far a test is.
@@ -142,11 +136,7 @@ pub(crate) async fn ask<P: Ports>(
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
     let only = input.items_with_this_organization_only;
     let accepted = match (input.mailbox_ids, input.profile_id) {
-        (Some(ids), None) => {
-            let (app, by) = (&app, &by);
-            let ask = |id: String| async move { Ok(app.engine.ask_for_test(by, &id, only).await?) };
-            Accepted::Mailboxes(bulk::each(&ids, ask).await?)
-        }
+        (Some(ids), None) => Accepted::Mailboxes(app.engine.ask_for_tests(&by, &ids, only).await?.into()),
         (None, Some(id)) => {
             let profile = app.engine.ask_for_tests_of_profile(&by, &id, only).await?;
             Accepted::Profile { profile_id: profile.into() }

@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 
 use super::words::api_enum;
 use crate::{
+    app::App,
     auth::{Caller, digest},
     body::{Body, Parameters},
     page::{Listing, PageQuery},
     problem::Problem,
-    router::App,
 };
 
 /// Random bytes of a token.

@@ -105,6 +105,7 @@ api_enum! {
         Envelope,
         Data,
         Arrive,
+        Other,
     }
 }
 

@@ -20,10 +20,7 @@ use mailrail_test_support::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::{
-    auth::digest,
-    router::{App, router},
-};
+use crate::{app::App, auth::digest, router::router};
 
 /// The deployment's token.
 const TOKEN: &str = "token";

@@ -1,10 +1,10 @@
-//! What Entra ID's refusals of a sign-in are facts about.
+//! The causes of Entra ID's refusals of a sign-in.
 //!
 //! Sources: "Microsoft Entra authentication and authorization error codes"; RFC 6749 section 5.2.
 
 use mailrail_domain::words::cause::Cause;
 
-/// Numbers of Entra ID's errors, which stand in `error_codes`: number, fact.
+/// Entra ID's error numbers, which stand in `error_codes`: number, cause.
 const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
     (7_000_215, Cause::CredentialsRefused), // invalid client secret
     (7_000_216, Cause::CredentialsRefused), // neither secret nor assertion
@@ -23,7 +23,8 @@ const SIGN_IN_NUMBERS: [(u64, Cause); 15] = [
     (50_196, Cause::ServerBusy),            // a loop of requests was seen
 ];
 
-/// What a refused sign-in is a fact about: by Entra ID's number, by the error of RFC 6749 section 5.2, by the status.
+/// The cause of a refused sign-in. Entra ID's number decides first, then a status of 429 or 5xx, then the error of RFC
+/// 6749 section 5.2.
 pub(super) fn of_sign_in(status: u16, error: Option<&str>, numbers: &[u64]) -> Cause {
     let known = numbers.iter().find_map(|number| SIGN_IN_NUMBERS.iter().find(|(known, _)| known == number));
     match (known, error, status) {

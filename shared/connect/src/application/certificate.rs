@@ -1,8 +1,8 @@
 //! The certificate of an application, and the assertion that its private key signs instead of a secret.
 //!
 //! Source: Microsoft identity platform, "Application authentication certificate credentials"; RFC 7523; RFC 7518
-//! section 3.5 for PS256. The signature is made by the cryptography of the TLS stack, whose RSA-PSS with SHA-256 has the
-//! salt that PS256 wants, so that there is no second library of it.
+//! section 3.5 for PS256. The cryptography of the TLS stack makes the signature, because its RSA-PSS with SHA-256 has
+//! the salt that PS256 needs. So no second cryptography library is needed.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use mailrail_domain::{
@@ -17,16 +17,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// How long an assertion holds, in seconds.
+/// How long an assertion is valid, in seconds.
 const ASSERTION_SECONDS: i64 = 600;
 
-/// Whether this is a certificate with its RSA key, as PEM, with which an application can sign in.
+/// Whether this PEM holds a certificate and its RSA key with which an application can sign in.
 #[must_use]
 pub fn is_client_certificate(pem: &str, crypto: &CryptoProvider) -> bool {
     parse(pem, crypto).is_some()
 }
 
-/// The SHA-256 thumbprint of the certificate, and what signs for it.
+/// The SHA-256 thumbprint of the certificate, and the signer with its key.
 fn parse(pem: &str, crypto: &CryptoProvider) -> Option<(String, Box<dyn Signer>)> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
@@ -35,7 +35,7 @@ fn parse(pem: &str, crypto: &CryptoProvider) -> Option<(String, Box<dyn Signer>)
     Some((URL_SAFE_NO_PAD.encode(Sha256::digest(&certificate)), signer))
 }
 
-/// The assertion that `client_id` is who it says, for `audience` alone.
+/// The assertion with which `client_id` proves its identity, to `audience` only.
 pub(super) fn assertion(
     pem: &str,
     crypto: &CryptoProvider,

@@ -5,14 +5,14 @@ use mailrail_domain::settings::profile::Cloud;
 /// Where Entra ID is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// Where Microsoft has it, by the tenant's cloud.
+    /// At Microsoft, by the tenant's cloud.
     Microsoft,
     /// Elsewhere, for a local stack: its origin, such as `https://localhost:8443`.
     At(String),
 }
 
 impl Login {
-    /// Its origin (Microsoft identity platform, "National clouds").
+    /// The origin of Entra ID (Microsoft identity platform, "National clouds").
     #[must_use]
     pub fn origin(&self, cloud: Cloud) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! Applications of Microsoft Entra ID: their tokens, for whichever of Microsoft's servers they act on.
+//! Applications of Microsoft Entra ID: their tokens, for any of Microsoft's servers.
 
 mod cause;
 mod certificate;

@@ -1,4 +1,4 @@
-//! Access tokens by client credentials, kept for as long as they hold: across the invocations of a warm function.
+//! Access tokens by client credentials. A token is kept while it is valid, across the invocations of a warm function.
 //!
 //! Source: Microsoft identity platform, "OAuth 2.0 client credentials flow"; RFC 6749 section 4.4.
 
@@ -22,31 +22,31 @@ use tokio::sync::Mutex;
 use super::{cause::of_sign_in, certificate::assertion};
 use crate::{Http, body, retry_after};
 
-/// A token is got anew when it holds no longer than this, in seconds.
+/// A new token is fetched when the kept token is valid for no longer than this, in seconds.
 const NEAR_EXPIRY_SECONDS: i64 = 300;
-/// A token that says nothing about how long it holds is taken to hold for this, in seconds.
+/// The assumed lifetime of a token that does not state its lifetime, in seconds.
 const LIFETIME_SECONDS: u64 = 600;
-/// Longest time that a token is taken to hold, in seconds: a day.
+/// The longest assumed lifetime of a token, in seconds: a day.
 const LIFETIME_SECONDS_MAX: u64 = 86_400;
-/// Tokens that are kept; with more than so many applications the first come are got again.
+/// Most tokens that are kept. When one more is needed, all of them are forgotten and fetched again.
 const TOKENS_MAX: usize = 1_000;
-/// Longest reply of the sign-in, in bytes.
+/// Longest reply to the sign-in, in bytes.
 const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// What an application asks for: everything that it was granted.
 const SCOPE: &str = "/.default";
 
-/// Whose token it is: host of sign-in, resource, application, and a digest of the credentials, so that new ones sign in
-/// anew.
+/// Whose token it is: origin of sign-in, resource, application, and a digest of the credentials, so that new
+/// credentials cause a new sign-in.
 type Key = (String, String, Application, [u8; 32]);
 
-/// A token and until when it is used.
+/// A token and the time until which it is used.
 #[derive(Debug, Clone)]
 struct Held {
     token: Arc<Secret>,
     until: Timestamp,
 }
 
-/// The tokens of all applications. Of many mailboxes that need the same one at once, one signs in.
+/// The tokens of all applications. When many mailboxes need the same token at once, only one of them signs in.
 #[derive(Debug, Default)]
 pub struct Tokens(Mutex<HashMap<Key, Arc<Mutex<Option<Held>>>>>);
 
@@ -73,7 +73,7 @@ pub struct SignIn {
     pub clock: fn() -> Timestamp,
 }
 
-/// The reply of the sign-in, whatever it says.
+/// The reply to the sign-in, a success or a refusal.
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]
 struct Reply {
@@ -85,7 +85,7 @@ struct Reply {
 }
 
 impl Tokens {
-    /// The token of an application, a kept one as long as it holds.
+    /// The token of an application: the kept token while it is valid, else a new token.
     pub async fn get(&self, sign_in: &SignIn) -> Result<Arc<Secret>, DeliveryError> {
         let place = self.place(sign_in).await;
         let mut held = place.lock().await;
@@ -135,7 +135,7 @@ impl SignIn {
                 form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".into()));
                 form.push(("client_assertion", assertion));
             }
-            // A profile with an application has no third way; see `configuration.rs` of the domain.
+            // A profile with an application has no third way to sign in; see `rules/support` of the domain.
             Authentication::ClientSecret
             | Authentication::Password
             | Authentication::Ntlm
@@ -161,7 +161,7 @@ impl SignIn {
             }
             reply => {
                 let reply = reply.unwrap_or_default();
-                let words = reply.error_description.as_deref().unwrap_or("the reply to the sign-in says no reason");
+                let words = reply.error_description.as_deref().unwrap_or("the reply to the sign-in gives no reason");
                 let evidence = Evidence::new(Stage::SignIn, words).with_code(status.to_string());
                 let cause = of_sign_in(status, reply.error.as_deref(), &reply.error_codes);
                 let error = DeliveryError::new(cause, evidence.with_detail(reply.error));
@@ -171,12 +171,12 @@ impl SignIn {
     }
 }
 
-/// Whether it can stand in a header.
+/// Whether the token can stand in a header.
 fn is_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The seconds for which a token holds; some servers send them as text.
+/// The seconds for which a token is valid; some servers send them as text.
 fn lifetime(expires_in: &Value) -> i64 {
     let seconds = match expires_in {
         Value::Number(number) => number.as_u64(),

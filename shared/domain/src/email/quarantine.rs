@@ -19,10 +19,13 @@ pub enum QuarantineReason {
     TooLarge,
     /// The server lists it and will not hand it out.
     NotHandedOut,
+    /// A reason that another release of Mailrail has.
+    #[serde(other)]
+    Other,
 }
 
 impl QuarantineReason {
-    /// Every reason, in the order in which they are shown.
+    /// Every reason that this version gives, in the order in which they are shown.
     pub const ALL: [Self; 4] = [Self::NotAMessage, Self::Unreadable, Self::TooLarge, Self::NotHandedOut];
 
     /// The reason as a sentence.
@@ -33,6 +36,7 @@ impl QuarantineReason {
             Self::Unreadable => "Its content could not be read.",
             Self::TooLarge => "It is larger than the largest message that becomes a record.",
             Self::NotHandedOut => "The server lists it but did not hand it out.",
+            Self::Other => "Another version of Mailrail put it here.",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The retry policy as a state machine: ten failures in a row, five minutes apart, then disabled; permanent at once.
 //!
-//! Source page, "Mailbox deliveries regularly disabled". [`settle`] and [`settle_test`] are the only places that count a
+//! Source page, "Mailbox deliveries regularly disabled". [`after_attempt`] and [`after_test`] are the only places that count a
 //! failure or disable a delivery; [`crate::rules::run::end`] adds what else follows from the end of a run.
 
 use crate::{
@@ -120,7 +120,7 @@ pub struct Outcome {
 
 /// The outcome of an attempt that began at `started` and ended at `now`.
 #[must_use]
-pub fn settle(
+pub fn after_attempt(
     policy: RetryPolicy,
     before: &DeliveryState,
     attempt: Attempt<'_>,
@@ -136,7 +136,7 @@ pub fn settle(
 /// The outcome of a test that ended at `now`: enabled exactly if it passed. Nothing is tried again by itself, and a
 /// failure counts as a disabling only if the delivery was enabled.
 #[must_use]
-pub fn settle_test(
+pub fn after_test(
     before: &DeliveryState,
     result: Result<(), (&DeliveryError, CredentialSource)>,
     now: Timestamp,
@@ -259,7 +259,7 @@ mod tests {
 
     fn fail(state: &DeliveryState, cause: Cause, now: Timestamp) -> Outcome {
         let attempt = error(cause);
-        settle(RetryPolicy::default(), state, Attempt::Failed(&attempt, CredentialSource::Mailbox), now, now)
+        after_attempt(RetryPolicy::default(), state, Attempt::Failed(&attempt, CredentialSource::Mailbox), now, now)
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_success_resets_the_count_and_closes_what_is_open() {
         let failed = fail(&fresh(), Cause::TimedOut, at(0)).state;
-        let outcome = settle(RetryPolicy::default(), &failed, Attempt::Succeeded, at(300), at(301));
+        let outcome = after_attempt(RetryPolicy::default(), &failed, Attempt::Succeeded, at(300), at(301));
         assert_eq!((outcome.state.transient_failure_count, outcome.state.failing_since), (0, None));
         assert_eq!(outcome.closed, [AlertKind::ServerNotReachable]);
         assert_eq!(outcome.state.last_success, Some(at(301)));
@@ -304,7 +304,7 @@ mod tests {
         let mut asked = error(Cause::ServerBusy);
         asked.retry_after_seconds = Some(u32::MAX);
         let attempt = Attempt::Failed(&asked, CredentialSource::Mailbox);
-        let outcome = settle(RetryPolicy::default(), &fresh(), attempt, at(0), at(0));
+        let outcome = after_attempt(RetryPolicy::default(), &fresh(), attempt, at(0), at(0));
         assert_eq!(outcome.retry_in_seconds, Some(SERVER_WAIT_SECONDS_MAX));
         assert_eq!(outcome.state.transient_failure_count, 0);
     }
@@ -324,7 +324,7 @@ mod tests {
                 }
                 let now = at(step * 300);
                 let outcome = match event {
-                    None => settle(RetryPolicy::default(), &state, Attempt::Succeeded, now, now),
+                    None => after_attempt(RetryPolicy::default(), &state, Attempt::Succeeded, now, now),
                     Some(cause) => fail(&state, cause, now),
                 };
                 let permanent = event

@@ -46,6 +46,14 @@ impl Slot {
         Self { interval_minutes, phase: u16::try_from(phase).unwrap_or(0) }
     }
 
+    /// The beginning of the round at `now`: the last minute, up to that of `now`, in which the slot was due.
+    #[must_use]
+    pub fn round(self, now: Timestamp) -> Timestamp {
+        let minute = now.timestamp().div_euclid(60);
+        let ago = (minute - i64::from(self.phase)).rem_euclid(i64::from(self.interval_minutes));
+        Timestamp::from_timestamp((minute - ago) * 60, 0).unwrap_or(now)
+    }
+
     /// The beginning of the next minute after `now` in which the slot is due.
     #[must_use]
     pub fn next(self, now: Timestamp) -> Timestamp {
@@ -136,6 +144,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_round_begins_when_the_slot_is_due_and_lasts_until_the_next(
+            minutes in 1_u16..1441, now in 0_i64..4_000_000_000, name in "[a-z0-9]{1,8}"
+        ) {
+            let slot = Slot::of(&MailboxId::parse(name).unwrap(), Delivery::IncomingEmail, minutes);
+            let now = Timestamp::from_timestamp(now, 0).unwrap();
+            let begun = slot.round(now);
+            prop_assert_eq!(Slot::due(slot.interval_minutes, begun), slot);
+            prop_assert!(begun <= now && now < slot.next(begun));
+            prop_assert_eq!(slot.next(begun), crate::seconds_after(begun, i64::from(slot.interval_minutes) * 60));
+            prop_assert_eq!(slot.round(slot.next(now)), slot.next(now));
+        }
+
         #[test]
         fn a_delivery_is_due_once_in_every_round(minutes in 0_u16..2000, start in 0_i64..4_000_000_000, name in "[a-z0-9]{1,8}") {
             let slot = Slot::of(&MailboxId::parse(name).unwrap(), Delivery::OutgoingEmail, minutes);

@@ -25,13 +25,14 @@ pub struct HoldSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecoveryProbe {
-    /// Nothing until a person enables it (source page).
-    #[default]
-    Off,
     /// It is tried now and then, and the owner is told when it works.
     Tell,
     /// It is tried now and then, and goes on by itself when it works.
     Resume,
+    /// Nothing until a person enables it (source page). A choice that only another release knows is read as this one.
+    #[default]
+    #[serde(other)]
+    Off,
 }
 
 impl HoldSettings {

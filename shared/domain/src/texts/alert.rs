@@ -11,7 +11,7 @@ use crate::{
     settings::{mailbox::Mailbox, profile::EmailServerProfile},
     texts::wording::{action, capitalized, duration, moment, reason, resolution, undone},
     words::{
-        alert::{Alert, AlertAction, AlertScope, AlertStatus},
+        alert::{Alert, AlertAction, AlertKind, AlertScope, AlertStatus},
         delivery::Delivery,
         evidence::Stage,
         policy::RetryPolicy,
@@ -169,8 +169,8 @@ fn of_hold(health: &ProfileHealth, about: &About<'_>, blank: Alert) -> Alert {
         scope: AlertScope::Profile,
         text: format!(
             "The mailboxes of the email server profile {} are held because {why}; so far {} of them have met this error. \
-             One mailbox tries every {}. When it gets through, all go on by themselves and fetch what they missed. No \
-             mailbox is disabled meanwhile, and the tries of none are spent.",
+             One mailbox tries every {}. When it gets through, all go on by themselves and fetch what they missed. While \
+             the profile is held, no mailbox is disabled and no mailbox uses up a try.",
             about.profile.name,
             health.failing.len(),
             duration(u32::try_from(PROBE_SECONDS).unwrap_or(u32::MAX))
@@ -192,11 +192,7 @@ fn of_majority(failing: usize, about: &About<'_>, blank: Alert) -> Alert {
         text: format!(
             "{failing} mailboxes of the email server profile {name}, more than half of them, have failed within an hour."
         ),
-        resolution: vec![
-            "Read the open alerts of its mailboxes: the cause that most of them name is likely the one to mend."
-                .to_owned(),
-            format!("Check that the servers of the email server profile {name} are up and reachable."),
-        ],
+        resolution: resolution(AlertKind::MajorityFailing, about.profile),
         ..blank
     }
 }
@@ -204,14 +200,11 @@ fn of_majority(failing: usize, about: &About<'_>, blank: Alert) -> Alert {
 fn of_stall(since: Timestamp, about: &About<'_>, blank: Alert) -> Alert {
     Alert {
         text: format!(
-            "{} has not worked since {}, although no run failed: its runs do not get their turn.",
+            "{} has not worked since {}, although no run failed, because its runs do not take place.",
             capitalized(about.delivery.purpose(), about.mailbox_name()),
             moment(since)
         ),
-        resolution: vec![
-            "Look at the alarms of this deployment, at the dead letters of its queues and at the logs of its functions.".to_owned(),
-            "Check that maximum_concurrent_connections of the email server profile lets all its mailboxes have their turn.".to_owned(),
-        ],
+        resolution: resolution(AlertKind::Stalled, about.profile),
         ..blank
     }
 }
@@ -220,15 +213,11 @@ fn of_pending_send(why: &str, about: &About<'_>, blank: Alert) -> Alert {
     Alert {
         scope: AlertScope::Email,
         action: Some(AlertAction::TestAgain),
-        text: format!("Email of the mailbox {} waits with the status Pending Send because {why}.", about.mailbox_name()),
-        resolution: vec![
-            "Open the mailbox and check that its synchronization method for outgoing email is server-side \
-             synchronization."
-                .to_owned(),
-            "Read the other alerts of the mailbox, mend what they name, and test and enable the mailbox again. The waiting \
-             email is then sent by itself."
-                .to_owned(),
-        ],
+        text: format!(
+            "Email of the mailbox {} waits with the status Pending Send because {why}.",
+            about.mailbox_name()
+        ),
+        resolution: resolution(AlertKind::EmailPendingSend, about.profile),
         ..blank
     }
 }

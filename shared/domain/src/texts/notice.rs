@@ -78,14 +78,14 @@ pub fn digest(of: &[Notice]) -> Option<Notice> {
         NoticeKind::Disabled => format!("have been disabled for {}", first.delivery.purpose()),
         NoticeKind::Warning => format!("are about to be disabled for {}", first.delivery.purpose()),
         NoticeKind::Recovered => format!("work again for {}", first.delivery.purpose()),
-        NoticeKind::Held | NoticeKind::Released | NoticeKind::MajorityFailing => return None,
+        NoticeKind::Held | NoticeKind::Released | NoticeKind::MajorityFailing | NoticeKind::Other => return None,
     };
     let mut text = format!("{} mailboxes {what}:\n\n", of.len());
     for notice in of.iter().take(DIGEST_NAMES_MAX) {
         text.push_str(&format!("  - {}\n", notice.about));
     }
     if of.len() > DIGEST_NAMES_MAX {
-        text.push_str(&format!("  and {} more; the console lists them all\n", of.len() - DIGEST_NAMES_MAX));
+        text.push_str(&format!("  and {} more, which the console lists\n", of.len() - DIGEST_NAMES_MAX));
     }
     text.push_str(&format!("\nThis is the notice of the first mailbox:\n\n{}", first.text));
     Some(Notice {
@@ -124,7 +124,7 @@ fn of_recovery(since: Timestamp, resumed: bool, about: &About<'_>) -> Parts {
     let next = if resumed {
         "It goes on by itself and fetches what it missed. There is nothing to do."
     } else {
-        "It is still disabled: test and enable the mailbox, and it fetches what it missed."
+        "It is still disabled. Test and enable the mailbox, and it fetches what it missed."
     };
     let text = format!(
         "The server answers again for the mailbox {}, which had failed since {}.\n\n{next}\n",
@@ -180,7 +180,7 @@ fn of_failure(failure: &Failure, about: &About<'_>) -> String {
         text.push_str(&words(evidence));
     }
     text.push_str(&steps(&told.resolution));
-    text.push_str("\nNothing is lost: what arrives meanwhile is fetched once the delivery is enabled again.\n");
+    text.push_str("\nNothing is lost, because what arrives meanwhile is fetched once the delivery is enabled again.\n");
     text
 }
 

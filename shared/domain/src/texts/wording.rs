@@ -113,20 +113,20 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
     let name = &profile.name;
     let (right, some) = match profile.server_type() {
         ServerType::InternetMail | ServerType::ExchangeServer => {
-            ("the right user name and password", "user name and password")
+            ("the right user name and password", "a user name and a password")
         }
         ServerType::ExchangeOnline => (
-            "the application's client secret or certificate that is valid",
-            "the application's client secret or certificate",
+            "a valid client secret or certificate of the application",
+            "a client secret or certificate of the application",
         ),
     };
     match kind {
         AlertKind::MailboxLocationNotDetermined if profile.is_discovered() => vec![
-            "Have Exchange's administrator mend autodiscover for the mailbox's domain; what was seen at each place stands below.".to_owned(),
+            "Ask the administrator of Exchange to mend autodiscover for the mailbox's domain. The server's words say what was seen at each place.".to_owned(),
             format!("Or set autodiscover of the email server profile {name} to false, and give the location of the Exchange web services."),
         ],
         AlertKind::MailboxLocationNotDetermined => {
-            vec![format!("Check the server names in the email server profile {name} for a typing error, and that they resolve to a public address.")]
+            vec![format!("Check the server names in the email server profile {name} for typing errors, and check that they resolve to a public address.")]
         }
         AlertKind::ServerNotReachable => vec![
             match profile.server_type() {
@@ -134,13 +134,13 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
                 ServerType::ExchangeOnline => "Check that this deployment can reach login.microsoftonline.com and graph.microsoft.com, or those of the tenant's cloud.".to_owned(),
                 ServerType::ExchangeServer => format!("Check the location in the email server profile {name}, such as https://mail.example.com/EWS/Exchange.asmx."),
             },
-            "Check that the email server is up and that no firewall stands between.".to_owned(),
+            "Check that the email server is up and that no firewall blocks the connection.".to_owned(),
         ],
         AlertKind::SecureConnectionFailed => vec![
             "Check that the server's certificate has not expired, names the server as the profile does, and is signed by an authority that this deployment trusts.".to_owned(),
             match profile.server_type() {
                 ServerType::InternetMail => "Check that port and security of the profile go together: TLS from the start (993, 995, 465) or STARTTLS (143, 110, 587).",
-                ServerType::ExchangeOnline | ServerType::ExchangeServer => "Check that nothing between here and the server opens its TLS connections.",
+                ServerType::ExchangeOnline | ServerType::ExchangeServer => "Check that no proxy between this deployment and the server decrypts TLS.",
             }.to_owned(),
         ],
         AlertKind::ServerNotSupported => vec![
@@ -148,10 +148,10 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
                 ServerType::InternetMail | ServerType::ExchangeOnline => format!("Check that protocol and port in the email server profile {name} are those of the server."),
                 ServerType::ExchangeServer => format!("Check that the location in the email server profile {name} is that of the Exchange web services, and that the server is Exchange Server 2013 SP1 or later."),
             },
-            "If they are, the server lacks what synchronization needs; the server's own words say what.".to_owned(),
+            "If they are, the server lacks something that synchronization needs. The server's words say what it lacks.".to_owned(),
         ],
         AlertKind::ServerUnavailable | AlertKind::SendingDeferred => {
-            vec!["Nothing, if it passes by itself. Otherwise ask the email server's administrator about its limits and its state.".to_owned()]
+            vec!["If the error does not pass by itself, ask the administrator of the email server about its limits and its state.".to_owned()]
         }
         AlertKind::AuthenticationNotOffered => {
             let ways = match profile.server_type() {
@@ -162,18 +162,18 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
         }
         AlertKind::CredentialsMissing => vec![format!("Enter {some} in {holder}.")],
         AlertKind::MailboxCredentialsIncorrect => vec![
-            format!("Enter the right user name and password in {holder}. They are not tried again until then."),
-            "Check that the account may use the mailbox, and that the provider allows this way of signing in (some want an app password or OAuth 2.0).".to_owned(),
+            format!("Enter the right user name and password in {holder}. The present ones are not tried again."),
+            "Check that the account may use the mailbox, and that the provider allows this way of signing in (some providers require an app password or OAuth 2.0).".to_owned(),
         ],
         AlertKind::ProfileCredentialsIncorrect => vec![
-            format!("Enter {right} in {holder}. They are not tried again until then."),
+            format!("Enter {right} in {holder}. What is stored now is not tried again."),
             match profile.server_type() {
                 ServerType::InternetMail | ServerType::ExchangeOnline => "Check that the account of the profile, or its application, may use each of its mailboxes.",
                 ServerType::ExchangeServer => "Give the account of the profile the role ApplicationImpersonation, or full access to each mailbox, and check that Exchange web services are enabled for the mailbox and the organization (Get-CASMailbox, Get-OrganizationConfig).",
             }.to_owned(),
         ],
         AlertKind::SignInFailed => {
-            vec![format!("Check the credentials in {holder}, and the server's log for its reason.")]
+            vec![format!("Check the credentials in {holder}. If they are right, look for the reason in the server's log.")]
         }
         AlertKind::ApplicationUnknown => vec![
             format!("Check tenant_id, client_id and cloud of the email server profile {name} against the application's registration in Microsoft Entra ID."),
@@ -190,35 +190,44 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
             "Give the user a licence with Exchange Online, or make the mailbox a shared one.".to_owned(),
             "If the mailbox is on a server of your own, use a profile of Exchange Server. A mailbox that was just made can take a day to be ready.".to_owned(),
         ],
-        AlertKind::MailboxInUse => vec!["Stop other programs that read this mailbox over POP3, or give it a mailbox of its own.".to_owned()],
-        AlertKind::MailboxNotFound => vec!["Check the user name, and that the mailbox exists and has an inbox.".to_owned()],
+        AlertKind::MailboxInUse => vec!["Stop the other programs that read this mailbox over POP3, or let them read another mailbox.".to_owned()],
+        AlertKind::MailboxNotFound => vec!["Check the user name, and check that the mailbox exists and has an inbox.".to_owned()],
         AlertKind::OverQuota => vec!["Free space in the mailbox, or raise its quota.".to_owned()],
         AlertKind::SenderRefused => {
-            vec!["Give the account the right to send as the mailbox's address (of Exchange: Send As, or Send on Behalf), or use the account that owns it.".to_owned()]
+            vec!["Give the account the right to send as the mailbox's address (on Exchange: Send As, or Send on Behalf), or use the account that owns it.".to_owned()]
         }
         AlertKind::TestMessageNotArrived => vec![
-            "Look for the test message in the mailbox, and in its folder for spam: the server took it.".to_owned(),
-            "Check that mail to the mailbox's address comes into the inbox of the account that the mailbox signs in to.".to_owned(),
+            "Look for the test message in the mailbox and in its spam folder, because the server accepted it.".to_owned(),
+            "Check that email to the mailbox's address arrives in the inbox of the account that the mailbox signs in to.".to_owned(),
         ],
         AlertKind::AddressNotApproved => vec![
             "Approve the email address of the mailbox: Approve Email, for one mailbox or many.".to_owned(),
             "Or switch off, in the organization's settings, \"process emails only for approved users\" or \"process emails only for approved queues\".".to_owned(),
         ],
         AlertKind::TenantApprovalRequired => vec![
-            "Have the tenant's administrator approve the email address of the mailbox. Exchange Online asks for it whatever the organization's settings are, because the approval takes the place of credentials.".to_owned(),
+            "Have the tenant's administrator approve the email address of the mailbox. Exchange Online requires this approval whatever the organization's settings are, because it takes the place of credentials.".to_owned(),
         ],
         AlertKind::OrganizerMissing => vec![
-            "Have the application that writes appointments give each its organizer.".to_owned(),
+            "Make sure that the application that writes the appointments sets their organizer.".to_owned(),
         ],
         AlertKind::OtherPrimaryOrganization => vec![
-            "If this is the mailbox's primary organization, test and enable it with items_with_this_organization_only, which overwrites the setting; the other organization then synchronizes its items no more.".to_owned(),
+            "If this is the mailbox's primary organization, test and enable it with items_with_this_organization_only, which overwrites the setting. The other organization then no longer synchronizes its items.".to_owned(),
             "Otherwise set the synchronization method for appointments, contacts, and tasks to none here.".to_owned(),
         ],
-        AlertKind::EmailPendingSend => vec!["Enable outgoing email for the mailbox.".to_owned()],
-        AlertKind::ProfileHeld => vec!["Wait until the servers answer again.".to_owned()],
-        AlertKind::MajorityFailing => vec!["Read the alerts of the mailboxes.".to_owned()],
-        AlertKind::Stalled => vec!["Look at the alarms of this deployment.".to_owned()],
-        AlertKind::UnknownError => vec!["Read the server's own words below; they are all that is known.".to_owned()],
+        AlertKind::EmailPendingSend => vec![
+            "Open the mailbox and check that its synchronization method for outgoing email is server-side synchronization.".to_owned(),
+            "Read the other alerts of the mailbox, mend what they name, and test and enable the mailbox again. The waiting email is then sent by itself.".to_owned(),
+        ],
+        AlertKind::ProfileHeld => vec!["Check that the servers of the profile are up and reachable.".to_owned()],
+        AlertKind::MajorityFailing => vec![
+            "Read the open alerts of the mailboxes of the profile. Begin with the cause that most of them name.".to_owned(),
+            format!("Check that the servers of the email server profile {name} are up and reachable."),
+        ],
+        AlertKind::Stalled => vec![
+            "Look at the alarms of this deployment, at the dead letters of its queues and at the logs of its functions.".to_owned(),
+            format!("Check that maximum_concurrent_connections of the email server profile {name} is high enough for the number of its mailboxes."),
+        ],
+        AlertKind::UnknownError => vec!["Read the server's words below. Nothing else is known about this error.".to_owned()],
     }
 }
 

@@ -129,7 +129,9 @@ pub enum AlertAction {
     ChangeProfile,
     /// Test and enable the mailbox with the option that its items are synchronized with this organization only.
     OverridePrimaryOrganization,
-    /// Test and enable the mailbox once the cause is mended elsewhere.
+    /// Test and enable the mailbox once the cause is mended elsewhere. An action that only another release knows is read
+    /// as this one, because it is right after every remedy.
+    #[serde(other)]
     TestAgain,
 }
 

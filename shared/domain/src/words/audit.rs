@@ -28,6 +28,9 @@ pub enum AuditAction {
     Enabled,
     /// A delivery was disabled.
     Disabled,
+    /// Something that another release of Mailrail lets a person do.
+    #[serde(other)]
+    Other,
 }
 
 /// What it was done to.
@@ -42,6 +45,9 @@ pub enum AuditSubject {
     Organization,
     /// An API token.
     ApiToken,
+    /// Something that another release of Mailrail has.
+    #[serde(other)]
+    Other,
 }
 
 impl AuditSubject {
@@ -53,6 +59,7 @@ impl AuditSubject {
             Self::Profile => "profile",
             Self::Organization => "organization",
             Self::ApiToken => "api-token",
+            Self::Other => "other",
         }
     }
 }

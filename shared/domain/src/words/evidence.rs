@@ -44,6 +44,9 @@ pub enum Stage {
     Data,
     /// Waiting for a message to arrive that the mailbox sent to itself.
     Arrive,
+    /// Something that another release of Mailrail does, as a row says that it wrote.
+    #[serde(other)]
+    Other,
 }
 
 impl Stage {
@@ -67,6 +70,7 @@ impl Stage {
             Self::Envelope => "naming the sender and the recipients",
             Self::Data => "handing over the message",
             Self::Arrive => "waiting for the test message to arrive",
+            Self::Other => "doing something that this version does not know",
         }
     }
 }

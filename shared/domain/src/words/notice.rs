@@ -38,6 +38,9 @@ pub enum NoticeKind {
     Released,
     /// More than half of a profile's mailboxes fail.
     MajorityFailing,
+    /// Something that another release of Mailrail tells.
+    #[serde(other)]
+    Other,
 }
 
 /// A notice, written in the same transaction as the disabling that it tells of.

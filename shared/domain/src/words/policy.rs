@@ -31,9 +31,11 @@ impl Default for RetryPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownOutcome {
-    /// Mark it Failed and leave it to a person: never sent twice.
-    #[default]
-    Hold,
     /// Send it again: never lost.
     SendAgain,
+    /// Mark it Failed and leave it to a person: never sent twice. A choice that only another release knows is read as
+    /// this one.
+    #[default]
+    #[serde(other)]
+    Hold,
 }

@@ -8,14 +8,14 @@ use mailrail_domain::{
     },
 };
 
-use super::{By, Refusal, require_written};
+use super::{By, Refusal, bulk, require_written};
 use crate::{
     Engine,
     ports::{Directory, Ports, StoredMailbox},
 };
 
 /// Refuses whoever may not give this verdict, on whatever address.
-pub fn may_decide(by: &By, verdict: Verdict) -> Result<(), Refusal> {
+fn may_decide(by: &By, verdict: Verdict) -> Result<(), Refusal> {
     match verdict {
         Verdict::Approve | Verdict::Reject => by.needs(Role::Administrator, "Approving or rejecting addresses"),
         Verdict::ApproveForTenant => by.needs(Role::TenantAdministrator, "Approving addresses for the tenant"),
@@ -23,6 +23,12 @@ pub fn may_decide(by: &By, verdict: Verdict) -> Result<(), Refusal> {
 }
 
 impl<P: Ports> Engine<P> {
+    /// Approves or rejects the addresses of mailboxes. Somebody who may not give the verdict is told so once.
+    pub async fn decide_many(&self, by: &By, mailboxes: &[String], verdict: Verdict) -> Result<bulk::Done, Refusal> {
+        may_decide(by, verdict)?;
+        bulk::each(mailboxes, |id| async move { self.decide(by, &id, verdict).await }).await
+    }
+
     /// Approves or rejects the address of a mailbox.
     pub async fn decide(&self, by: &By, mailbox: &str, verdict: Verdict) -> Result<(), Refusal> {
         may_decide(by, verdict)?;

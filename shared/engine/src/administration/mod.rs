@@ -6,6 +6,7 @@
 pub mod access;
 mod approval;
 mod audit;
+pub mod bulk;
 pub mod emails;
 mod enabling;
 pub mod mailboxes;
@@ -15,7 +16,6 @@ pub mod settings;
 mod test_and_enable;
 pub mod trouble;
 
-pub use approval::may_decide;
 use mailrail_domain::words::{
     invalid::{Invalid, excerpt},
     role::Role,

@@ -8,7 +8,7 @@ use mailrail_domain::words::{
     trial::{MailboxTest, ProfileTest},
 };
 
-use super::{By, Refusal};
+use super::{By, Refusal, bulk};
 use crate::{
     Engine,
     ports::{Job, JobQueue, Ports, TestStore},
@@ -16,6 +16,17 @@ use crate::{
 };
 
 impl<P: Ports> Engine<P> {
+    /// Asks for the tests of mailboxes, see [`Engine::ask_for_test`].
+    pub async fn ask_for_tests(
+        &self,
+        by: &By,
+        mailboxes: &[String],
+        items_with_this_organization_only: bool,
+    ) -> Result<bulk::Done, Refusal> {
+        let ask = |id: String| async move { self.ask_for_test(by, &id, items_with_this_organization_only).await };
+        bulk::each(mailboxes, ask).await
+    }
+
     /// Asks for the test of a mailbox, which enables each delivery that passes. `items_with_this_organization_only` is
     /// kept with it, see [`MailboxTest::items_with_this_organization_only`].
     pub async fn ask_for_test(

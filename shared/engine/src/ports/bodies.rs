@@ -52,7 +52,7 @@ impl MemoryBudget {
     /// What a message takes as MIME, at most, given its size in the store of a server, where nothing is known of its size
     /// as MIME: attachments are base64 there, in lines, and texts are encoded. It is never more than is held whole.
     #[must_use]
-    pub fn share(size: Option<u64>) -> u64 {
+    pub fn needed(size: Option<u64>) -> u64 {
         let size = size.unwrap_or(limits::UNKNOWN_SIZE_BYTES);
         size.saturating_mul(2).saturating_add(limits::UNCOUNTED_BYTES).min(limits::WHOLE_MESSAGE_BYTES_MAX)
     }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_message_takes_more_in_memory_than_in_the_store() {
-        assert!(MemoryBudget::share(Some(10_000_000)) > 10_000_000 * 4 / 3);
-        assert_eq!(MemoryBudget::share(Some(u64::MAX)), limits::WHOLE_MESSAGE_BYTES_MAX);
+        assert!(MemoryBudget::needed(Some(10_000_000)) > 10_000_000 * 4 / 3);
+        assert_eq!(MemoryBudget::needed(Some(u64::MAX)), limits::WHOLE_MESSAGE_BYTES_MAX);
     }
 }

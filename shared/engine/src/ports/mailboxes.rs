@@ -49,7 +49,7 @@ pub struct Claim {
 
 /// What a run writes when it ends, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settlement {
+pub struct Closing {
     /// The state from now on.
     pub state: DeliveryState,
     /// How far the mailbox has been read, where it was read at all.
@@ -110,23 +110,23 @@ pub trait MailboxStore: Send + Sync {
 
     /// Ends a run: state, position, alerts, notice, schedule and the release of the lease, all or nothing. `false` if
     /// somebody else wrote since, in which case nothing was written.
-    fn commit(&self, claim: &Claim, settlement: &Settlement) -> impl Future<Output = Result<bool, Outage>> + Send;
+    fn commit(&self, claim: &Claim, closing: &Closing) -> impl Future<Output = Result<bool, Outage>> + Send;
 
-    /// Takes one of `places` places at a profile's servers until `until`, for a profile that has fewer connections
-    /// than there may be invocations; `None` if all are taken at `now`.
-    fn take_place(
+    /// Takes one of a profile's permits to connect until `until`, for a profile that has fewer connections than there
+    /// may be invocations; `None` if all of them are taken at `now`.
+    fn take_permit(
         &self,
         profile: &ProfileId,
-        places: u16,
+        permits: u16,
         until: Timestamp,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<u16>, Outage>> + Send;
 
-    /// Gives a place back that was taken until `until`. One that ended and is somebody else's by now is left alone.
-    fn leave_place(
+    /// Returns a permit that was taken until `until`. If its time is up and another invocation has it, nothing changes.
+    fn return_permit(
         &self,
         profile: &ProfileId,
-        place: u16,
+        number: u16,
         until: Timestamp,
     ) -> impl Future<Output = Result<(), Outage>> + Send;
 

@@ -23,7 +23,7 @@ pub use directory::{
 };
 pub use finder::{Finder, Folder};
 pub use incoming::{Arrival, Content, IncomingServers, IncomingSession, Look, RemoteId};
-pub use mailboxes::{AlertWrite, Claim, DeliveryRow, DuePage, MailboxStore, Settlement};
+pub use mailboxes::{AlertWrite, Claim, Closing, DeliveryRow, DuePage, MailboxStore};
 pub use outbox::{OutboxPlace, OutboxStore};
 pub use outgoing::{EnvelopeReply, OutgoingServers, OutgoingSession};
 pub use quarantine::QuarantineStore;

@@ -22,7 +22,7 @@ use crate::{
     Engine,
     limits::{QUEUE_DELAY_SECONDS_MAX, TRIAL_WRITES_MAX},
     outage::Outage,
-    ports::{AlertWrite, Claim, DeliveryRow, HealthStore, JobQueue, MailboxStore, Ports, Settlement, Wake},
+    ports::{AlertWrite, Claim, Closing, DeliveryRow, HealthStore, JobQueue, MailboxStore, Ports, Wake},
 };
 
 impl<P: Ports> Engine<P> {
@@ -39,8 +39,8 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Option<Vec<Event>>, Outage> {
         let credentials = profile.profile().credentials;
         let terms = Terms { policy: self.settings.retry, organization, hold: profile.hold, credentials };
-        let conclusion = |before: &DeliveryState| end(before, ran, &terms, self.now());
-        let ended = conclusion(&row.state);
+        let closing = |before: &DeliveryState| end(before, ran, &terms, self.now());
+        let ended = closing(&row.state);
         let events = ended.events.clone();
         if self.commit(row, claim, profile.profile(), position, ended).await? {
             return Ok(Some(events));
@@ -52,7 +52,7 @@ impl<P: Ports> Engine<P> {
             let Some(there) = self.ports.mailboxes().load(&claim.mailbox, claim.delivery).await? else {
                 return Ok(None);
             };
-            let ended = conclusion(&there.state);
+            let ended = closing(&there.state);
             let events = ended.events.clone();
             if self.commit(&there, &there.claim, profile.profile(), None, ended).await? {
                 return Ok(Some(events));
@@ -85,7 +85,7 @@ impl<P: Ports> Engine<P> {
                 AlertChange::Close(kind) => alerts.push(AlertWrite::Close(kind, now)),
             }
         }
-        let settlement = Settlement {
+        let closing = Closing {
             state: ended.state,
             position,
             alerts,
@@ -93,7 +93,7 @@ impl<P: Ports> Engine<P> {
             interval_minutes: self.interval(delivery, profile),
             previous_interval_minutes: row.interval_minutes,
         };
-        if !self.ports.mailboxes().commit(claim, &settlement).await? {
+        if !self.ports.mailboxes().commit(claim, &closing).await? {
             return Ok(false);
         }
         self.unshare(&profile.id, delivery, &closed).await?;
@@ -121,7 +121,7 @@ impl<P: Ports> Engine<P> {
 
     /// Gives the lease back of a run that has nothing to write.
     pub(super) async fn give_back(&self, run: &Run<'_, P>) -> Result<(), Outage> {
-        let settlement = Settlement {
+        let closing = Closing {
             state: run.row.state.clone(),
             position: None,
             alerts: Vec::new(),
@@ -129,7 +129,7 @@ impl<P: Ports> Engine<P> {
             interval_minutes: self.interval(run.claim.delivery, run.profile.profile()),
             previous_interval_minutes: run.row.interval_minutes,
         };
-        self.ports.mailboxes().commit(&run.claim, &settlement).await?;
+        self.ports.mailboxes().commit(&run.claim, &closing).await?;
         Ok(())
     }
 }

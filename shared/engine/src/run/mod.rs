@@ -5,6 +5,7 @@
 mod end;
 pub(crate) mod profiles;
 mod ran;
+mod stages;
 mod stop;
 
 use std::{sync::Arc, time::Instant};
@@ -32,6 +33,7 @@ use mailrail_domain::{
     },
 };
 pub use ran::Ran;
+pub(crate) use stages::Stages;
 pub use stop::Stop;
 
 use self::profiles::{ProfileInUse, Profiles};
@@ -40,7 +42,6 @@ use crate::{
     limits::{DEADLINE_MARGIN, LEASE_MARGIN},
     outage::Outage,
     ports::{Access, Claim, DeliveryRow, MailboxStore, Ports, Progress},
-    trial::Stages,
 };
 
 /// What a delivery supplies to its runs.
@@ -183,7 +184,7 @@ impl<P: Ports> Engine<P> {
         let (mode, closed) = match &stages {
             Some(_) if row.state.method == SynchronizationMethod::ServerSideSynchronization => (Mode::Trial, None),
             Some(_) => return Ok(Concluding::Dropped),
-            None => match gate(&row.state, polling, self.now()) {
+            None => match gate((mailbox, delivery), &row.state, polling, self.now()) {
                 Gate::Open => (Mode::Synchronization, None),
                 Gate::Probe => (Mode::RecoveryProbe, None),
                 Gate::NotYet(_) => return Ok(Concluding::Dropped),

@@ -33,12 +33,12 @@ pub(crate) struct ProfileInUse {
     /// What was known of its servers when the batch began; read only where the profile may be held.
     pub health: Option<StoredHealth>,
     connections: Arc<Semaphore>,
-    place: Place,
+    permit: Permit,
 }
 
 /// Whether this invocation may connect to a profile's servers at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Permit {
     /// There are connections enough for every invocation.
     Unneeded,
     /// It holds one of the few.
@@ -54,9 +54,9 @@ impl ProfileInUse {
 
     /// Waits for one of the profile's connections; `None` if other invocations have them all.
     pub(crate) async fn connection(&self) -> Option<OwnedSemaphorePermit> {
-        match self.place {
-            Place::Full => None,
-            Place::Unneeded | Place::Held(..) => Arc::clone(&self.connections).acquire_owned().await.ok(),
+        match self.permit {
+            Permit::Full => None,
+            Permit::Unneeded | Permit::Held(..) => Arc::clone(&self.connections).acquire_owned().await.ok(),
         }
     }
 }
@@ -86,7 +86,7 @@ impl<P: Ports> Engine<P> {
             None => None,
             Some(stored) => {
                 let connections = stored.profile.maximum_concurrent_connections;
-                let place = self.place(id, connections, deadline).await?;
+                let permit = self.permit(id, connections, deadline).await?;
                 let connections = Arc::new(Semaphore::new(divided(connections, self.settings.invocations_max)));
                 let hold = match stored.profile.hold {
                     Some(hold) => hold,
@@ -96,32 +96,32 @@ impl<P: Ports> Engine<P> {
                     0 => None,
                     _ => self.ports.mailboxes().health(id).await?,
                 };
-                Some(Arc::new(ProfileInUse { stored, hold, health, connections, place }))
+                Some(Arc::new(ProfileInUse { stored, hold, health, connections, permit }))
             }
         };
         known.insert(id.clone(), in_use.clone());
         Ok(in_use)
     }
 
-    /// A profile with fewer connections than there may be invocations has a place for each of them in the table; an
-    /// invocation without one leaves its mailboxes alone. Other profiles cost nothing here.
-    async fn place(&self, id: &ProfileId, connections: u16, deadline: Deadline) -> Result<Place, Outage> {
+    /// Takes a permit to connect, where the profile has fewer connections than there may be invocations. Such a profile
+    /// has a permit in the table for each connection, and an invocation without a permit leaves its mailboxes alone.
+    async fn permit(&self, id: &ProfileId, connections: u16, deadline: Deadline) -> Result<Permit, Outage> {
         if connections >= self.settings.invocations_max {
-            return Ok(Place::Unneeded);
+            return Ok(Permit::Unneeded);
         }
         let now = self.now();
         let until = deadline.as_of(now, LEASE_MARGIN);
-        let taken = self.ports.mailboxes().take_place(id, connections, until, now).await?;
-        Ok(taken.map_or(Place::Full, |place| Place::Held(place, until)))
+        let taken = self.ports.mailboxes().take_permit(id, connections, until, now).await?;
+        Ok(taken.map_or(Permit::Full, |number| Permit::Held(number, until)))
     }
 
-    pub(crate) async fn leave_places(&self, profiles: &Profiles) {
+    pub(crate) async fn return_permits(&self, profiles: &Profiles) {
         for (id, profile) in profiles.known.lock().await.iter() {
-            if let Some(Place::Held(place, until)) = profile.as_ref().map(|profile| profile.place)
-                && let Err(outage) = self.ports.mailboxes().leave_place(id, place, until).await
+            if let Some(Permit::Held(number, until)) = profile.as_ref().map(|profile| profile.permit)
+                && let Err(outage) = self.ports.mailboxes().return_permit(id, number, until).await
             {
                 // It is free again when its time is up.
-                tracing::error!(profile = %id, error = outage.chain(), "a place could not be given back");
+                tracing::error!(profile = %id, error = outage.chain(), "a permit to connect could not be returned");
             }
         }
     }

@@ -1,8 +1,6 @@
 //! Test & Enable: each delivery of a mailbox tried with the code that synchronizes it, stage by stage, and enabled if it
 //! passed. A trial is a mode of the one run, and a job of the one queue.
 
-mod stages;
-
 use mailrail_domain::words::{
     audit::{AuditAction, AuditEntry, AuditSubject},
     cause::DeliveryError,
@@ -11,13 +9,12 @@ use mailrail_domain::words::{
     trial::{MailboxTest, ProfileTest, TestPhase},
 };
 
-pub(crate) use self::stages::Stages;
 use crate::{
     Deadline, Engine,
     limits::{TRIAL_BUSY_SECONDS, TRIALS_PAGE},
     outage::Outage,
     ports::{AccessStore, Directory, Job, JobQueue, MailboxStore, PageRequest, Ports, TestStore},
-    run::{Concluding, Ran, profiles::Profiles},
+    run::{Concluding, Ran, Stages, profiles::Profiles},
 };
 
 /// Who asks for tests, and how.

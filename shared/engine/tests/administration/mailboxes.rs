@@ -9,7 +9,7 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::{
-    administration::{SecretChange, mailboxes::MailboxChange, may_decide},
+    administration::{SecretChange, mailboxes::MailboxChange},
     ports::{MailboxDetails, Secret, Vault},
 };
 use mailrail_test_support::{build::address, fakes::Reads};
@@ -131,8 +131,11 @@ async fn addresses_are_approved_and_rejected_by_whoever_may() {
     }
     check_forbidden(world.decide(&ann(), "m1", Verdict::ApproveForTenant).await);
     check_forbidden(world.decide(&rita(), "m1", Verdict::Approve).await);
-    check_forbidden(may_decide(&ann(), Verdict::ApproveForTenant));
-    assert!(may_decide(&ann(), Verdict::Reject).is_ok());
+    let ids = ["m1".to_owned(), "nobody".to_owned()];
+    check_forbidden(world.decide_many(&ann(), &ids, Verdict::ApproveForTenant).await);
+    let decided = world.decide_many(&ann(), &ids, Verdict::Reject).await.unwrap();
+    assert_eq!(decided.done, ["m1"]);
+    assert!(matches!(&decided.refused[..], [(id, Refusal::NotFound { .. })] if id == "nobody"));
     check_not_found(world.decide(&ann(), "m2", Verdict::Approve).await);
     let none = SynchronizationMethod::None;
     let silent = Mailbox {

@@ -1,4 +1,5 @@
-//! What the replies of IMAP servers mean: RFC 5530's codes first, the plain reply only where the RFC gives it a meaning.
+//! What the replies of IMAP servers mean: RFC 5530's codes first, the plain reply only where the RFC gives it a
+//! meaning.
 
 use mailrail_domain::words::{
     cause::{Cause, DeliveryError},
@@ -7,7 +8,7 @@ use mailrail_domain::words::{
 
 use super::reply::{Condition, Status};
 
-/// The failure that a refusing status is.
+/// The failure that a refusing status means.
 pub(crate) fn refusal(stage: Stage, status: &Status) -> DeliveryError {
     let code = status.code.as_ref().map(|code| code.name.clone());
     let words = if status.text.is_empty() { "(the server gave no words)" } else { &status.text };
@@ -31,7 +32,7 @@ fn cause(stage: Stage, condition: Condition, code: Option<&str>) -> Cause {
         (Some("PRIVACYREQUIRED"), ..) => Cause::TlsNotOffered,
         // A server that says goodbye is going away, whatever was asked (RFC 3501 section 7.1.5).
         (_, Condition::Bye, _) => Cause::ServerUnavailable,
-        // Observed on Gmail: [ALERT] stands with wrong passwords and with "too many simultaneous connections" alike, so
+        // Observed on Gmail: [ALERT] comes with wrong passwords and also with "too many simultaneous connections". So
         // it tells nothing, and a mailbox must not be disabled for it.
         (Some("ALERT" | "WEBALERT"), Condition::No, Stage::SignIn) => Cause::SignInFailed,
         // RFC 3501 sections 6.2.2 and 6.2.3: NO to AUTHENTICATE or LOGIN rejects the credentials.
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
     use crate::imap::reply::parse_line;
 
-    /// Replies as servers give them, with what they are taken for.
+    /// Replies as servers give them, with the cause of each reply.
     #[test]
     fn replies_mean_what_they_say() {
         let table = [

@@ -1,4 +1,4 @@
-//! The inbox: what is new in it, message by message, and the deletion of what is done.
+//! The inbox: reads its new messages one by one, and deletes messages that are done.
 //!
 //! An idle check is three round trips and the goodbye: greeting, sign-in, STATUS. New messages take three more:
 //! SELECT with SEARCH, the sizes of a page, the page itself.
@@ -31,12 +31,12 @@ use super::{
     uids::UidSet,
 };
 
-/// Whose positions and names of messages these are.
+/// The protocol whose positions and message names these are.
 const PROTOCOL: &str = "imap";
 /// Messages whose sizes are asked for at once.
 const PAGE: usize = 200;
-/// Content that is asked for at once, unless one message alone is larger: what has to be heard out before another
-/// command can be answered.
+/// Most bytes of content that are asked for at once, unless one message alone is larger. All of them have to be
+/// received before another command can be answered.
 const GROUP_BYTES: u64 = CHUNK_BYTES as u64;
 
 /// A message of a page.
@@ -97,7 +97,7 @@ impl Inbox {
     pub(crate) async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
         self.session.wire.stage = Stage::Open;
         let unknown = self.session.capabilities.is_empty();
-        // Where the server did not say after signing in what it can do, it is asked in the same breath.
+        // If the server did not give its capabilities after the sign-in, the same write asks for them.
         let capability = if unknown { Some(self.session.tag("CAPABILITY")) } else { None };
         let modseq = if self.session.can("CONDSTORE") { " HIGHESTMODSEQ" } else { "" };
         let status = self.session.tag(&format!("STATUS {INBOX} (UIDNEXT UIDVALIDITY{modseq})"));
@@ -153,7 +153,7 @@ impl Inbox {
         self.listed(&list.0).await?;
         let mut first = first;
         if self.session.folder.uid_validity != expected {
-            // The folder was replaced between STATUS and SELECT: the list was of UIDs of the old one.
+            // The folder was replaced between STATUS and SELECT: the list began at a UID of the old folder.
             first = self.plan(position.as_ref()).first_uid().unwrap_or(1);
             let tag = self.session.send(&self.list(first)).await?;
             self.listed(&tag).await?;
@@ -166,7 +166,7 @@ impl Inbox {
 
     /// The command that lists the UIDs from `first` on.
     fn list(&self, first: u32) -> String {
-        // SINCE knows days alone, and in the server's time zone: a day more is asked for, and each message's own time
+        // SINCE takes only days, in the server's time zone. So one day more is asked for, and the time of each message
         // is compared.
         let day_before = self.start_date.map(|date| mailrail_domain::seconds_after(date, -86_400));
         let since = day_before.map(|date| format!("SINCE {}", date.format("%-d-%b-%Y")));
@@ -175,7 +175,7 @@ impl Inbox {
                 let since = since.map_or(String::new(), |since| format!(" {since}"));
                 format!("UID SEARCH RETURN (ALL) UID {first}:*{since}")
             }
-            // Observed with GNU imap4d 3.15: the search key UID finds nothing, and a range in FETCH works.
+            // Observed with GNU imap4d 3.15: the search key UID finds nothing, but a range in FETCH works.
             Some(since) => format!("UID SEARCH {since}"),
             None => format!("UID FETCH {first}:* (UID)"),
         }
@@ -187,7 +187,7 @@ impl Inbox {
         let mut fetched = Vec::new();
         for _ in 0..REPLIES_MAX {
             let full = self.session.reply().await?;
-            // Observed with Proton Bridge: asked for a range in an empty folder, it says NO.
+            // Observed with Proton Bridge: it says NO to a range in an empty folder.
             if self.session.is_empty && full.reply.ends(tag).is_some() {
                 return Ok(());
             }
@@ -260,7 +260,8 @@ impl Inbox {
         for _ in 0..REPLIES_MAX {
             let full = self.session.reply().await?;
             if self.session.ended(&full.reply, &tag)?.is_some() {
-                // In the order of their UIDs, whatever the server's order was. What is not there any more is not read.
+                // Messages are read in the order of their UIDs, whatever the server's order was. Messages that are gone
+                // are not read.
                 listed.sort_unstable_by_key(|message: &Listed| message.uid);
                 listed.dedup_by_key(|message| message.uid);
                 self.page = listed.into();
@@ -278,7 +279,8 @@ impl Inbox {
         Err(self.session.wire.violation("the server does not end its answer"))
     }
 
-    /// Asks for the contents of the messages at the front of the page, up to the next that needs another treatment.
+    /// Asks for the contents of the messages at the front of the page, up to the next message that needs another
+    /// treatment.
     async fn fetch_group(&mut self) -> Result<(), DeliveryError> {
         let ordinary = |listed: &&Listed| listed.size <= WHOLE_MESSAGE_BYTES_MAX && !self.is_before_start(listed);
         let most = if self.one_by_one { 1 } else { self.page_size };
@@ -310,7 +312,7 @@ impl Inbox {
         }
         if let Some(tokens) = reply.message("FETCH")
             && let Some(uid) = value(tokens, "UID").and_then(Token::number::<u32>)
-            // A server may tell of changed flags at any time; only what carries the body is the answer.
+            // A server may report changed flags at any time; only a reply with the body is the answer.
             && value(tokens, "BODY[]").is_some()
             && open.remove(&uid)
             && let Some(at) = self.page.iter().position(|listed| listed.uid == uid)
@@ -338,7 +340,7 @@ impl Inbox {
         Ok(None)
     }
 
-    /// What remains of a FETCH that has ended: messages that were expunged meanwhile, or that the server cannot read.
+    /// Handles what a FETCH did not deliver: messages that were expunged meanwhile, or that the server cannot read.
     async fn fetch_ended(
         &mut self,
         status: &Status,
@@ -355,7 +357,7 @@ impl Inbox {
             return Ok(None);
         }
         if group > 1 || !self.one_by_one {
-            // One of them is bad; alone, each shows whether it is the one.
+            // One of the messages is bad. Fetched alone, each message shows whether it is the bad one.
             self.one_by_one = true;
             return Ok(None);
         }
@@ -407,7 +409,7 @@ impl Inbox {
                 piece = Some(bytes);
             }
         }
-        // A server that has less than it said has nothing more: the message ends here.
+        // A server that sends less than it announced has nothing more, so the message ends here.
         let piece = piece.filter(|bytes| !bytes.is_empty());
         self.pieces = piece.as_ref().map(|bytes| (uid, offset + bytes.len() as u64, size));
         Ok(piece)
@@ -418,9 +420,10 @@ impl Inbox {
         let uid_validity = self.session.folder.uid_validity;
         let position = match last.map(uid) {
             Some(uid) => {
-                // A server may hand messages out in another order: never pass one that is still open.
+                // A server may hand messages out in another order, so never pass a message that is still open.
                 let open = self.fetching.as_ref().and_then(|(_, open)| open.first().copied());
-                // Nor one that is still to be deleted: where that fails, it is found again.
+                // Never pass a message that is still to be deleted either, so that it is found again if its deletion
+                // fails.
                 let marked = self.deletions.first().copied();
                 let waiting = self.page.iter().map(|listed| listed.uid).chain(open).chain(marked).min();
                 let uid_done = waiting.map_or(uid, |first| uid.min(first.saturating_sub(1)));
@@ -428,7 +431,7 @@ impl Inbox {
             }
             None => ImapPosition {
                 uid_validity,
-                // A server without UIDNEXT has at least what it listed.
+                // Without UIDNEXT, the folder has at least the UIDs that were listed.
                 uid_done: self
                     .session
                     .folder
@@ -440,7 +443,7 @@ impl Inbox {
         Position::of(PROTOCOL, &position)
     }
 
-    /// Deletes messages, at the next moment when no FETCH is under way.
+    /// Deletes messages as soon as no FETCH is under way.
     pub(crate) async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
         self.deletions.extend(messages.iter().map(uid));
         if self.fetching.is_none() { self.delete_marked().await } else { Ok(()) }
@@ -464,7 +467,7 @@ impl Inbox {
     /// Deletes what is marked and says goodbye.
     pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
         while self.fetching.is_some() && !self.deletions.is_empty() {
-            // What is left of the FETCH is heard and forgotten; it is read again next time.
+            // The rest of the FETCH is received and dropped; the next run reads it again.
             self.fetched().await?;
         }
         self.delete_marked().await?;

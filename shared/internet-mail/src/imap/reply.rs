@@ -1,8 +1,8 @@
-//! Replies of an IMAP server as flat tokens: tolerant, without recursion, and never a panic on foreign bytes.
+//! Parses replies of an IMAP server into flat tokens: tolerantly, without recursion, and without a panic on any bytes.
 
 use bytes::Bytes;
 
-/// A reply of at most this many bytes is read, literals apart: a listing of a very large folder fits.
+/// Most bytes of a reply, without its literals: a listing of a very large folder fits.
 pub(crate) const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Literals of one reply; a FETCH of one message has one or two.
 pub(crate) const LITERALS_MAX: usize = 64;
@@ -51,7 +51,7 @@ pub(crate) struct Status {
     pub text: String,
 }
 
-/// Whom a reply is for.
+/// What a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tag {
     /// `*`
@@ -68,7 +68,7 @@ pub(crate) struct Reply {
     pub tag: Tag,
     /// Set if it is a status reply.
     pub status: Option<Status>,
-    /// Everything after the tag, if it is none.
+    /// Everything after the tag, if it is not a status reply.
     pub tokens: Vec<Token>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn literal_length(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Reads the first line of a reply. Its literals, if it has any, follow by [`push_line`].
+/// Reads the first line of a reply. [`push_line`] adds the line after each literal.
 pub(crate) fn parse_line(line: &[u8]) -> Reply {
     let (tag, rest) = split_word(line);
     let tag = match tag {
@@ -169,7 +169,8 @@ pub(crate) fn parse_line(line: &[u8]) -> Reply {
     }
 }
 
-/// Adds the tokens of one line; `literals` have been read so far, and the next one ends this line if it announces one.
+/// Adds the tokens of one line. `literals` is the number of literals that were read before it. If the line announces a
+/// literal, the announcement ends the line.
 pub(crate) fn push_line(tokens: &mut Vec<Token>, line: &[u8], literals: usize) {
     let mut rest = line;
     while let Some((first, after)) = rest.split_first() {
@@ -202,7 +203,7 @@ pub(crate) fn push_line(tokens: &mut Vec<Token>, line: &[u8], literals: usize) {
     }
 }
 
-/// An atom ends at white space or a parenthesis, but not inside brackets: `BODY[HEADER.FIELDS (DATE)]` is one.
+/// An atom ends at white space or a parenthesis, but not inside brackets: `BODY[HEADER.FIELDS (DATE)]` is one atom.
 fn atom_end(text: &[u8]) -> usize {
     let mut brackets = 0_usize;
     for (at, byte) in text.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! One signed-in IMAP session: commands, replies, and what the server says of itself and of the inbox in any of them.
+//! One signed-in IMAP session: commands, replies, and what any reply says about the server and the inbox.
 
 use std::collections::BTreeSet;
 
@@ -29,9 +29,9 @@ use crate::{
     wire::{SecureWire, Wire},
 };
 
-/// Replies to one command that are not about it, at most: a server that never ends a command is cut off.
+/// Most replies to one command: a server that never ends a command is cut off.
 pub(super) const REPLIES_MAX: usize = 5_000_000;
-/// Literals of this size and below are taken without asking the budget; headers and names are this small.
+/// How much larger than the largest whole message a literal may be, because a message may have grown by its fields.
 pub(super) const SMALL_LITERAL_BYTES: u64 = UNCOUNTED_BYTES;
 /// The folder that incoming email is read from.
 pub(super) const INBOX: &str = "INBOX";
@@ -115,7 +115,7 @@ impl Session {
                 self.authenticate("PLAIN", sasl::plain(access).expose()).await?
             }
             Authentication::Password if !self.can("LOGINDISABLED") => self.login(access).await?,
-            // The others are not of SASL, and no profile of internet mail has them.
+            // The other ways to sign in are not SASL, and no profile of internet mail has them.
             Authentication::Password
             | Authentication::Xoauth2
             | Authentication::Ntlm
@@ -142,8 +142,8 @@ impl Session {
         loop {
             let full = self.reply().await?;
             if full.reply.tag == Tag::Continuation {
-                // The first asks for the credentials, unless they are there; a further one carries the error of a
-                // token and wants an empty answer before the server says NO.
+                // The first continuation asks for the credentials, unless they were sent already. A further one carries
+                // the error of a token, and the server says NO only after an empty answer.
                 let answer = if given { "\r\n".to_owned() } else { format!("{initial}\r\n") };
                 given = true;
                 self.wire.write(answer.as_bytes()).await?;
@@ -182,7 +182,8 @@ impl Session {
         Ok(Some(!self.found.is_empty()))
     }
 
-    /// The name of the Sent folder, quoted: the one that is marked so (RFC 6154), else one of a usual name.
+    /// The quoted name of the Sent folder: the folder that is marked as such (RFC 6154), else a folder with a usual
+    /// name.
     async fn sent_folder(&mut self) -> Result<Option<String>, DeliveryError> {
         let tag = self.send("LIST \"\" \"*\"").await?;
         let mut folders: Vec<(bool, Vec<u8>)> = Vec::new();
@@ -211,7 +212,7 @@ impl Session {
         Ok(sent.and_then(|(_, name)| std::str::from_utf8(name).ok()).and_then(quoted))
     }
 
-    /// Says goodbye. Whether it is heard does not matter.
+    /// Says goodbye. It does not matter whether the server receives it.
     pub(crate) async fn close(mut self) {
         let logout = self.tag("LOGOUT");
         let _ = self.wire.write(logout.1.as_bytes()).await;
@@ -245,8 +246,8 @@ impl Session {
         Err(self.wire.violation("the server does not end its answer"))
     }
 
-    /// The status if the reply ends the command; an error if it refuses it or says goodbye. Any reply may also tell
-    /// something about the folder.
+    /// The status if the reply ends the command; an error if the reply refuses the command or says goodbye. Any reply
+    /// may also tell something about the folder.
     pub(super) fn ended(&mut self, reply: &Reply, tag: &str) -> Result<Option<Status>, DeliveryError> {
         self.learn_from(reply);
         match (&reply.status, reply.ends(tag)) {
@@ -317,7 +318,7 @@ impl Session {
         let mut literals = Vec::new();
         let mut length = if reply.status.is_none() { literal_length(&line) } else { None };
         while let Some(bytes) = length {
-            // A message may have grown by its fields since its size was asked for, but not beyond all measure.
+            // A message may have grown by its fields since its size was asked for, but not without limit.
             if bytes > WHOLE_MESSAGE_BYTES_MAX + SMALL_LITERAL_BYTES || literals.len() >= LITERALS_MAX {
                 return Err(self.wire.violation(&format!("the server announces {bytes} bytes in one piece")));
             }
@@ -332,7 +333,7 @@ impl Session {
     }
 }
 
-/// Asks for TLS on a plain connection. Nothing that is said before it is believed afterwards.
+/// Asks for TLS on a plain connection. Nothing that the server says before TLS is believed afterwards.
 async fn start_tls(plain: &mut Wire<tokio::net::TcpStream>) -> Result<(), DeliveryError> {
     let line = plain.line(REPLY_BYTES_MAX).await?;
     let no_imap = format!("not an IMAP greeting: {}", String::from_utf8_lossy(&line));

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt::Write};
 
-/// Ranges that one answer may have; a mailbox fragmented beyond this is read in several runs anyway.
+/// Most ranges of one answer. A set with more ranges is refused.
 const RANGES_MAX: usize = 1_000_000;
 
 /// An ascending set of UIDs.
@@ -45,7 +45,7 @@ impl UidSet {
         Self(merged)
     }
 
-    /// Drops everything below `least`: a search for `n:*` also finds the last message when it is older than `n`.
+    /// Drops everything below `least`: a search for `n:*` also finds the last message when its UID is below `n`.
     #[must_use]
     pub(super) fn from(mut self, least: u32) -> Self {
         while let Some(front) = self.0.front_mut() {
@@ -89,7 +89,7 @@ impl UidSet {
         self.0.back().map(|(_, last)| *last)
     }
 
-    /// The set as a command has it.
+    /// The set as it stands in a command.
     pub(super) fn command(&self) -> String {
         let mut text = String::new();
         for (first, last) in &self.0 {

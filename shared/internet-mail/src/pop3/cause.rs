@@ -5,7 +5,7 @@ use mailrail_domain::words::{
     evidence::{Evidence, Stage},
 };
 
-/// The failure that an `-ERR` line is.
+/// The failure that an `-ERR` line means.
 pub(crate) fn refusal(stage: Stage, line: &[u8]) -> DeliveryError {
     let text = String::from_utf8_lossy(line);
     let text = text.strip_prefix("-ERR").unwrap_or(&text).trim();

@@ -28,7 +28,7 @@ use crate::{
     wire::{SecureWire, Wire},
 };
 
-/// Whose positions and names of messages these are.
+/// The protocol whose positions and message names these are.
 const PROTOCOL: &str = "pop3";
 /// Longest line of a reply (RFC 2449 section 4 says 512; real servers exceed it).
 const LINE_BYTES_MAX: usize = 8_192;
@@ -38,12 +38,12 @@ const MESSAGES_MAX: usize = 1_000_000;
 const CAPABILITIES_MAX: usize = 200;
 /// Longest unique id (RFC 1939 section 7 says 70; real servers exceed it).
 const UIDL_BYTES_MAX: usize = 512;
-/// Messages that are looked at for one that has just come.
+/// How many of the newest messages are searched for a message that has just come.
 const NEWEST: usize = 20;
 /// RETR commands that are under way at once, where the server has PIPELINING.
 const PIPELINE: usize = 64;
-/// Content that is under way at once, unless one message alone is larger: what has to be heard out before another
-/// command can be answered.
+/// Most bytes of content that are under way at once, unless one message alone is larger. All of them have to be
+/// received before another command can be answered.
 const PIPELINE_BYTES: u64 = CHUNK_BYTES as u64;
 
 /// A signed-in session.
@@ -53,7 +53,7 @@ pub struct Session {
     memory: MemoryBudget,
     capabilities: BTreeSet<String>,
     listing: Vec<Listed>,
-    /// What is done: the notes of this mailbox.
+    /// The messages that are done, from the notes of this mailbox.
     seen: SeenUidls,
     /// Messages to read, with their sizes.
     waiting: VecDeque<(Listed, u64)>,
@@ -61,7 +61,7 @@ pub struct Session {
     asked: VecDeque<(Listed, u64)>,
     /// Whether messages are read one by one.
     singly: bool,
-    /// The message that is being read, where they are.
+    /// The message that is being read, where messages are read one by one.
     reading: Option<Listed>,
     /// Whether a large message is being read in pieces.
     in_pieces: bool,
@@ -146,7 +146,7 @@ impl Session {
                 self.authenticate("PLAIN", sasl::plain(access).expose()).await
             }
             Authentication::Password => self.user_and_pass(access).await,
-            // The others are not of SASL, and no profile of internet mail has them.
+            // The other ways to sign in are not SASL, and no profile of internet mail has them.
             Authentication::Xoauth2
             | Authentication::Ntlm
             | Authentication::ClientSecret
@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    /// RFC 5034. The response is sent after the server's `+`, since a line with it may be longer than a command may be.
+    /// RFC 5034. The response is sent after the server's `+`, because a command that includes it may be too long.
     async fn authenticate(&mut self, mechanism: &str, response: &str) -> Result<(), DeliveryError> {
         self.wire.write(format!("AUTH {mechanism}\r\n").as_bytes()).await?;
         let mut given = false;
@@ -169,7 +169,7 @@ impl Session {
             if !line.starts_with(b"+ ") && line.as_ref() != b"+" {
                 return Err(refusal(Stage::SignIn, &line));
             }
-            // A second challenge carries the error of a token and wants an empty answer before the -ERR.
+            // A second challenge carries the error of a token, and the server says -ERR only after an empty answer.
             let answer = if given { "\r\n".to_owned() } else { format!("{response}\r\n") };
             given = true;
             self.wire.write(answer.as_bytes()).await?;
@@ -211,7 +211,7 @@ impl Session {
         self.listing.clear();
         while let Some(line) = list_line(&mut self.wire).await? {
             let (number, uidl) =
-                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of UIDL is not one"))?;
+                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of the UIDL reply cannot be read"))?;
             if uidl.is_empty() || uidl.len() > UIDL_BYTES_MAX || self.listing.len() >= MESSAGES_MAX {
                 return Err(self.wire.violation("the listing of UIDL exceeds what a maildrop may have"));
             }
@@ -226,7 +226,8 @@ impl Session {
         })
     }
 
-    /// Finds what is to be read. Notes that cannot be read mean reading again; the records are recognized.
+    /// Finds what is to be read. If the notes cannot be read, messages are read again, and their records are
+    /// recognized.
     pub(crate) async fn begin(&mut self, notes: Option<&[u8]>, pace: Pace) -> Result<usize, DeliveryError> {
         self.seen = notes.and_then(SeenUidls::from_bytes).unwrap_or_default();
         self.seen.prune(&self.listing);
@@ -244,7 +245,7 @@ impl Session {
         let mut sizes = std::collections::HashMap::new();
         while let Some(line) = list_line(&mut self.wire).await? {
             let (number, size) =
-                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of LIST is not one"))?;
+                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of the LIST reply cannot be read"))?;
             let size = size.split(u8::is_ascii_whitespace).next().unwrap_or_default();
             sizes.insert(number, std::str::from_utf8(size).ok().and_then(|s| s.parse().ok()).unwrap_or(0_u64));
             if sizes.len() > MESSAGES_MAX {
@@ -274,7 +275,7 @@ impl Session {
         let arrival = |content| Ok(Some(Arrival { remote, received_at: None, size, content }));
         if !line.starts_with(b"+OK") {
             let error = refusal(Stage::Fetch, &line);
-            // One bad message does not block the next; a server that is away does.
+            // One bad message does not stop the next messages; a failing server does.
             let is_bad_message = error.cause == Cause::Unknown;
             return if is_bad_message { arrival(Content::Missing(error.evidence.words)) } else { Err(error) };
         }
@@ -285,7 +286,7 @@ impl Session {
         let share = self.memory.reserve(size).await;
         let mut message = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
         while self.copy_lines(&mut message).await? {
-            // LIST counts differently from server to server, so it may be exceeded, but not beyond all measure.
+            // Servers count bytes in LIST differently, so a message may exceed its size, but not without limit.
             if message.len() as u64 > size.max(UNCOUNTED_BYTES).saturating_mul(2) {
                 return Err(self.wire.violation("the server sends more of a message than it has listed"));
             }
@@ -368,7 +369,8 @@ impl Session {
             self.in_line = false;
         }
         if taken == 0 && available.len() > LINE_BYTES_MAX {
-            // The end of the line is far: what there is of it need not wait for it. A dot alone is much shorter.
+            // The end of the line is far away, so the part that has come is copied already. It is not the final dot,
+            // because that line is much shorter.
             into.extend_from_slice(unstuffed(available, self.in_line));
             taken = available.len();
             self.in_line = true;
@@ -383,7 +385,7 @@ impl Session {
     /// How far the maildrop has been read.
     pub(crate) fn position(&self, last: Option<&RemoteId>) -> Position {
         let listing = match last {
-            // What is to be deleted at QUIT is left to do until QUIT has worked.
+            // Messages that are to be deleted stay open until QUIT has succeeded.
             None if self.deletions.is_empty() => listing_digest(&self.listing),
             Some(_) | None => String::new(),
         };
@@ -407,10 +409,11 @@ impl Session {
         self.deletions.extend(messages.iter().filter_map(|remote| u32::try_from(remote.number).ok()));
     }
 
-    /// Deletes what is marked, which takes effect at QUIT alone, and ends the session.
+    /// Deletes what is marked, which takes effect only at QUIT, and ends the session.
     pub(crate) async fn close(mut self) -> Result<(), DeliveryError> {
         self.waiting.clear();
-        // Messages that are still on their way are heard out where something is to be deleted; they are read next time.
+        // If something is to be deleted, messages that are still on their way are received first; the next run reads
+        // them.
         while !self.deletions.is_empty() && self.next().await?.is_some() {
             while self.read().await?.is_some() {}
         }

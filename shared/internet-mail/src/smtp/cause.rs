@@ -17,7 +17,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// The reply that an error carries, if it carries one. Only a real reply code may make a send permanent.
+    /// The reply that an error carries, if it carries one. Only a real reply code may make a refusal permanent.
     pub(super) fn of(error: &Error) -> Option<Self> {
         let code = u16::from(error.status()?);
         let words = error.source().map(ToString::to_string).unwrap_or_default();
@@ -45,15 +45,15 @@ impl Refusal {
         self.enhanced.as_deref().unwrap_or_default()
     }
 
-    /// Whether a refusal of the envelope is about this email alone: too large (RFC 1870, X.3.4 and X.2.3), or with an
-    /// address that the server cannot carry (RFC 6531, X.6.7).
+    /// Whether a refusal of the envelope is about this email alone: the email is too large (RFC 1870, X.3.4 and X.2.3),
+    /// or it has an address that the server cannot carry (RFC 6531, X.6.7).
     pub(super) fn concerns_email(&self) -> bool {
         let email = ["5.3.4", "5.2.3", "5.6.7"].contains(&self.enhanced());
         self.is_permanent() && (email || (self.code == 552 && self.enhanced.is_none()))
     }
 }
 
-/// The failure that an error of a session is.
+/// The failure that an error of a session means.
 pub(crate) fn failure(stage: Stage, error: &Error) -> DeliveryError {
     match Refusal::of(error) {
         Some(refusal) => refused(stage, &refusal),
@@ -61,7 +61,7 @@ pub(crate) fn failure(stage: Stage, error: &Error) -> DeliveryError {
     }
 }
 
-/// The failure that a reply is.
+/// The failure that a reply means.
 pub(crate) fn refused(stage: Stage, refusal: &Refusal) -> DeliveryError {
     DeliveryError::new(cause(stage, refusal), refusal.evidence(stage))
 }
@@ -75,7 +75,8 @@ fn cause(stage: Stage, refusal: &Refusal) -> Cause {
         (454, _, Stage::SignIn) => Cause::ServerUnavailable,
         (454, _, Stage::Tls) => Cause::HandshakeFailed,
         (530, "5.7.0", Stage::Tls | Stage::Greeting) | (538, ..) => Cause::TlsNotOffered,
-        // RFC 5321 section 4.2.1: the service is shutting the connection; 5.7.x with 421 is a rate limit in practice.
+        // RFC 5321 section 4.2.1: the server closes the connection. In practice 421 with 4.7.0 or 4.7.28 is a rate
+        // limit.
         (421, "4.7.0" | "4.7.28", _) => Cause::ServerBusy,
         (421, ..) => Cause::ServerUnavailable,
         (_, "4.2.2" | "5.2.2", _) => Cause::OverQuota,
@@ -83,7 +84,8 @@ fn cause(stage: Stage, refusal: &Refusal) -> Cause {
         (400..=499, _, Stage::SignIn) => Cause::SignInFailed,
         (400..=499, ..) => Cause::ServerUnavailable,
         (500..=599, _, Stage::Envelope | Stage::Data) => Cause::SenderRefused,
-        // 554 at the greeting refuses us, not a mailbox (RFC 5321 section 3.1); 5xx to EHLO is no submission server.
+        // 554 at the greeting refuses us, not a mailbox (RFC 5321 section 3.1); 5xx to EHLO means that this is no
+        // submission server.
         (500..=599, _, Stage::Greeting) => Cause::ProtocolViolation,
         (500..=503, _, Stage::SignIn) => Cause::ProtocolViolation,
         (500..=599, _, Stage::SignIn) => Cause::AccessDenied,
@@ -99,11 +101,11 @@ fn without_reply(stage: Stage, error: &Error) -> DeliveryError {
         below = cause.source();
     }
     let cause = match io.map(std::io::Error::kind) {
-        // Observed with lettre 0.11: a reply that is not UTF-8 comes as an error of the network.
+        // Observed with lettre 0.11: a reply that is not UTF-8 comes as a network error.
         Some(std::io::ErrorKind::InvalidData) => Cause::ProtocolViolation,
         Some(std::io::ErrorKind::TimedOut) => Cause::TimedOut,
         Some(_) => Cause::ConnectionLost,
-        // "incomplete response": the server closed the connection instead of answering. Any other is no reply of SMTP.
+        // "incomplete response": the server closed the connection instead of answering. Any other reply is not SMTP.
         None if error.is_response() && !is_incomplete(error) => Cause::ProtocolViolation,
         None if error.is_response() => Cause::ConnectionLost,
         None if error.is_client() => Cause::Unknown,
@@ -112,7 +114,7 @@ fn without_reply(stage: Stage, error: &Error) -> DeliveryError {
     DeliveryError::new(cause, Evidence::new(stage, &error.to_string()))
 }
 
-/// Observed with lettre 0.11: its words alone tell a reply that was cut off from one that cannot be read.
+/// Observed with lettre 0.11: only its words distinguish a reply that was cut off from a reply that cannot be read.
 fn is_incomplete(error: &Error) -> bool {
     error.source().is_some_and(|source| source.to_string() == "incomplete response")
 }

@@ -36,8 +36,8 @@ use crate::{sasl, wire::Wire};
 const REPLY_LINES_MAX: usize = 100;
 /// Longest line of a reply (RFC 5321 section 4.5.3.1.5 says 512).
 const LINE_BYTES_MAX: usize = 8_192;
-/// The answer to the content may take this much longer than another: the server scans and stores it first. RFC 5321
-/// section 4.5.3.2.6 asks for ten minutes, which an invocation does not have.
+/// The answer to the content may take this many times as long as another answer, because the server scans and stores
+/// the content first. RFC 5321 section 4.5.3.2.6 asks for ten minutes, which an invocation does not have.
 const CONTENT_PATIENCE: u32 = 4;
 
 /// A signed-in session.
@@ -90,7 +90,7 @@ impl Session {
                     Err(_) => Err(timed_out(Stage::SignIn)),
                 }
             }
-            // The others are not of SASL, and no profile of internet mail has them.
+            // The other ways to sign in are not SASL, and no profile of internet mail has them.
             Authentication::Password
             | Authentication::Xoauth2
             | Authentication::Ntlm
@@ -103,8 +103,8 @@ impl Session {
         }
     }
 
-    /// A refused token is first answered by a challenge that carries the error, and wants an empty answer before the
-    /// server says 535. lettre takes that challenge for a fault of ours and loses the 535, so it is done here.
+    /// The server answers a refused token with a challenge that carries the error, and says 535 only after an empty
+    /// answer. lettre takes that challenge for a fault of the client and loses the 535, so the exchange is done here.
     async fn xoauth2(&mut self, access: &Access) -> Result<(), DeliveryError> {
         let command = format!("AUTH XOAUTH2 {}\r\n", sasl::xoauth2(access).expose());
         let mut reply = self.command(command).await?;
@@ -131,7 +131,7 @@ impl Session {
         match result {
             Ok(response) => Ok(Ok(response)),
             Err(error) => match Refusal::of(&error) {
-                // 421 is followed by the end of the connection, whatever it was said to.
+                // After 421 the server closes the connection, whatever the command was.
                 Some(refusal) if refusal.code == 421 => Err(refused(self.stage, &refusal)),
                 Some(refusal) => Ok(Err(refusal)),
                 None => Err(failure(self.stage, &error)),
@@ -221,7 +221,7 @@ impl OutgoingSession for Session {
     }
 
     async fn close(mut self) {
-        // What was taken is taken; whether the goodbye is heard does not matter.
+        // The server keeps what it has accepted, whether or not it receives the goodbye.
         let _ = timeout(self.wait, self.connection.quit()).await;
     }
 }
@@ -241,7 +241,7 @@ fn hello_name() -> ClientId {
     ClientId::Ipv4(std::net::Ipv4Addr::LOCALHOST)
 }
 
-/// Asks for TLS on a plain connection. Nothing that is said before it is believed afterwards.
+/// Asks for TLS on a plain connection. Nothing that the server says before TLS is believed afterwards.
 async fn start_tls(stream: TcpStream, hello: &ClientId, wait: Duration) -> Result<TcpStream, DeliveryError> {
     let mut plain = Wire::new(stream, wait);
     let (code, words) = plain_reply(&mut plain).await?;

@@ -14,17 +14,17 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// Bytes that are heard before something is said again. lettre 0.11 holds a line however long it gets, and reads a reply
-/// anew from its beginning with every line of it, so that a long one holds up everybody.
+/// Most bytes that are received before something is sent again. lettre 0.11 holds a line of any length, and parses a
+/// reply from its beginning again at every line, so a long reply holds up everybody.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 
-/// A secured connection. lettre begins every connection by reading a greeting, and after STARTTLS there is none, so
-/// one is put in front.
+/// A secured connection. lettre begins every connection by reading a greeting. After STARTTLS there is none, so this
+/// stream supplies one.
 #[derive(Debug)]
 pub(crate) struct SmtpStream {
     stream: TlsStream<TcpStream>,
     greeting: &'static [u8],
-    /// Bytes that were heard since something was said.
+    /// Bytes that were received since something was sent.
     heard: usize,
 }
 

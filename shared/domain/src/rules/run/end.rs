@@ -6,10 +6,10 @@
 use crate::{
     Timestamp,
     rules::{
-        classification::Permanence,
+        classification::{Permanence, classify},
         hold::{can_hold, is_told_on_profile},
         recovery::next_recovery_minutes,
-        retry::{Attempt, Outcome, settle, settle_test},
+        retry::{Attempt, Outcome, after_attempt, after_test},
         run::moved::Moved,
         story::{Consequence, Failure, Story, Tidings},
     },
@@ -138,7 +138,7 @@ pub fn end(before: &DeliveryState, ran: &Ran<'_>, terms: &Terms<'_>, now: Timest
     match (ran.mode, ran.result) {
         (Mode::RecoveryProbe, result) => end_of_recovery_probe(before, result.is_ok(), terms, now),
         (Mode::Trial, result) => {
-            let outcome = settle_test(&moved, result.map_err(|error| (error, terms.credentials)), now);
+            let outcome = after_test(&moved, result.map_err(|error| (error, terms.credentials)), now);
             concluded(before, outcome, ran, terms, now)
         }
         // A probe that a held profile's servers fail spends no try of the mailbox that made it.
@@ -148,7 +148,7 @@ pub fn end(before: &DeliveryState, ran: &Ran<'_>, terms: &Terms<'_>, now: Timest
                 Ok(()) => Attempt::Succeeded,
                 Err(error) => Attempt::Failed(error, terms.credentials),
             };
-            let mut outcome = settle(terms.policy, &moved, attempt, ran.started, now);
+            let mut outcome = after_attempt(terms.policy, &moved, attempt, ran.started, now);
             wake_again(before, ran, &mut outcome, terms.policy, now);
             probe_later(&mut outcome, terms.hold);
             concluded(before, outcome, ran, terms, now)
@@ -169,7 +169,7 @@ pub fn told(before: &DeliveryState, story: Story, organization: &Organization) -
 }
 
 fn holds(error: &DeliveryError, terms: &Terms<'_>) -> bool {
-    can_hold(&crate::rules::classification::classify(error.cause, terms.credentials))
+    can_hold(&classify(error.cause, terms.credentials))
 }
 
 /// The state after what a run moved, whatever became of the run. Where something was done, the row of failures is broken:
@@ -315,7 +315,7 @@ fn end_of_recovery_probe(before: &DeliveryState, works: bool, terms: &Terms<'_>,
         state.recovery_minutes = None;
         return End { notice, events: vec![Event::Recovered], ..End::quiet(state) };
     }
-    let Outcome { state, closed, .. } = settle_test(&state, Ok(()), now);
+    let Outcome { state, closed, .. } = after_test(&state, Ok(()), now);
     let alerts = closed.into_iter().map(AlertChange::Close).collect();
     let events = vec![Event::Recovered, Event::Enabled];
     End { state, alerts, notice, wake_in_seconds: Some(GO_ON_SECONDS), events }
@@ -333,11 +333,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        rules::{
-            budget::Budget,
-            classification::{Scope, classify},
-            run::moved::Spend,
-        },
+        rules::{budget::Budget, classification::Scope, run::moved::Spend},
         words::{
             cause::Cause,
             delivery::SynchronizationMethod,

@@ -32,8 +32,7 @@ use crate::{
         Access, Arrival, BodyStore, Content, DeliveryRow, IncomingServers, IncomingSession, Ledger, Look, Ports,
         RemoteId,
     },
-    run::{Run, Stop, Whose, Work},
-    trial::Stages,
+    run::{Run, Stages, Stop, Whose, Work},
 };
 
 /// A session with a server of incoming email.

@@ -21,8 +21,7 @@ use crate::{
     limits::{DEADLINE_MARGIN, OUTBOX_PAGE, OUTBOX_PAGES_MAX, SENDS_PER_RUN},
     outage::Outage,
     ports::{Access, DeliveryRow, Ledger, OutgoingServers, OutgoingSession, PageRequest, Ports, StoredEmail},
-    run::{Run, Stop, Whose, Work},
-    trial::Stages,
+    run::{Run, Stages, Stop, Whose, Work},
 };
 
 /// The work of outgoing email.

@@ -16,8 +16,7 @@ use crate::{
     mime::{Composition, compose, dated},
     outage::Outage,
     ports::{Access, EnvelopeReply, Finder, Folder, OutgoingServers, OutgoingSession, Ports},
-    run::{Run, Stop},
-    trial::Stages,
+    run::{Run, Stages, Stop},
 };
 
 /// Sends a message from the mailbox to itself, as any other is sent, and waits for it to arrive where the mailbox can be

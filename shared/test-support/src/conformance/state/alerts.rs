@@ -12,7 +12,7 @@ use mailrail_domain::{
         id::MailboxId,
     },
 };
-use mailrail_engine::ports::{AlertFilter, AlertWrite, Settlement, StoredOrganization, Written};
+use mailrail_engine::ports::{AlertFilter, AlertWrite, Closing, StoredOrganization, Written};
 
 use super::{APPOINTMENTS, INCOMING, OUTGOING, StateStore, a_profile, alerts, commit, created, load, unchanged};
 use crate::{
@@ -57,7 +57,7 @@ async fn write(store: &impl StateStore, mailbox: &MailboxId, delivery: Delivery,
             AlertWrite::Close(kind, _) => state.open_alerts.retain(|open| open != kind),
         }
     }
-    commit(store, &row.claim, &Settlement { state, alerts: writes, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { state, alerts: writes, ..unchanged(&row) }).await;
 }
 
 async fn raise(store: &impl StateStore, alert: Alert) {

@@ -16,7 +16,7 @@ use mailrail_domain::{
         state::DeliveryState,
     },
 };
-use mailrail_engine::ports::{AlertFilter, Settlement};
+use mailrail_engine::ports::{AlertFilter, Closing};
 
 use super::{
     INCOMING, INTERVAL, OUTGOING, SOURCE, StateStore, alerts, commit, created, details, everything, failed, load,
@@ -58,8 +58,8 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
         },
         times_disabled: 2,
     };
-    let settlement = Settlement { state: state.clone(), position: Some(read_to_7()), ..unchanged(&row) };
-    commit(store, &row.claim, &settlement).await;
+    let closing = Closing { state: state.clone(), position: Some(read_to_7()), ..unchanged(&row) };
+    commit(store, &row.claim, &closing).await;
     let after = load(store, &mailbox, INCOMING).await;
     assert_eq!((after.state, after.position), (state.clone(), Some(read_to_7())));
     assert_eq!((after.mailbox, after.credentials), (row.mailbox, row.credentials));
@@ -69,9 +69,9 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
 pub async fn a_commit_without_a_position_keeps_the_stored_one(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { position: Some(read_to_7()), ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { position: Some(read_to_7()), ..unchanged(&row) }).await;
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { position: None, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { position: None, ..unchanged(&row) }).await;
     assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(read_to_7()));
 }
 
@@ -89,16 +89,16 @@ pub async fn a_commit_releases_the_lease(store: &impl StateStore) {
 pub async fn a_commit_writes_alert_notice_and_schedule_with_the_state(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    let settlement = failed(&row, Cause::CredentialsRefused, now);
-    commit(store, &row.claim, &settlement).await;
+    let closing = failed(&row, Cause::CredentialsRefused, now);
+    commit(store, &row.claim, &closing).await;
     let after = everything(store, &mailbox, INCOMING).await;
-    assert_eq!(after.row.state, settlement.state);
+    assert_eq!(after.row.state, closing.state);
     assert_eq!((after.slots, after.row.interval_minutes), (vec![], None));
     assert_eq!(
         after.alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(),
         [AlertKind::MailboxCredentialsIncorrect]
     );
-    assert_eq!(after.pending, Vec::from_iter(settlement.notice));
+    assert_eq!(after.pending, Vec::from_iter(closing.notice));
 }
 
 pub async fn a_commit_after_somebody_else_wrote_changes_nothing(store: &impl StateStore) {
@@ -107,10 +107,10 @@ pub async fn a_commit_after_somebody_else_wrote_changes_nothing(store: &impl Sta
     store.lease(&old.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
     let before = everything(store, &mailbox, INCOMING).await;
     let disabling = failed(&old, Cause::CredentialsRefused, now);
-    let moving = Settlement { interval_minutes: 15, ..failed(&old, Cause::TimedOut, now) };
-    for settlement in [disabling, moving] {
-        let settlement = Settlement { position: Some(read_to_7()), ..settlement };
-        assert!(!store.commit(&old.claim, &settlement).await.unwrap());
+    let moving = Closing { interval_minutes: 15, ..failed(&old, Cause::TimedOut, now) };
+    for closing in [disabling, moving] {
+        let closing = Closing { position: Some(read_to_7()), ..closing };
+        assert!(!store.commit(&old.claim, &closing).await.unwrap());
         assert_eq!(everything(store, &mailbox, INCOMING).await, before);
     }
 }
@@ -119,8 +119,8 @@ pub async fn a_commit_over_a_deleted_mailbox_writes_nothing(store: &impl StateSt
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
     store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
-    for settlement in [failed(&row, Cause::CredentialsRefused, now), failed(&row, Cause::TimedOut, now)] {
-        assert!(!store.commit(&row.claim, &settlement).await.unwrap());
+    for closing in [failed(&row, Cause::CredentialsRefused, now), failed(&row, Cause::TimedOut, now)] {
+        assert!(!store.commit(&row.claim, &closing).await.unwrap());
     }
     assert_eq!(store.load(&mailbox, INCOMING).await.unwrap(), None);
     assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox.clone())).await, []);
@@ -131,10 +131,10 @@ pub async fn a_commit_over_a_deleted_mailbox_writes_nothing(store: &impl StateSt
 pub async fn a_claim_is_good_for_one_commit(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    let settlement = failed(&row, Cause::TimedOut, now);
-    commit(store, &row.claim, &settlement).await;
+    let closing = failed(&row, Cause::TimedOut, now);
+    commit(store, &row.claim, &closing).await;
     let before = everything(store, &mailbox, INCOMING).await;
-    assert!(!store.commit(&row.claim, &settlement).await.unwrap());
+    assert!(!store.commit(&row.claim, &closing).await.unwrap());
     assert_eq!(everything(store, &mailbox, INCOMING).await, before);
 }
 
@@ -164,8 +164,8 @@ pub async fn a_commit_leaves_the_other_deliveries_alone(store: &impl StateStore)
 pub async fn of_twenty_racing_commits_exactly_one_wins_and_one_failure_is_counted(store: &impl StateStore) {
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
-    let settlement = failed(&row, Cause::TimedOut, now);
-    let commits = join_all((0..20).map(|_| store.commit(&row.claim, &settlement))).await;
+    let closing = failed(&row, Cause::TimedOut, now);
+    let commits = join_all((0..20).map(|_| store.commit(&row.claim, &closing))).await;
     assert_eq!(commits.into_iter().filter(|won| *won.as_ref().unwrap()).count(), 1);
     assert_eq!(load(store, &mailbox, INCOMING).await.state.transient_failure_count, 1);
     let raised = alerts(store, AlertFilter::Mailbox(mailbox)).await;
@@ -176,7 +176,7 @@ pub async fn deliveries_of_one_mailbox_commit_side_by_side(store: &impl StateSto
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let rows = [load(store, &mailbox, INCOMING).await, load(store, &mailbox, OUTGOING).await];
     let settlements = rows.each_ref().map(|row| failed(row, Cause::CredentialsRefused, now));
-    let commits = rows.iter().zip(&settlements).map(|(row, settlement)| store.commit(&row.claim, settlement));
+    let commits = rows.iter().zip(&settlements).map(|(row, closing)| store.commit(&row.claim, closing));
     assert!(join_all(commits).await.into_iter().all(Result::unwrap));
     assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await.len(), 2);
     assert_eq!(notices(store, NoticeStatus::Pending).await.len(), 2);
@@ -189,9 +189,9 @@ pub async fn mailboxes_of_one_interval_commit_side_by_side(store: &impl StateSto
         let mailbox = created(store, &format!("m{n}")).await;
         rows.push(load(store, &mailbox, INCOMING).await);
     }
-    let to_15 = |row| Settlement { interval_minutes: 15, ..failed(row, Cause::TimedOut, now) };
-    let settlements: Vec<Settlement> = rows.iter().map(to_15).collect();
-    let commits = rows.iter().zip(&settlements).map(|(row, settlement)| store.commit(&row.claim, settlement));
+    let to_15 = |row| Closing { interval_minutes: 15, ..failed(row, Cause::TimedOut, now) };
+    let settlements: Vec<Closing> = rows.iter().map(to_15).collect();
+    let commits = rows.iter().zip(&settlements).map(|(row, closing)| store.commit(&row.claim, closing));
     assert!(join_all(commits).await.into_iter().all(Result::unwrap));
     let mut moved: Vec<MailboxId> = Vec::new();
     for phase in 0..15 {

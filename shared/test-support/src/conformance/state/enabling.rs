@@ -92,8 +92,8 @@ pub async fn a_commit_of_a_run_from_before_the_enabling_is_refused(store: &impl 
     let leased = store.lease(&row.claim, seconds_after(now, 60), now).await.unwrap().expect("a free delivery");
     assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(now)).await.unwrap());
     let before = everything(store, &mailbox, INCOMING).await;
-    for settlement in [failed(&row, Cause::CredentialsRefused, now), succeeded(&row, now)] {
-        assert!(!store.commit(&leased, &settlement).await.unwrap());
+    for closing in [failed(&row, Cause::CredentialsRefused, now), succeeded(&row, now)] {
+        assert!(!store.commit(&leased, &closing).await.unwrap());
     }
     assert_eq!(everything(store, &mailbox, INCOMING).await, before);
 }
@@ -151,10 +151,10 @@ pub async fn a_hurried_delivery_runs_at_the_next_wake(store: &impl StateStore) {
     let row = load(store, &mailbox, INCOMING).await;
     store.commit(&row.claim, &succeeded(&row, now)).await.unwrap();
     let ran = load(store, &mailbox, INCOMING).await;
-    assert!(matches!(gate(&ran.state, INTERVAL, now), Gate::NotYet(_)));
+    assert!(matches!(gate((&mailbox, INCOMING), &ran.state, INTERVAL, now), Gate::NotYet(_)));
     store.hurry(&mailbox, INCOMING).await.unwrap();
     let hurried = load(store, &mailbox, INCOMING).await;
-    assert_eq!(gate(&hurried.state, INTERVAL, now), Gate::Open);
+    assert_eq!(gate((&mailbox, INCOMING), &hurried.state, INTERVAL, now), Gate::Open);
     assert_eq!(hurried.state, DeliveryState { last_run: None, ..ran.state });
     assert_eq!((hurried.interval_minutes, hurried.mailbox), (ran.interval_minutes, ran.mailbox));
 }
@@ -164,10 +164,16 @@ pub async fn a_hurried_delivery_keeps_the_gap_between_two_tries(store: &impl Sta
     let row = load(store, &mailbox, INCOMING).await;
     store.commit(&row.claim, &failed(&row, Cause::TimedOut, now)).await.unwrap();
     store.hurry(&mailbox, INCOMING).await.unwrap();
-    assert!(matches!(gate(&load(store, &mailbox, INCOMING).await.state, INTERVAL, now), Gate::NotYet(_)));
+    assert!(matches!(
+        gate((&mailbox, INCOMING), &load(store, &mailbox, INCOMING).await.state, INTERVAL, now),
+        Gate::NotYet(_)
+    ));
     disable(store, &mailbox, INCOMING, now).await;
     store.hurry(&mailbox, INCOMING).await.unwrap();
-    assert!(matches!(gate(&load(store, &mailbox, INCOMING).await.state, INTERVAL, now), Gate::Closed(_)));
+    assert!(matches!(
+        gate((&mailbox, INCOMING), &load(store, &mailbox, INCOMING).await.state, INTERVAL, now),
+        Gate::Closed(_)
+    ));
 }
 
 pub async fn a_run_that_is_under_way_ends_as_if_nobody_had_hurried_it(store: &impl StateStore) {
@@ -178,9 +184,9 @@ pub async fn a_run_that_is_under_way_ends_as_if_nobody_had_hurried_it(store: &im
     store.hurry(&mailbox, INCOMING).await.unwrap();
     let held = load(store, &mailbox, INCOMING).await;
     assert_eq!((&held.claim, held.leased_until), (&leased, Some(until)));
-    let settlement = succeeded(&row, now);
-    assert!(store.commit(&leased, &settlement).await.unwrap());
-    assert_eq!(load(store, &mailbox, INCOMING).await.state, settlement.state);
+    let closing = succeeded(&row, now);
+    assert!(store.commit(&leased, &closing).await.unwrap());
+    assert_eq!(load(store, &mailbox, INCOMING).await.state, closing.state);
 }
 
 pub async fn hurrying_an_unknown_mailbox_writes_nothing(store: &impl StateStore) {

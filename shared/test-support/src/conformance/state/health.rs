@@ -21,7 +21,7 @@ use mailrail_domain::{
         policy::RetryPolicy,
     },
 };
-use mailrail_engine::ports::{AlertFilter, Settlement, StoredHealth};
+use mailrail_engine::ports::{AlertFilter, Closing, StoredHealth};
 
 use super::{
     INCOMING, INTERVAL, StateStore, a_profile, alerts, commit, created, disable, load, notices, slots, unchanged,
@@ -95,7 +95,7 @@ pub async fn a_disabled_delivery_that_is_probed_stands_in_the_slot_of_its_probes
     let row = load(store, &mailbox, INCOMING).await;
     let mut state = row.state.clone();
     state.recovery_minutes = Some(30);
-    commit(store, &row.claim, &Settlement { state, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { state, ..unchanged(&row) }).await;
     let stands = slots(store, &mailbox, INCOMING, &[INTERVAL, 30]).await;
     assert_eq!(stands, [Slot::of(&mailbox, INCOMING, 30)]);
 }

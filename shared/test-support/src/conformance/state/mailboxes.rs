@@ -15,7 +15,7 @@ use mailrail_domain::{
         state::DeliveryState,
     },
 };
-use mailrail_engine::ports::{AlertFilter, Settlement, StoredMailbox, Written};
+use mailrail_engine::ports::{AlertFilter, Closing, StoredMailbox, Written};
 
 use super::{
     APPOINTMENTS, INCOMING, INTERVAL, OUTGOING, StateStore, WHOLE_LIST, a_mailbox, a_profile, alerts, change, commit,
@@ -133,7 +133,7 @@ pub async fn a_change_that_leaves_the_methods_leaves_the_deliveries(store: &impl
     let (now, mailbox) = (this_second(), created(store, "m1").await);
     let row = load(store, &mailbox, INCOMING).await;
     let position = Some(Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
-    let failure = Settlement { position: position.clone(), ..failed(&row, Cause::TimedOut, now) };
+    let failure = Closing { position: position.clone(), ..failed(&row, Cause::TimedOut, now) };
     commit(store, &row.claim, &failure).await;
     disable(store, &mailbox, OUTGOING, now).await;
     let before = details(store, &mailbox).await.deliveries;
@@ -154,7 +154,7 @@ pub async fn a_changed_method_begins_that_delivery_anew_and_leaves_the_others(st
     for delivery in [INCOMING, OUTGOING] {
         let row = load(store, &mailbox, delivery).await;
         let position = Some(Position::of("imap", &ImapPosition { uid_validity: 1, uid_done: 7, mod_seq: None }));
-        commit(store, &row.claim, &Settlement { position, ..succeeded(&row, now) }).await;
+        commit(store, &row.claim, &Closing { position, ..succeeded(&row, now) }).await;
     }
     let before = load(store, &mailbox, OUTGOING).await;
     for method in [SynchronizationMethod::None, SYNCHRONIZED] {
@@ -207,7 +207,7 @@ pub async fn of_two_changes_of_the_same_revision_one_is_made(store: &impl StateS
 pub async fn a_method_that_is_taken_away_takes_the_delivery_out_of_the_schedule(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { interval_minutes: 15, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { interval_minutes: 15, ..unchanged(&row) }).await;
     change(store, &mailbox, |stored| stored.mailbox.incoming_email = SynchronizationMethod::None).await;
     assert_eq!(slots(store, &mailbox, INCOMING, &[INTERVAL, 15]).await, []);
     assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, None);
@@ -354,7 +354,7 @@ pub async fn a_deleted_mailbox_leaves_the_schedule(store: &impl StateStore) {
     let read_before = details(store, &mailbox).await;
     // Its place moved after the details were read, which do not say where it is.
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { interval_minutes: 15, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { interval_minutes: 15, ..unchanged(&row) }).await;
     store.delete_mailbox(&read_before, &audit()).await.unwrap();
     for delivery in [INCOMING, OUTGOING] {
         assert_eq!(slots(store, &mailbox, delivery, &[INTERVAL, 15]).await, []);

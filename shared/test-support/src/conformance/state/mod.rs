@@ -10,7 +10,7 @@ pub mod leases;
 pub mod mailboxes;
 pub mod notices;
 pub mod outboxes;
-pub mod places;
+pub mod permits;
 pub mod profiles;
 pub mod quarantine;
 pub mod quotas;
@@ -45,9 +45,9 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::ports::{
-    AccessStore, AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, HealthStore, MailboxDetails, MailboxStore,
-    NoticeStore, OutboxStore, QuarantineStore, QuotaStore, Sealed, Settlement, StoredMailbox, StoredProfile, TestStore,
-    Wake, Written,
+    AccessStore, AlertFilter, AlertWrite, Claim, Closing, DeliveryRow, Directory, HealthStore, MailboxDetails,
+    MailboxStore, NoticeStore, OutboxStore, QuarantineStore, QuotaStore, Sealed, StoredMailbox, StoredProfile,
+    TestStore, Wake, Written,
 };
 
 use super::{PAGES_MAX, every_page};
@@ -75,15 +75,15 @@ macro_rules! state_suite {
             an_advance_after_somebody_else_wrote_changes_nothing,
             a_deleted_mailbox_can_be_neither_leased_nor_advanced,
         ]);
-        $crate::conformance_tests!(places in state::places, $make, [
-            places_are_taken_until_there_are_none_left,
-            a_place_that_was_given_back_is_free,
-            a_place_is_free_once_its_time_is_up,
-            profiles_have_places_of_their_own,
-            a_profile_that_was_given_fewer_connections_has_fewer_places,
-            of_twenty_that_race_for_three_places_three_get_one,
-            giving_back_a_place_that_nobody_holds_is_no_error,
-            a_place_that_ended_and_is_somebody_elses_is_left_to_him,
+        $crate::conformance_tests!(permits in state::permits, $make, [
+            permits_are_taken_until_there_are_none_left,
+            a_permit_that_was_given_back_is_free,
+            a_permit_is_free_once_its_time_is_up,
+            profiles_have_permits_of_their_own,
+            a_profile_that_was_given_fewer_connections_has_fewer_permits,
+            of_twenty_that_race_for_three_permits_three_get_one,
+            giving_back_a_permit_that_nobody_holds_is_no_error,
+            a_permit_that_ended_and_is_somebody_elses_is_left_to_him,
         ]);
         $crate::conformance_tests!(commits in state::commits, $make, [
             a_commit_writes_the_whole_state_and_the_position,
@@ -334,13 +334,13 @@ async fn change(store: &impl StateStore, mailbox: &MailboxId, to: impl FnOnce(&m
     store.change_mailbox(&before, &after, &audit()).await.unwrap()
 }
 
-async fn commit(store: &impl StateStore, claim: &Claim, settlement: &Settlement) {
-    assert!(store.commit(claim, settlement).await.unwrap(), "a commit that nobody was quicker than");
+async fn commit(store: &impl StateStore, claim: &Claim, closing: &Closing) {
+    assert!(store.commit(claim, closing).await.unwrap(), "a commit that nobody was quicker than");
 }
 
 /// What a run writes that has nothing to say.
-fn unchanged(row: &DeliveryRow) -> Settlement {
-    Settlement {
+fn unchanged(row: &DeliveryRow) -> Closing {
+    Closing {
         state: row.state.clone(),
         position: None,
         alerts: vec![],
@@ -351,18 +351,18 @@ fn unchanged(row: &DeliveryRow) -> Settlement {
 }
 
 /// What a run writes that failed.
-fn failed(row: &DeliveryRow, cause: Cause, now: Timestamp) -> Settlement {
+fn failed(row: &DeliveryRow, cause: Cause, now: Timestamp) -> Closing {
     let evidence = Evidence::new(Stage::SignIn, "the server's words").with_code("NO").with_detail(Some("DETAIL"));
     ended(row, Err(&DeliveryError::new(cause, evidence)), now)
 }
 
 /// What a run writes that went through.
-fn succeeded(row: &DeliveryRow, now: Timestamp) -> Settlement {
+fn succeeded(row: &DeliveryRow, now: Timestamp) -> Closing {
     ended(row, Ok(()), now)
 }
 
 /// What a run writes that came to this. Every alert is the mailbox's own, because the suite is of its rows.
-fn ended(row: &DeliveryRow, result: Result<(), &DeliveryError>, now: Timestamp) -> Settlement {
+fn ended(row: &DeliveryRow, result: Result<(), &DeliveryError>, now: Timestamp) -> Closing {
     let (profile, organization, policy) = (a_profile("p1").profile, Organization::default(), RetryPolicy::default());
     let (hold, credentials) = (organization.hold, CredentialSource::Mailbox);
     let terms = Terms { policy, organization: &organization, hold, credentials };
@@ -374,7 +374,7 @@ fn ended(row: &DeliveryRow, result: Result<(), &DeliveryError>, now: Timestamp) 
         AlertChange::Raise(story, _) => AlertWrite::Raise(Box::new(alert(&story, &about))),
         AlertChange::Close(kind) => AlertWrite::Close(kind, now),
     };
-    Settlement {
+    Closing {
         notice: end.notice.map(|to_write| notice(&to_write.tidings, &about)),
         alerts: end.alerts.into_iter().map(write).collect(),
         state: end.state,

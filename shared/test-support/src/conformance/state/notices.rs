@@ -10,7 +10,7 @@ use mailrail_domain::{
         notice::{Notice, NoticeKind, NoticeStatus},
     },
 };
-use mailrail_engine::ports::{NoticeStore, Settlement, Written};
+use mailrail_engine::ports::{Closing, NoticeStore, Written};
 
 use super::{
     INCOMING, INTERVAL, StateStore, a_profile, change, commit, created, disable, failed, load, notices, unchanged,
@@ -48,7 +48,7 @@ fn notice(id: &str, mailbox: &MailboxId, next_attempt: Timestamp) -> Notice {
 async fn given(store: &impl StateStore, notice: &Notice) {
     let mailbox = notice.mailbox_id.as_ref().expect("a notice about a mailbox");
     let row = load(store, mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { notice: Some(notice.clone()), ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { notice: Some(notice.clone()), ..unchanged(&row) }).await;
 }
 
 async fn ids(store: &impl StateStore, status: NoticeStatus) -> Vec<String> {

@@ -10,7 +10,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     limits::DUE_PAGE,
-    ports::{Settlement, Wake, Written},
+    ports::{Closing, Wake, Written},
 };
 
 use super::{
@@ -47,8 +47,8 @@ pub async fn a_commit_at_the_same_interval_leaves_the_slot(store: &impl StateSto
     for n in 0..3 {
         let row = load(store, &mailbox, INCOMING).await;
         let now = seconds_after(now, n);
-        let settlement = if n == 1 { failed(&row, Cause::TimedOut, now) } else { succeeded(&row, now) };
-        commit(store, &row.claim, &settlement).await;
+        let closing = if n == 1 { failed(&row, Cause::TimedOut, now) } else { succeeded(&row, now) };
+        commit(store, &row.claim, &closing).await;
         let stands = slots(store, &mailbox, INCOMING, &[INTERVAL]).await;
         assert_eq!(stands, [Slot::of(&mailbox, INCOMING, INTERVAL)]);
         assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, Some(INTERVAL));
@@ -59,7 +59,7 @@ pub async fn a_commit_at_another_interval_moves_the_slot_once(store: &impl State
     let mailbox = created(store, "m1").await;
     for minutes in [15, 15, 1, INTERVAL] {
         let row = load(store, &mailbox, INCOMING).await;
-        commit(store, &row.claim, &Settlement { interval_minutes: minutes, ..unchanged(&row) }).await;
+        commit(store, &row.claim, &Closing { interval_minutes: minutes, ..unchanged(&row) }).await;
         let stands = slots(store, &mailbox, INCOMING, &[1, INTERVAL, 15]).await;
         assert_eq!(stands, [Slot::of(&mailbox, INCOMING, minutes)]);
         assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, Some(minutes));
@@ -70,7 +70,7 @@ pub async fn a_disabled_delivery_leaves_the_schedule(store: &impl StateStore) {
     let mailbox = created(store, "m1").await;
     let row = load(store, &mailbox, INCOMING).await;
     let disabling = failed(&row, Cause::CredentialsRefused, this_second());
-    commit(store, &row.claim, &Settlement { interval_minutes: 15, ..disabling }).await;
+    commit(store, &row.claim, &Closing { interval_minutes: 15, ..disabling }).await;
     assert_eq!(slots(store, &mailbox, INCOMING, &[INTERVAL, 15]).await, []);
     assert_eq!(load(store, &mailbox, INCOMING).await.interval_minutes, None);
 }
@@ -91,7 +91,7 @@ pub async fn every_interval_in_use_is_named(store: &impl StateStore) {
     }
     let mailbox = a_mailbox("m1").mailbox.id;
     let row = load(store, &mailbox, INCOMING).await;
-    commit(store, &row.claim, &Settlement { interval_minutes: 15, ..unchanged(&row) }).await;
+    commit(store, &row.claim, &Closing { interval_minutes: 15, ..unchanged(&row) }).await;
     disable(store, &mailbox, OUTGOING, this_second()).await;
     assert!(store.enable(&mailbox, OUTGOING, 30, &audit()).await.unwrap());
     let mut named = store.intervals().await.unwrap();

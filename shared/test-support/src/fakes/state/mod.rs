@@ -29,8 +29,8 @@ use mailrail_domain::{
 use mailrail_engine::{
     outage::Outage,
     ports::{
-        AlertFilter, AlertWrite, Claim, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore, OutboxPlace,
-        Page, PageRequest, Settlement, StoredHealth, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
+        AlertFilter, AlertWrite, Claim, Closing, DeliveryRow, Directory, DuePage, MailboxDetails, MailboxStore,
+        OutboxPlace, Page, PageRequest, StoredHealth, StoredMailbox, StoredOrganization, StoredProfile, Wake, Written,
     },
 };
 
@@ -57,7 +57,7 @@ struct State {
     profile_alerts: BTreeMap<(ProfileId, Delivery, AlertKind), Vec<Alert>>,
     notices: BTreeMap<String, Notice>,
     health: BTreeMap<ProfileId, StoredHealth>,
-    places: BTreeMap<(ProfileId, u16), Timestamp>,
+    permits: BTreeMap<(ProfileId, u16), Timestamp>,
     outboxes: BTreeMap<(MailboxId, OutboxPlace), Timestamp>,
     quarantine: BTreeMap<(MailboxId, String), Quarantined>,
     recipients: BTreeMap<(MailboxId, i64), u32>,
@@ -205,46 +205,46 @@ impl MailboxStore for MemoryState {
         }))
     }
 
-    async fn commit(&self, claim: &Claim, settlement: &Settlement) -> Result<bool, Outage> {
+    async fn commit(&self, claim: &Claim, closing: &Closing) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         let Some(row) = state.row(claim) else {
             return Ok(false);
         };
-        row.state = settlement.state.clone();
-        row.position = settlement.position.clone().or(row.position.take());
+        row.state = closing.state.clone();
+        row.position = closing.position.clone().or(row.position.take());
         row.leased_until = None;
         row.version += 1;
-        let interval = settlement.state.scheduled(settlement.interval_minutes);
+        let interval = closing.state.scheduled(closing.interval_minutes);
         state.reschedule(&claim.mailbox, claim.delivery, interval);
-        for alert in &settlement.alerts {
+        for alert in &closing.alerts {
             state.write_alert(claim, alert);
         }
-        if let Some(notice) = &settlement.notice {
+        if let Some(notice) = &closing.notice {
             state.notices.insert(notice.id.clone(), notice.clone());
         }
         Ok(true)
     }
 
-    async fn take_place(
+    async fn take_permit(
         &self,
         profile: &ProfileId,
-        places: u16,
+        permits: u16,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<u16>, Outage> {
         let mut state = lock(&self.0);
-        let free = (0..places).find(|n| state.places.get(&(profile.clone(), *n)).is_none_or(|held| *held <= now));
-        if let Some(place) = free {
-            state.places.insert((profile.clone(), place), until);
+        let free = (0..permits).find(|n| state.permits.get(&(profile.clone(), *n)).is_none_or(|held| *held <= now));
+        if let Some(number) = free {
+            state.permits.insert((profile.clone(), number), until);
         }
         Ok(free)
     }
 
-    async fn leave_place(&self, profile: &ProfileId, place: u16, until: Timestamp) -> Result<(), Outage> {
+    async fn return_permit(&self, profile: &ProfileId, number: u16, until: Timestamp) -> Result<(), Outage> {
         let mut state = lock(&self.0);
-        let key = (profile.clone(), place);
-        if state.places.get(&key).is_some_and(|held| held.timestamp() == until.timestamp()) {
-            state.places.remove(&key);
+        let key = (profile.clone(), number);
+        if state.permits.get(&key).is_some_and(|held| held.timestamp() == until.timestamp()) {
+            state.permits.remove(&key);
         }
         Ok(())
     }
