@@ -3,6 +3,7 @@
 mod administration;
 mod description;
 mod imports;
+mod pages;
 mod wire;
 
 use std::sync::Arc;
