@@ -137,6 +137,9 @@ pub fn end(before: &DeliveryState, ran: &Ran<'_>, terms: &Terms<'_>, now: Timest
     let moved = after_moved(before, ran.moved, now);
     match (ran.mode, ran.result) {
         (Mode::RecoveryProbe, result) => end_of_recovery_probe(before, result.is_ok(), terms, now),
+        // What may pass by itself says nothing against a delivery that is enabled: its own runs count failures. The test
+        // shows what it saw.
+        (Mode::Trial, Err(error)) if before.enabled && is_transient(error, terms) => End::quiet(moved),
         (Mode::Trial, result) => {
             let outcome = after_test(&moved, result.map_err(|error| (error, terms.credentials)), now);
             concluded(before, outcome, ran, terms, now)
@@ -170,6 +173,10 @@ pub fn told(before: &DeliveryState, story: Story, organization: &Organization) -
 
 fn holds(error: &DeliveryError, terms: &Terms<'_>) -> bool {
     can_hold(&classify(error.cause, terms.credentials))
+}
+
+fn is_transient(error: &DeliveryError, terms: &Terms<'_>) -> bool {
+    classify(error.cause, terms.credentials).permanence == Permanence::Transient
 }
 
 /// The state after what a run moved, whatever became of the run. Where something was done, the row of failures is broken:
@@ -381,6 +388,18 @@ mod tests {
 
     fn kind(end: &End) -> Option<crate::words::notice::NoticeKind> {
         end.notice.as_ref().map(|notice| notice.tidings.kind())
+    }
+
+    #[test]
+    fn a_test_in_a_passing_outage_enables_nothing_and_disables_nothing_that_worked() {
+        for cause in Cause::ALL {
+            let is_transient = classify(cause, CredentialSource::Mailbox).permanence == Permanence::Transient;
+            let tested = |before: &DeliveryState| ended(before, Mode::Trial, &Moved::default(), Err(&error(cause)));
+            let end = tested(&failing(3));
+            assert_eq!(end.state.enabled, is_transient, "{cause:?}");
+            assert_eq!(end == End::quiet(failing(3)), is_transient, "{cause:?}");
+            assert!(!tested(&DeliveryState { enabled: false, ..failing(3) }).state.enabled, "{cause:?}");
+        }
     }
 
     #[test]

@@ -71,16 +71,17 @@ async fn arrival<P: Ports>(engine: &Engine<P>, access: &Access, message_id: &str
     Err(DeliveryError::new(Cause::TestMessageNotArrived, Evidence::new(Stage::Arrive, &words)))
 }
 
-/// Whether the server takes a message from the mailbox to itself.
+/// Whether the server takes a message from the mailbox to itself. A server that puts it off may take it later.
 fn accepted(reply: EnvelopeReply) -> Result<(), DeliveryError> {
     let refusal = match reply {
-        EnvelopeReply::EmailRefused(evidence) => Some(evidence),
+        EnvelopeReply::EmailRefused(evidence) => Some((Cause::SenderRefused, evidence)),
         EnvelopeReply::Recipients(replies) => replies.into_iter().find_map(|(_, reply)| match reply {
             RecipientReply::Accepted => None,
-            RecipientReply::Refused(evidence) | RecipientReply::Deferred(evidence) => Some(evidence),
+            RecipientReply::Refused(evidence) => Some((Cause::SenderRefused, evidence)),
+            RecipientReply::Deferred(evidence) => Some((Cause::SenderDeferred, evidence)),
         }),
     };
-    refusal.map_or(Ok(()), |evidence| Err(DeliveryError::new(Cause::SenderRefused, evidence)))
+    refusal.map_or(Ok(()), |(cause, evidence)| Err(DeliveryError::new(cause, evidence)))
 }
 
 fn taken(reply: ContentReply) -> Result<(), DeliveryError> {
@@ -93,5 +94,24 @@ fn taken(reply: ContentReply) -> Result<(), DeliveryError> {
             let evidence = Evidence::new(Stage::Data, "no recipient was accepted");
             Err(DeliveryError::new(Cause::SenderRefused, evidence))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailrail_test_support::build::address;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_put_off_is_not_taken_for_one_that_is_refused() {
+        let cause = |reply: EnvelopeReply| accepted(reply).map_err(|error| error.cause);
+        let recipients = |reply| EnvelopeReply::Recipients(vec![(address("a@example.org"), reply)]);
+        let evidence = || Evidence::new(Stage::Envelope, "450 greylisted");
+        assert_eq!(cause(recipients(RecipientReply::Accepted)), Ok(()));
+        assert_eq!(cause(recipients(RecipientReply::Deferred(evidence()))), Err(Cause::SenderDeferred));
+        assert_eq!(cause(recipients(RecipientReply::Refused(evidence()))), Err(Cause::SenderRefused));
+        assert_eq!(cause(EnvelopeReply::EmailRefused(evidence())), Err(Cause::SenderRefused));
+        assert_eq!(taken(ContentReply::Deferred(evidence())).unwrap_err().cause, Cause::SenderDeferred);
     }
 }
