@@ -133,8 +133,9 @@ pub fn after_attempt(
     }
 }
 
-/// The outcome of a test that ended at `now`: enabled exactly if it passed. Nothing is tried again by itself, and a
-/// failure counts as a disabling only if the delivery was enabled.
+/// The outcome of a test that ended at `now`: the delivery is enabled if the test passed, and disabled if it failed. Mailrail
+/// does not repeat a test by itself. A failure counts as a disabling only if the delivery was enabled. The end of a run
+/// asks this rule nothing about a transient failure of an enabled delivery, because such a test changes nothing.
 #[must_use]
 pub fn after_test(
     before: &DeliveryState,
