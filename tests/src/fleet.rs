@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mailrail_domain::{
+    email::record::Email,
     settings::{
         hold::HoldSettings,
         organization::Organization,
@@ -11,7 +12,7 @@ use mailrail_domain::{
     words::{
         alert::Alert,
         delivery::{Delivery, SynchronizationMethod},
-        id::MailboxId,
+        id::{EmailId, MailboxId},
         notice::{Notice, NoticeKind, NoticeStatus},
         state::DeliveryState,
     },
@@ -20,9 +21,10 @@ use mailrail_engine::{
     Deadline, Engine, Settings,
     access::mailbox_owner,
     alerts::alerts_of_mailbox,
+    batch::Handled,
     ports::{
         AlertFilter, Directory, EmailRecords, MailboxStore, NoticeStore, PageRequest, Secret, StoredMailbox,
-        StoredOrganization, StoredProfile, Vault, Written,
+        StoredOrganization, StoredProfile, Vault, Wake, Written,
     },
 };
 use mailrail_test_support::{
@@ -32,7 +34,7 @@ use mailrail_test_support::{
 
 use crate::{
     letter::Letter,
-    world::{now, pass},
+    world::{BETWEEN_RUNS_SECONDS, now, pass, pend_raw},
 };
 
 const INVOCATION: Duration = Duration::from_secs(600);
@@ -96,6 +98,41 @@ impl Fleet {
             state.enable(&id, delivery, 5, &build::audit_at(now())).await.expect("a store that works");
         }
         id
+    }
+
+    /// A mailbox that only sends, of a profile of its own.
+    pub async fn sender(&self, name: &str) -> MailboxId {
+        let location = build::location("mail.example.test", 465, Security::Tls);
+        let profile = build::profile(&format!("{name}-profile"), None, Some(location));
+        self.put_profile(&profile).await;
+        self.add(name, &profile).await
+    }
+
+    /// An email to each of these that is Pending Send.
+    pub async fn pend(&self, mailbox: &MailboxId, message_id: &str, to: &[&str]) -> EmailId {
+        let recipients = to.iter().map(|to| build::address(to)).collect();
+        let raw = Letter::new(message_id).raw();
+        pend_raw(&self.engine, mailbox, &format!("{message_id}@example.test"), message_id, recipients, raw).await
+    }
+
+    /// An email record.
+    pub async fn email(&self, id: &EmailId) -> Email {
+        let stored = self.engine.ports.records.email(id).await.expect("a store that works");
+        stored.expect("a record that is there").email
+    }
+
+    /// Wakes the outgoing email of a mailbox after the gap between two tries.
+    pub async fn send(&self, mailbox: &MailboxId) {
+        pass(BETWEEN_RUNS_SECONDS);
+        let wake = Wake { mailbox: mailbox.clone(), delivery: Delivery::OutgoingEmail };
+        let handled = self.engine.run_batch(&[wake.into()], Deadline::after(INVOCATION)).await;
+        assert!(matches!(handled[..], [Handled::Done(_)]), "an outage or a panic: {handled:?}");
+    }
+
+    /// Where the outgoing email of a mailbox stands.
+    pub async fn sending(&self, mailbox: &MailboxId) -> DeliveryState {
+        let row = self.engine.ports.state.load(mailbox, Delivery::OutgoingEmail).await.expect("a store that works");
+        row.expect("a delivery").state
     }
 
     /// Lets a minute pass, with its tick, its queue and its notices.

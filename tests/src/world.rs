@@ -96,6 +96,40 @@ fn local_authority(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("the certificate of the local authority")
 }
 
+/// An email of these bytes that is Pending Send, as the API leaves it.
+pub async fn pend_raw<S>(
+    engine: &Engine<MemoryPorts<S>>,
+    mailbox: &MailboxId,
+    message_id: &str,
+    subject: &str,
+    recipients: Vec<EmailAddress>,
+    raw: Vec<u8>,
+) -> EmailId {
+    let id = sent_email_id(message_id);
+    let draft = Email {
+        id: id.clone(),
+        direction: Direction::Outgoing,
+        status: EmailStatus::Draft,
+        raw_key: format!("emails/{id}/raw"),
+        subject: subject.to_owned(),
+        received_at: now(),
+        outgoing: Some(Outgoing {
+            recipients: recipients.into_iter().map(Recipient::new).collect(),
+            ..Outgoing::default()
+        }),
+        ..build::received(mailbox, message_id, 0)
+    };
+    let ports = &engine.ports;
+    ports.bodies.put(&draft.raw_key, raw.into(), "message/rfc822").await.expect("a store that works");
+    assert!(ports.records.insert_draft(&draft).await.expect("a store that works"));
+    let stored = ports.records.email(&draft.id).await.expect("a store that works").expect("the draft");
+    let pending = Email { status: EmailStatus::PendingSend, ..draft };
+    let outbox = Outbox::of(&ports.state, &ports.records, now());
+    let written = outbox.update(&pending, &stored.revision).await;
+    assert!(written.expect("a store that works").is_some());
+    id
+}
+
 /// An organization with its engine.
 #[derive(Debug)]
 pub struct World {
@@ -232,41 +266,7 @@ impl World {
             ..Composition::default()
         });
         let recipients = to.into_iter().chain(cc).chain(bcc).collect();
-        self.pend_raw(mailbox, &message_id, outbound.subject, recipients, raw).await
-    }
-
-    /// An email of these bytes that is Pending Send.
-    pub async fn pend_raw(
-        &self,
-        mailbox: &MailboxId,
-        message_id: &str,
-        subject: &str,
-        recipients: Vec<EmailAddress>,
-        raw: Vec<u8>,
-    ) -> EmailId {
-        let id = sent_email_id(message_id);
-        let draft = Email {
-            id: id.clone(),
-            direction: Direction::Outgoing,
-            status: EmailStatus::Draft,
-            raw_key: format!("emails/{id}/raw"),
-            subject: subject.to_owned(),
-            received_at: now(),
-            outgoing: Some(Outgoing {
-                recipients: recipients.into_iter().map(Recipient::new).collect(),
-                ..Outgoing::default()
-            }),
-            ..build::received(mailbox, message_id, 0)
-        };
-        let ports = &self.engine.ports;
-        ports.bodies.put(&draft.raw_key, raw.into(), "message/rfc822").await.expect("a store that works");
-        assert!(ports.records.insert_draft(&draft).await.expect("a store that works"));
-        let stored = ports.records.email(&draft.id).await.expect("a store that works").expect("the draft");
-        let pending = Email { status: EmailStatus::PendingSend, ..draft };
-        let outbox = Outbox::of(&ports.state, &ports.records, now());
-        let written = outbox.update(&pending, &stored.revision).await;
-        assert!(written.expect("a store that works").is_some());
-        id
+        pend_raw(&self.engine, mailbox, &message_id, outbound.subject, recipients, raw).await
     }
 
     /// An email record.

@@ -218,6 +218,7 @@ impl<P: Ports> Engine<P> {
             ContentReply::Refused(evidence) | ContentReply::Deferred(evidence) | ContentReply::Unknown(evidence) => {
                 Err(evidence.words)
             }
+            ContentReply::FailedToSend(error) => Err(error.evidence.words),
             ContentReply::NotSent => Err("no recipient was accepted".to_owned()),
         }
     }

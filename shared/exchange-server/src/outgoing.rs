@@ -20,7 +20,7 @@ use mailrail_engine::{
 use crate::{
     call::{Mailbox, SENT_ITEMS, one},
     carrier::Repeat,
-    cause::{MESSAGE_CODES, NOT_BEGUN_CODES, UNSEEN_CODES},
+    cause::{MESSAGE_CODES, NOT_BEGUN_CODES, UNSEEN_CODES, of_code},
     request::{get_folder, send_item},
 };
 
@@ -64,23 +64,39 @@ impl Session {
     }
 }
 
-/// What a failure means for the message: the message or the mailbox failed, or nobody knows whether it was sent.
+/// What a failure of the sending means. Only what says that nothing was sent is a refusal or a failure; after every other
+/// answer the outcome is unknown, because the request must not be repeated.
 fn of_failure(failure: Failure) -> Result<ContentReply, DeliveryError> {
     let evidence = failure.evidence(Stage::Data);
     if failure.is(&MESSAGE_CODES) || failure.has_status(413) {
         return Ok(ContentReply::Refused(evidence));
     }
-    // Nothing is sent before the connection is there and the account has signed in.
-    let is_sent = matches!(&failure, Failure::Broken(error) if error.evidence.stage >= Stage::Open);
-    // A server or a gateway that failed during the request does not know either. With 503 the sending has not begun.
-    let is_servers = matches!(&failure, Failure::Refused(Refusal { cause: Cause::ServerUnavailable, .. }));
-    let has_begun = !failure.has_status(503) && !failure.is(&NOT_BEGUN_CODES);
-    if is_sent || (is_servers && has_begun) || failure.is(&["ErrorClientDisconnected"]) {
-        return Ok(ContentReply::Unknown(evidence));
+    if let Failure::Broken(error) = &failure {
+        // Nothing is sent before the connection is there and the account has signed in.
+        let is_sent = error.evidence.stage >= Stage::Open;
+        return if is_sent { Ok(ContentReply::Unknown(evidence)) } else { Err(failure.into_error(Stage::Data)) };
     }
-    let error = failure.into_error(Stage::Data);
-    // The message may be the reason, so it must not stop the messages behind it.
-    if error.cause == Cause::Unknown { Ok(ContentReply::Deferred(error.evidence)) } else { Err(error) }
+    if matches!(&failure, Failure::Refused(refusal) if says_not_sent(refusal)) {
+        return Err(failure.into_error(Stage::Data));
+    }
+    // With 500 or 507 and no code of web services, the server says in its own words that it failed. A server was seen that
+    // files the copy in Sent Items before it fails so.
+    let fails = matches!(&failure, Failure::Refused(Refusal { status: 500 | 507, code: None, .. }));
+    if fails {
+        return Ok(ContentReply::FailedToSend(DeliveryError::new(Cause::ServerUnavailable, evidence)));
+    }
+    Ok(ContentReply::Unknown(evidence))
+}
+
+/// Whether a refusal says that nothing was sent. Without a code, 401, 429 and 503 do, because the request was not carried
+/// out. With a code, those do that say what the mailbox may not do, and some of a server that fails.
+fn says_not_sent(refusal: &Refusal) -> bool {
+    let Some(code) = refusal.code.as_deref() else {
+        return [401, 429, 503].contains(&refusal.status);
+    };
+    let is_about_mailbox =
+        of_code(code).is_some_and(|cause| cause != Cause::ServerUnavailable && cause != Cause::ConnectionLost);
+    is_about_mailbox || NOT_BEGUN_CODES.contains(&code)
 }
 
 impl OutgoingSession for Session {

@@ -20,4 +20,5 @@ mod notices;
 mod outgoing;
 mod quarantine;
 mod recovery;
+mod sending;
 mod testing;

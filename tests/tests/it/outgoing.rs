@@ -357,7 +357,7 @@ async fn lose_answer(unknown_outcome: UnknownOutcome, mischief: fn(u64) -> Misch
     assert_eq!(unknown.status, EmailStatus::Sending);
     let outgoing = unknown.outgoing.as_ref().expect("an outgoing email");
     assert_eq!(outgoing.outcome_unknown, [build::address(&to.address)]);
-    assert!(outgoing.note.as_ref().is_some_and(|note| note.contains("not known whether")), "{:?}", outgoing.note);
+    assert!(outgoing.note.as_ref().is_some_and(|note| note.contains("No answer says whether")), "{:?}", outgoing.note);
     let state = world.state(&mailbox, OUTGOING).await;
     assert_eq!((state.enabled, state.transient_failure_count), (true, 1));
     check_arrived(&world, &id, &to, 1).await;

@@ -193,6 +193,7 @@ fn emails() {
         next_attempt: Some(moment(0)),
         outcome_unknown: vec![address("a@x.test")],
         note: text("It is so."),
+        ..Outgoing::default()
     });
     let words = json!({ "stage": "sign-in", "code": "535", "detail": "5.7.8", "words": "denied" });
     let mut expected = json!({

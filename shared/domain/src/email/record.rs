@@ -136,12 +136,17 @@ impl Recipient {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// What only an outgoing email has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outgoing {
     /// Everybody it goes to, each with its own result.
     pub recipients: Vec<Recipient>,
-    /// Tries in a row that left somebody pending.
+    /// Hand-overs in a row that left a recipient pending.
     #[serde(default)]
     pub attempts: u32,
     /// Not before this moment.
@@ -150,6 +155,22 @@ pub struct Outgoing {
     /// The recipients of a hand-over whose end nobody saw: the server may have the email for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcome_unknown: Vec<EmailAddress>,
+    /// What was seen at the end of that hand-over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_because: Option<Evidence>,
+    /// Whether the server answered that hand-over with a failure to send.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed_to_send: bool,
+    /// Times in a row that the folders of the mailbox could not be searched for the email of that hand-over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_searches: u32,
+    /// Hand-overs with an unknown outcome after which the email was to be handed over again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_outcomes: u32,
+    /// Whether an earlier hand-over may have left a copy of the email among the sent ones. Such a copy says nothing about
+    /// a later hand-over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_have_copy: bool,
     /// What is to be said about its fate, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -121,6 +121,13 @@ impl<P: Ports> Run<'_, P> {
         Ok(true)
     }
 
+    /// Whether the mailbox is still there, unchanged, and the run still has its delivery. Asked before each step that cannot
+    /// be undone. The read may be a moment old, so an older version of the row is no sign of a change.
+    pub(crate) async fn is_as_it_was(&self) -> Result<bool, Outage> {
+        let there = self.engine.ports.mailboxes().load(&self.claim.mailbox, self.claim.delivery).await?;
+        Ok(there.is_some_and(|there| there.claim.version <= self.claim.version && there.mailbox == self.row.mailbox))
+    }
+
     /// Writes how far the mailbox has been read, in the middle of the run. `false` if somebody else took over.
     pub(crate) async fn advance(&mut self, position: Position, source: &str) -> Result<bool, Outage> {
         let Some(claim) = self.engine.ports.mailboxes().advance(&self.claim, &position, source).await? else {

@@ -26,7 +26,7 @@ use super::lock;
 
 const UID_VALIDITY: u32 = 1;
 
-/// A server of incoming email that can be down, and one of outgoing email that takes everything.
+/// A server of incoming email that can be down, and one of outgoing email that hangs up where it is told to.
 #[derive(Debug, Default)]
 pub struct MemoryServers(Arc<Mutex<State>>);
 
@@ -39,6 +39,8 @@ struct State {
     refused: BTreeSet<String>,
     afflicted: BTreeMap<String, Affliction>,
     sent: Vec<(Vec<EmailAddress>, String)>,
+    /// Recipients at whose name the server of outgoing email hangs up.
+    hangs_up_at: BTreeSet<EmailAddress>,
 }
 
 /// What happens to whoever connects as an account.
@@ -75,6 +77,16 @@ impl MemoryServers {
     /// How often the server of incoming email was connected to, or tried to be.
     pub fn connections(&self) -> usize {
         lock(&self.0).connections
+    }
+
+    /// Hangs up whenever this recipient is named.
+    pub fn hang_up_at(&self, recipient: EmailAddress) {
+        lock(&self.0).hangs_up_at.insert(recipient);
+    }
+
+    /// Hangs up at nobody any more.
+    pub fn hang_up_at_nobody(&self) {
+        lock(&self.0).hangs_up_at.clear();
     }
 
     /// What was sent: recipients and message.
@@ -200,11 +212,18 @@ impl OutgoingSession for MemoryOutgoing {
         _: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
+        let state = lock(&self.servers);
+        if recipients.iter().any(|recipient| state.hangs_up_at.contains(recipient)) {
+            let evidence = Evidence::new(Stage::Envelope, "the server hung up");
+            return Err(DeliveryError::new(Cause::ConnectionLost, evidence));
+        }
         self.recipients = recipients.to_vec();
         Ok(EnvelopeReply::accepted(recipients))
     }
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
+        // Whoever works beside the sender has a turn.
+        tokio::task::yield_now().await;
         let message = String::from_utf8_lossy(message).into_owned();
         lock(&self.servers).sent.push((std::mem::take(&mut self.recipients), message));
         Ok(ContentReply::Accepted)

@@ -2,7 +2,7 @@
 
 use end_to_end::{
     online::{Online, address},
-    world::{Outbound, pass},
+    world::{Outbound, pass, pend_raw},
 };
 use mail_parser::{MessageParser, MimeHeaders};
 use mailrail_domain::{
@@ -52,7 +52,7 @@ pub(super) async fn pend_large(online: &Online, mailbox: &MailboxId, sizes: &[us
     }
     raw.push_str("--b--\r\n");
     let recipients = ["bob", "dan"].map(|name| build::address(&address(name))).to_vec();
-    online.world.pend_raw(mailbox, &message_id, "Large", recipients, raw.into_bytes()).await
+    pend_raw(&online.world.engine, mailbox, &message_id, "Large", recipients, raw.into_bytes()).await
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use end_to_end::{
     on_premises::{OnPremises, PASSWORD, SERVICE, address, impersonating, profile},
-    world::{Outbound, pass},
+    world::{Outbound, pass, pend_raw},
 };
 use mailrail_domain::{
     email::record::{EmailStatus, RecipientStatus},
@@ -230,18 +230,72 @@ async fn what_the_server_has_against_a_message_fails_that_email_alone() {
     }
 }
 
+/// What a front or a server may answer after the server has carried out the request, or before.
+fn answers_in_no_table() -> Vec<Answer> {
+    let page = |status| Answer::Http(status, "text/html", "<html>No.</html>".to_owned(), vec![]);
+    let mut answers: Vec<Answer> = [400, 403, 404, 408, 440, 502].into_iter().map(page).collect();
+    answers.push(Answer::Fault("ErrorOfTomorrow", None));
+    answers.push(Answer::Fault("ErrorConnectionFailedTransientError", None));
+    answers
+}
+
 #[tokio::test]
-async fn a_code_that_nobody_knows_defers_that_email_and_not_those_behind_it() {
+async fn an_answer_in_no_table_is_an_unknown_outcome_which_sent_items_settle() {
+    for answer in answers_in_no_table() {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
+        let first = pend(&there, &mailbox, "First").await;
+        let second = pend(&there, &mailbox, "Second").await;
+        there.fault(Fault { takes_effect: true, ..Fault::of("CreateItem", answer.clone()) });
+        there.world.send(&mailbox).await;
+        pass(GAP_SECONDS.into());
+        there.world.send(&mailbox).await;
+        let statuses = (status(&there, &first).await, status(&there, &second).await);
+        assert_eq!(statuses, (EmailStatus::Sent, EmailStatus::Sent), "{answer:?}");
+        assert_eq!(there.server.exchange().sent.len(), 2, "{answer:?}: each once");
+        assert_eq!(there.open_alerts(&mailbox).await, [], "{answer:?}: one email's failure is not its mailbox's");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_no_table_to_what_was_not_sent_leaves_the_email_to_a_person_in_the_servers_words() {
+    for answer in answers_in_no_table() {
+        let there = OnPremises::new().await;
+        let mailbox = sender(&there).await;
+        let first = pend(&there, &mailbox, "First").await;
+        let second = pend(&there, &mailbox, "Second").await;
+        there.fault(Fault::of("CreateItem", answer.clone()));
+        there.world.send(&mailbox).await;
+        pass(GAP_SECONDS.into());
+        there.world.send(&mailbox).await;
+        let mut statuses = [status(&there, &first).await, status(&there, &second).await];
+        statuses.sort_by_key(|status| *status == EmailStatus::Failed);
+        assert_eq!(statuses, [EmailStatus::Sent, EmailStatus::Failed], "{answer:?}");
+        assert_eq!(there.server.exchange().sent.len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_the_server_filed_before_it_failed_to_send_makes_no_email_sent() {
     let there = OnPremises::new().await;
     let mailbox = sender(&there).await;
-    let first = pend(&there, &mailbox, "First").await;
-    let second = pend(&there, &mailbox, "Second").await;
-    there.fault(Fault::of("CreateItem", Answer::Fault("ErrorOfTomorrow", None)));
-    there.world.send(&mailbox).await;
-    pass(GAP_SECONDS.into());
-    there.world.send(&mailbox).await;
-    assert_eq!((status(&there, &first).await, status(&there, &second).await), (EmailStatus::Sent, EmailStatus::Sent));
-    assert_eq!(there.server.exchange().sent.len(), 2);
+    let id = pend(&there, &mailbox, "Never").await;
+    let fault = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault>\
+                 <faultcode>s:Server</faultcode><faultstring>failed to send mail</faultstring>\
+                 </s:Fault></s:Body></s:Envelope>";
+    there.fault(Fault {
+        takes_effect: true,
+        ..Fault::of("CreateItem", Answer::Http(500, "text/xml", fault.to_owned(), vec![]))
+    });
+    for _ in 0..2 {
+        there.world.run(&mailbox, OUTGOING).await;
+        pass(GAP_SECONDS.into());
+    }
+    assert_eq!(in_folder(&there, "ada", "sentitems").len(), 1, "the copy is there");
+    let email = there.world.email(&id).await;
+    assert_eq!(email.status, EmailStatus::Failed);
+    let note = email.outgoing.and_then(|outgoing| outgoing.note).expect("a note");
+    assert!(note.contains("failed to send mail"), "{note}");
 }
 
 #[tokio::test]
@@ -294,7 +348,8 @@ async fn sending_as_another_address_takes_the_right_too() {
             exchange.mailbox(&address("ada")).may_send_as.insert("team@exchange.test".to_owned());
         }
         let to = vec![build::address(&address("bob"))];
-        let id = there.world.pend_raw(&mailbox, "team@exchange.test", "For the team", to, raw.into_bytes()).await;
+        let id =
+            pend_raw(&there.world.engine, &mailbox, "team@exchange.test", "For the team", to, raw.into_bytes()).await;
         there.world.run(&mailbox, OUTGOING).await;
         assert_eq!(status(&there, &id).await == EmailStatus::Sent, is_allowed);
     }
@@ -315,7 +370,7 @@ async fn a_connection_that_is_closed_after_a_large_request_is_made_anew() {
             address("bob"),
             line.repeat(20_000)
         );
-        there.world.pend_raw(&mailbox, &message_id, "Large", to.clone(), raw.into_bytes()).await;
+        pend_raw(&there.world.engine, &mailbox, &message_id, "Large", to.clone(), raw.into_bytes()).await;
     }
     there.world.send(&mailbox).await;
     assert_eq!(there.server.exchange().sent.len(), 3);

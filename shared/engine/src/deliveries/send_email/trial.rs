@@ -90,6 +90,7 @@ fn taken(reply: ContentReply) -> Result<(), DeliveryError> {
         ContentReply::Refused(evidence) => Err(DeliveryError::new(Cause::SenderRefused, evidence)),
         ContentReply::Deferred(evidence) => Err(DeliveryError::new(Cause::SenderDeferred, evidence)),
         ContentReply::Unknown(evidence) => Err(DeliveryError::new(Cause::ConnectionLost, evidence)),
+        ContentReply::FailedToSend(error) => Err(error),
         ContentReply::NotSent => {
             let evidence = Evidence::new(Stage::Data, "no recipient was accepted");
             Err(DeliveryError::new(Cause::SenderRefused, evidence))

@@ -24,6 +24,11 @@ pub async fn a_draft_comes_back_as_it_was_written(store: &impl EmailRecords) {
         attempts: 3,
         next_attempt: Some(clock()),
         outcome_unknown: vec![EmailAddress::parse("a@example.org").unwrap()],
+        unknown_because: Some(Evidence::new(Stage::Data, "500 failed to send")),
+        failed_to_send: true,
+        failed_searches: 2,
+        unknown_outcomes: 1,
+        may_have_copy: true,
         note: Some("It is not known whether the email was sent.".to_owned()),
     });
     assert_eq!(drafted(store, &email).await.email, email);
