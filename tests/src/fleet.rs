@@ -124,6 +124,11 @@ impl Fleet {
     /// Wakes the outgoing email of a mailbox after the gap between two tries.
     pub async fn send(&self, mailbox: &MailboxId) {
         pass(BETWEEN_RUNS_SECONDS);
+        self.wake(mailbox).await;
+    }
+
+    /// Wakes the outgoing email of a mailbox now.
+    pub async fn wake(&self, mailbox: &MailboxId) {
         let wake = Wake { mailbox: mailbox.clone(), delivery: Delivery::OutgoingEmail };
         let handled = self.engine.run_batch(&[wake.into()], Deadline::after(INVOCATION)).await;
         assert!(matches!(handled[..], [Handled::Done(_)]), "an outage or a panic: {handled:?}");

@@ -12,7 +12,7 @@ use crate::{
     Deadline, Engine,
     limits::{DEADLINE_MARGIN, DUE_PAGES_MAX},
     outage::Outage,
-    ports::{Directory, MailboxStore, Ports, Wake},
+    ports::{Directory, HealthStore, MailboxStore, Ports, Wake},
 };
 
 /// Minutes in which the whole schedule is looked at once.
@@ -64,6 +64,9 @@ impl<P: Ports> Engine<P> {
         let Some(row) = self.ports.mailboxes().load(&wake.mailbox, wake.delivery).await? else {
             return Ok(false);
         };
+        if self.is_in_use(&row) {
+            return Ok(false);
+        }
         let now = self.now();
         let Some(since) = stalled_since(&row.state, row.interval_minutes, organization.stall_minutes, now) else {
             return Ok(false);
@@ -74,6 +77,11 @@ impl<P: Ports> Engine<P> {
         let Some(stored) = self.ports.mailboxes().profile(&row.mailbox.profile_id).await? else {
             return Ok(true);
         };
+        // A held profile has an alert of its own, which says why its mailboxes wait.
+        let health = self.ports.mailboxes().health(&row.mailbox.profile_id).await?;
+        if health.is_some_and(|known| known.health.probe_at.is_some()) {
+            return Ok(false);
+        }
         tracing::warn!(mailbox = %wake.mailbox, delivery = wake.delivery.as_str(), "stalled");
         // Refused if a run ended meanwhile, which is the very thing that was missed.
         self.commit(&row, &row.claim, &stored.profile, None, end).await?;

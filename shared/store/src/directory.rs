@@ -133,48 +133,25 @@ impl Directory for Store {
         after: &StoredMailbox,
         audit: &AuditEntry,
     ) -> Result<Written, Outage> {
-        let (old, new) = (&before.stored.mailbox, &after.mailbox);
-        let mut writes = vec![self.putting_revised(mailbox_item(after)?, after.revision)?];
-        let (was, is) = (old.normalized_address(), new.normalized_address());
-        let moved = was != is;
-        if moved {
-            if let Some(address) = address_item(after) {
-                writes.push(self.table.putting_new(address)?);
-            }
-            if let Some(was) = &was {
-                writes.push(self.table.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
-            }
-        }
-        writes.extend(self.item_method_writes(Some(old), Some(new))?);
-        let (_, states) = self.mailbox_rows(&new.id, true).await?;
-        for delivery in Delivery::ALL {
-            if old.begins_anew(new, delivery) {
-                let row = states.iter().find(|(of, _)| *of == delivery).map(|(_, row)| row);
-                writes.extend(self.beginning(after, delivery, row, audit.at).await?);
+        let old = &before.stored.mailbox;
+        let is_moved = old.normalized_address() != after.mailbox.normalized_address();
+        for _ in 0..ENABLE_TRIES {
+            let writes = self.change_writes(old, after, audit).await?;
+            match self.table.transact(writes).await? {
+                None => return Ok(Written::Done),
+                Some(0) => return Ok(Written::Superseded),
+                Some(1) if is_moved && after.mailbox.normalized_address().is_some() => return self.taken(after).await,
+                // A run of a delivery ended meanwhile, and nobody changed the mailbox.
+                Some(_) => {}
             }
         }
-        writes.push(self.auditing(audit).await?);
-        match self.table.transact(writes).await? {
-            None => Ok(Written::Done),
-            Some(1) if moved && is.is_some() => self.taken(after).await,
-            Some(_) => Ok(Written::Superseded),
-        }
+        Err(Outage::new("the mailbox ran at the same moment again and again; change it again"))
     }
 
     async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mailbox = &details.stored.mailbox;
-        let (_, states) = self.mailbox_rows(&mailbox.id, true).await?;
-        let mut deletions =
-            vec![self.table.deleting(keys::mailbox(&mailbox.id))?, self.table.deleting(keys::test(&mailbox.id))?];
-        if let Some(address) = mailbox.normalized_address() {
-            deletions.push(self.table.deleting(keys::address(&address))?);
-        }
-        deletions.extend(self.item_method_writes(Some(mailbox), None)?);
-        for (delivery, row) in states {
-            deletions.push(self.table.deleting(keys::delivery(&mailbox.id, delivery))?);
-            deletions.extend(self.schedule_writes(&mailbox.id, delivery, row.interval_minutes, None).await?);
-        }
-        self.write_audited(deletions, audit).await?;
+        self.delete_rows(&mailbox.id, audit).await?;
+        // Closed alerts are left, which expire even if this is cut off.
         for _ in 0..ALERT_PAGES_MAX {
             let question = Question {
                 sort: Sort::BeginsWith(keys::ALERT),
@@ -205,7 +182,7 @@ impl Directory for Store {
                 return Ok(false);
             };
             let row: StateRow = decode(item)?;
-            let state = row.state.re_enabled();
+            let state = row.state.re_enabled(audit.at);
             let interval = state.enabled.then_some(interval_minutes);
             let mut writes = Vec::new();
             for kind in &row.state.open_alerts {
@@ -214,9 +191,9 @@ impl Directory for Store {
             writes.extend(
                 self.schedule_writes(mailbox, delivery, leaving(row.interval_minutes, interval), interval).await?,
             );
-            let (version, reached) = (row.version, row.reached);
-            let next =
-                StateRow { state, reached, interval_minutes: interval, leased_until: None, version: version + 1 };
+            let version = row.version;
+            // The lease stays: a run that is sending goes on until it has ended.
+            let next = StateRow { state, interval_minutes: interval, version: version + 1, ..row };
             let item = encode(keys::delivery(mailbox, delivery), &next)?;
             writes.insert(0, self.table.putting_if(item, "version", number(version))?);
             if self.write_audited(writes, audit).await? == Written::Done {
@@ -270,6 +247,68 @@ impl Directory for Store {
 }
 
 impl Store {
+    /// The writes of a change of a mailbox. The first is conditional on its revision, and the second, if the mailbox takes
+    /// an address, on that address being free.
+    async fn change_writes(
+        &self,
+        old: &Mailbox,
+        after: &StoredMailbox,
+        audit: &AuditEntry,
+    ) -> Result<Vec<TransactWriteItem>, Outage> {
+        let new = &after.mailbox;
+        let mut writes = vec![self.putting_revised(mailbox_item(after)?, after.revision)?];
+        let (was, is) = (old.normalized_address(), new.normalized_address());
+        if was != is {
+            if let Some(address) = address_item(after) {
+                writes.push(self.table.putting_new(address)?);
+            }
+            if let Some(was) = &was {
+                writes.push(self.table.deleting_if(keys::address(was), "mailbox_id", text(old.id.as_str()))?);
+            }
+        }
+        writes.extend(self.item_method_writes(Some(old), Some(new))?);
+        let (_, states) = self.mailbox_rows(&new.id, true).await?;
+        for delivery in Delivery::ALL {
+            if old.begins_anew(new, delivery) {
+                let row = states.iter().find(|(of, _)| *of == delivery).map(|(_, row)| row);
+                writes.extend(self.beginning(after, delivery, row, audit.at).await?);
+            }
+        }
+        writes.push(self.auditing(audit).await?);
+        Ok(writes)
+    }
+
+    /// Deletes the rows of a mailbox, its places in lists and its open alerts, as they stand at the moment of the deletion:
+    /// a run that ends or a change that is made between the reading and the deletion leads to another reading.
+    async fn delete_rows(&self, id: &MailboxId, audit: &AuditEntry) -> Result<(), Outage> {
+        for _ in 0..ENABLE_TRIES {
+            let (row, states) = self.mailbox_rows(id, true).await?;
+            let Some(MailboxRow { mailbox, revision, .. }) = row else {
+                return Ok(());
+            };
+            let mut deletions = vec![
+                self.table.deleting_where(keys::mailbox(id), "revision", number(revision))?,
+                self.table.deleting(keys::test(id))?,
+            ];
+            if let Some(address) = mailbox.normalized_address() {
+                deletions.push(self.table.deleting_if(keys::address(&address), "mailbox_id", text(id.as_str()))?);
+            }
+            deletions.extend(self.item_method_writes(Some(&mailbox), None)?);
+            for (delivery, row) in states {
+                let key = keys::delivery(id, delivery);
+                deletions.push(self.table.deleting_where(key, "version", number(row.version))?);
+                deletions.extend(self.schedule_writes(id, delivery, row.interval_minutes, None).await?);
+                for kind in row.state.open_alerts {
+                    deletions.push(self.table.deleting(keys::open_alert(id, delivery, kind))?);
+                }
+            }
+            if self.write_audited(deletions, audit).await? == Written::Done {
+                return Ok(());
+            }
+        }
+        Err(Outage::new("the mailbox was changed at the same moment again and again; delete it again"))
+    }
+
     /// The writes that begin a delivery anew; `row` is what it was.
     async fn beginning(
         &self,
@@ -290,7 +329,9 @@ impl Store {
             }
             writes.extend(self.schedule_writes(id, delivery, before.interval_minutes, None).await?);
         }
-        let next = StateRow { state, version: version + 1, ..StateRow::default() };
+        // The lease stays: what a run hands over under the old settings is not handed over again under the new ones.
+        let leased_until = row.and_then(|row| row.leased_until);
+        let next = StateRow { state, version: version + 1, leased_until, ..StateRow::default() };
         let item = encode(keys::delivery(id, delivery), &next)?;
         writes.push(match row {
             Some(_) => self.table.putting_if(item, "version", number(version))?,

@@ -15,7 +15,7 @@ use mailrail_engine::{
     outage::Outage,
     ports::{HealthStore, StoredHealth},
 };
-use mailrail_table::{conditional, decode, encode, listed, number};
+use mailrail_table::{Item, decode, encode, listed, number};
 
 use crate::{
     Store, keys,
@@ -29,25 +29,46 @@ impl HealthStore for Store {
         Ok(row.map(|HealthRow { health, version }| StoredHealth { health, version }))
     }
 
-    async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
+    async fn put_health(
+        &self,
+        profile: &ProfileId,
+        health: &ProfileHealth,
+        version: u64,
+        told: Option<(&Alert, &Notice)>,
+    ) -> Result<bool, Outage> {
         let row = HealthRow { health: health.clone(), version: version + 1 };
-        let put = self.table.replacing(encode(keys::health(profile), &row)?);
-        let put = match version {
-            0 => put.condition_expression("attribute_not_exists(pk)"),
-            known => {
-                put.condition_expression("version = :version").expression_attribute_values(":version", number(known))
-            }
+        let item = encode(keys::health(profile), &row)?;
+        let Some((alert, notice)) = told else {
+            let put = self.table.replacing(item);
+            let put = match version {
+                0 => put.condition_expression("attribute_not_exists(pk)"),
+                known => {
+                    let put = put.condition_expression("version = :version");
+                    put.expression_attribute_values(":version", number(known))
+                }
+            };
+            return self.table.put_if(put, "writing a profile's health").await;
         };
-        conditional(put.send().await, "writing a profile's health")
+        let mut writes = vec![match version {
+            0 => self.table.putting_new(item)?,
+            known => self.table.putting_if(item, "version", number(known))?,
+        }];
+        writes.push(self.table.putting(self.raised(alert).await?)?);
+        writes.extend(self.noticing(Some(notice))?);
+        Ok(self.table.transact(writes).await?.is_none())
     }
 
-    async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
-        let request = self
-            .table
-            .removing(keys::health(profile))
-            .condition_expression("version = :version")
-            .expression_attribute_values(":version", number(version));
-        conditional(request.send().await, "clearing a profile's health")
+    async fn clear_health(
+        &self,
+        profile: &ProfileId,
+        version: u64,
+        over: Option<(&Alert, Timestamp, &Notice)>,
+    ) -> Result<bool, Outage> {
+        let mut writes = vec![self.table.deleting_where(keys::health(profile), "version", number(version))?];
+        if let Some((alert, at, notice)) = over {
+            writes.extend(self.ending(alert, at, Some(notice)).await?);
+        }
+        Ok(self.table.transact(writes).await?.is_none())
     }
 
     async fn open_alert(
@@ -62,11 +83,7 @@ impl HealthStore for Store {
     }
 
     async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
-        let known = self.open_alert(&alert.profile_id, alert.delivery, alert.kind).await?;
-        let (count, first_seen) = known.map_or((1, alert.first_seen), |open| (open.count + 1, open.first_seen));
-        let alert = Alert { count, first_seen, ..alert.clone() };
-        let item = encode(keys::open(&alert), &AlertRow { alert: alert.clone() })?;
-        let item = listed(item, keys::alert_place(&alert));
+        let item = self.raised(alert).await?;
         if notice.is_none() {
             // Many mailboxes may raise the same alert at once, and transactions would get in each other's way.
             return self.table.put(item).await;
@@ -78,11 +95,7 @@ impl HealthStore for Store {
     }
 
     async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
-        let open = self.open_alert(&alert.profile_id, alert.delivery, alert.kind).await?;
-        let mut writes = self.noticing(notice)?;
-        if let Some(open) = open {
-            writes.extend(self.closing(open, at).await?);
-        }
+        let writes = self.ending(alert, at, notice).await?;
         if !writes.is_empty() {
             self.table.transact(writes).await?;
         }
@@ -91,6 +104,30 @@ impl HealthStore for Store {
 }
 
 impl Store {
+    /// The row of an alert that is raised, with the count and the first time of the open one.
+    async fn raised(&self, alert: &Alert) -> Result<Item, Outage> {
+        let known = HealthStore::open_alert(self, &alert.profile_id, alert.delivery, alert.kind).await?;
+        let (count, first_seen) = known.map_or((1, alert.first_seen), |open| (open.count + 1, open.first_seen));
+        let alert = Alert { count, first_seen, ..alert.clone() };
+        let item = encode(keys::open(&alert), &AlertRow { alert: alert.clone() })?;
+        Ok(listed(item, keys::alert_place(&alert)))
+    }
+
+    /// The writes that close the open alert of the same profile, delivery and kind, and that tell the notice.
+    async fn ending(
+        &self,
+        alert: &Alert,
+        at: Timestamp,
+        notice: Option<&Notice>,
+    ) -> Result<Vec<TransactWriteItem>, Outage> {
+        let open = HealthStore::open_alert(self, &alert.profile_id, alert.delivery, alert.kind).await?;
+        let mut writes = self.noticing(notice)?;
+        if let Some(open) = open {
+            writes.extend(self.closing(open, at).await?);
+        }
+        Ok(writes)
+    }
+
     /// The write of a notice, where there is one.
     pub(crate) fn noticing(&self, notice: Option<&Notice>) -> Result<Vec<TransactWriteItem>, Outage> {
         let put = |notice: &Notice| {

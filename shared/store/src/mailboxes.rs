@@ -127,7 +127,7 @@ impl MailboxStore for Store {
                 .condition_expression("attribute_not_exists(leased_until) OR leased_until <= :now")
                 .expression_attribute_values(":until", number(until.timestamp()))
                 .expression_attribute_values(":now", number(now.timestamp()));
-            if conditional(request.send().await, "taking a permit to connect")? {
+            if self.table.update_if(request, "taking a permit to connect").await? {
                 return Ok(Some(permit));
             }
         }
@@ -255,7 +255,7 @@ impl Store {
         claim: &Claim,
         request: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
     ) -> Result<Option<Claim>, Outage> {
-        let done = conditional(request.send().await, "writing the table")?;
+        let done = self.table.update_if(request, "writing a delivery").await?;
         Ok(done.then(|| Claim { version: claim.version + 1, ..claim.clone() }))
     }
 

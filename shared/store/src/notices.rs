@@ -6,7 +6,7 @@ use mailrail_engine::{
     ports::{NoticeStore, Page, PageRequest},
 };
 
-use mailrail_table::{conditional, decode, encode, listed, number};
+use mailrail_table::{decode, encode, listed, number};
 
 use crate::{
     Store,
@@ -30,6 +30,6 @@ impl NoticeStore for Store {
             .replacing(item)
             .condition_expression("notice.attempts = :attempts")
             .expression_attribute_values(":attempts", number(attempts));
-        conditional(request.send().await, "writing a notice")
+        self.table.put_if(request, "writing a notice").await
     }
 }

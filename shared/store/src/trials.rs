@@ -13,7 +13,7 @@ use mailrail_engine::{
     ports::{TestStore, Written},
 };
 
-use mailrail_table::{Item, conditional, decode, encode, number, text};
+use mailrail_table::{Item, decode, encode, number, text};
 
 use crate::{Store, keys, rows::TestRow};
 
@@ -39,7 +39,7 @@ impl TestStore for Store {
             .replacing(item(test)?)
             .condition_expression("test.id = :id")
             .expression_attribute_values(":id", text(&test.id));
-        conditional(request.send().await, "writing a test")
+        self.table.put_if(request, "writing a test").await
     }
 }
 

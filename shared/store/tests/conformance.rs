@@ -5,7 +5,7 @@
 use mailrail_store::{Bodies, KmsVault, Store};
 use mailrail_table::Table;
 use mailrail_test_support::{
-    aws::{TABLE, account, client_of_fresh_table},
+    aws::{TABLE, account, client_of_fresh_table, client_that_loses_first_answers},
     bodies_suite, encryption_suite, state_suite, vault_suite,
 };
 
@@ -13,6 +13,17 @@ state_suite!(store().await);
 bodies_suite!(bodies().await);
 vault_suite!(vault().await);
 encryption_suite!(vault().await);
+
+/// The SDK repeats a request whose answer was lost, so every write of the suite is carried out twice.
+mod after_lost_answers {
+    use super::*;
+
+    state_suite!(store().await);
+
+    async fn store() -> Store {
+        Store::new(Table::new(client_that_loses_first_answers().await, TABLE.to_owned()))
+    }
+}
 
 async fn store() -> Store {
     Store::new(Table::new(client_of_fresh_table().await, TABLE.to_owned()))

@@ -3,10 +3,15 @@
 use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{
-        delete_item::builders::DeleteItemFluentBuilder, put_item::builders::PutItemFluentBuilder,
-        transact_write_items::TransactWriteItemsError, update_item::builders::UpdateItemFluentBuilder,
+        delete_item::builders::DeleteItemFluentBuilder,
+        put_item::{PutItemError, builders::PutItemFluentBuilder},
+        transact_write_items::TransactWriteItemsError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
-    types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem, Update, builders::UpdateBuilder},
+    types::{
+        AttributeValue, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+        builders::UpdateBuilder,
+    },
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
 use mailrail_engine::{outage::Outage, ports::PageRequest};
@@ -22,6 +27,11 @@ const CONFLICTS_MAX: u32 = 8;
 /// First wait after such a meeting, in milliseconds; it doubles.
 const CONFLICT_WAIT_MILLISECONDS: u64 = 10;
 
+/// The attribute by which a write recognizes itself.
+const WRITTEN_BY: &str = "written_by";
+/// Hexadecimal digits of its value.
+const TOKEN_DIGITS: usize = 16;
+
 /// An outage of a service: its own code and words where it answered, else what kept the answer away. The whole reply
 /// is left out, since it may repeat what was written.
 pub fn outage<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Outage
@@ -35,7 +45,8 @@ where
     }
 }
 
-/// Whether a conditional write was done.
+/// Whether a conditional write was done that does no harm if it is done twice, such as a deletion. Other conditional writes
+/// go through [`Table::update_if`] and [`Table::put_if`].
 pub fn conditional<T, E, R>(result: Result<T, SdkError<E, R>>, what: &'static str) -> Result<bool, Outage>
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -196,24 +207,69 @@ impl Table {
         Update::builder().table_name(&self.name).set_key(Some(key_of(key)))
     }
 
+    /// Changes a row on condition, and says whether the condition held. The update begins with `SET`.
+    ///
+    /// The SDK repeats a request whose answer was lost. The condition does not hold any more then, because the first
+    /// request changed the row. So each write leaves a token in the row, and a refused write that finds its own token was
+    /// done.
+    pub async fn update_if(&self, update: UpdateItemFluentBuilder, what: &'static str) -> Result<bool, Outage> {
+        let token = token();
+        let expression = update.get_update_expression().clone().unwrap_or_default();
+        let expression = expression.replacen("SET ", "SET #written_by = :written_by, ", 1);
+        let condition = only_once(update.get_condition_expression().as_deref());
+        let request = update
+            .update_expression(expression)
+            .condition_expression(condition)
+            .expression_attribute_names("#written_by", WRITTEN_BY)
+            .expression_attribute_values(":written_by", text(&token))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => Ok(is_of(failed.item(), &token)),
+                _ => Err(outage(what)(error)),
+            },
+        }
+    }
+
+    /// Writes a row on condition, and says whether the condition held; see [`Table::update_if`].
+    pub async fn put_if(&self, put: PutItemFluentBuilder, what: &'static str) -> Result<bool, Outage> {
+        let token = token();
+        let condition = only_once(put.get_condition_expression().as_deref());
+        let request = put
+            .item(WRITTEN_BY, text(&token))
+            .condition_expression(condition)
+            .expression_attribute_names("#written_by", WRITTEN_BY)
+            .expression_attribute_values(":written_by", text(&token))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(is_of(failed.item(), &token)),
+                _ => Err(outage(what)(error)),
+            },
+        }
+    }
+
     /// Writes a row, whatever was there.
     pub async fn put(&self, item: Item) -> Result<(), Outage> {
         self.replacing(item).send().await.map_err(outage("writing the table"))?;
         Ok(())
     }
 
-    /// Writes a row unless there is one with its key. The row that is there, if there is.
+    /// Writes a row unless there is one with its key. The row that is there, if somebody else wrote it.
     pub async fn put_new(&self, item: Item) -> Result<Option<Item>, Outage> {
+        let token = token();
         let request = self
             .replacing(item)
+            .item(WRITTEN_BY, text(&token))
             .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(
-                aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld,
-            );
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(failed)) => {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) if is_of(failed.item(), &token) => Ok(None),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Some(failed.item.clone().unwrap_or_default()))
                 }
                 _ => Err(outage("writing the table")(error)),
@@ -288,6 +344,24 @@ impl Table {
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 
+    /// A part of a transaction that deletes a row on condition that its `attribute` is `value`.
+    pub fn deleting_where(
+        &self,
+        key: Key,
+        attribute: &str,
+        value: AttributeValue,
+    ) -> Result<TransactWriteItem, Outage> {
+        let delete = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(key_of(key)))
+            .condition_expression("#a = :a")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":a", value)
+            .build()
+            .map_err(|error| Outage::because("asking for a deletion", error))?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
     /// A part of a transaction that deletes a row on condition that it is there.
     pub fn deleting_existing(&self, key: Key) -> Result<TransactWriteItem, Outage> {
         let delete = Delete::builder().table_name(&self.name).set_key(Some(key_of(key)));
@@ -307,4 +381,21 @@ impl Table {
         let put = put.build().map_err(|error| Outage::because("asking for a write", error))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
+}
+
+/// A token of one write.
+fn token() -> String {
+    let mut token = uuid::Uuid::new_v4().simple().to_string();
+    token.truncate(TOKEN_DIGITS);
+    token
+}
+
+/// A condition that does not hold again after its own write.
+fn only_once(condition: Option<&str>) -> String {
+    let again = "attribute_not_exists(#written_by) OR #written_by <> :written_by";
+    condition.map_or_else(|| again.to_owned(), |condition| format!("({condition}) AND ({again})"))
+}
+
+fn is_of(item: Option<&Item>, token: &str) -> bool {
+    item.and_then(|item| text_of(item, WRITTEN_BY)) == Some(token)
 }

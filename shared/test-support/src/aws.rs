@@ -1,12 +1,25 @@
 //! An account of the emulator of AWS for one test, and the table of the deployment's template in it.
 
+use std::time::Duration;
+
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_dynamodb::{
     Client,
-    config::BehaviorVersion,
+    config::{
+        BehaviorVersion,
+        retry::{RetryConfig, RetryPartition, TokenBucket},
+    },
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, Projection, TimeToLiveSpecification,
     },
+};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
 };
 use aws_types::{SdkConfig, region::Region};
 use yaml_rust2::{Yaml, YamlLoader};
@@ -39,6 +52,53 @@ pub fn account() -> (SdkConfig, String) {
 pub async fn client_of_fresh_table() -> Client {
     let (config, _) = account();
     let client = Client::new(&config);
+    create_table(&client).await;
+    client
+}
+
+/// The same, but the first answer to every request is lost after the table has carried it out. The client repeats each
+/// request, as it does behind a bad network.
+pub async fn client_that_loses_first_answers() -> Client {
+    let (config, _) = account();
+    create_table(&Client::new(&config)).await;
+    let losing = LosesFirstAnswers(config.http_client().expect("a client of HTTP"));
+    let retries = RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(1));
+    let config = aws_sdk_dynamodb::config::Builder::from(&config)
+        .http_client(losing)
+        .retry_config(retries)
+        // Otherwise all clients share a budget of retries, which the tests would spend.
+        .retry_partition(RetryPartition::custom("no limit").token_bucket(TokenBucket::unlimited()).build());
+    Client::from_conf(config.build())
+}
+
+/// A client of HTTP that does every request and loses the answer to the first try of each.
+#[derive(Debug)]
+struct LosesFirstAnswers(SharedHttpClient);
+
+/// A connection of it.
+#[derive(Debug)]
+struct LosingConnector(SharedHttpConnector);
+
+impl HttpClient for LosesFirstAnswers {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(LosingConnector(self.0.http_connector(settings, components)))
+    }
+}
+
+impl HttpConnector for LosingConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // "attempt=1; max=5"
+        let attempt = request.headers().get("amz-sdk-request").unwrap_or_default();
+        let is_first = attempt.split(';').any(|part| part.trim() == "attempt=1");
+        let answer = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await?;
+            if is_first { Err(ConnectorError::io("the answer was lost".into())) } else { Ok(answer) }
+        })
+    }
+}
+
+async fn create_table(client: &Client) {
     let template = YamlLoader::load_from_str(TEMPLATE).unwrap().remove(0);
     let table = &template["Resources"]["Table"]["Properties"];
     client
@@ -62,7 +122,6 @@ pub async fn client_of_fresh_table() -> Client {
         .send()
         .await
         .unwrap();
-    client
 }
 
 fn text(value: &Yaml) -> &str {

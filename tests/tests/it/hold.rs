@@ -105,3 +105,33 @@ async fn a_probe_of_a_held_profile_is_not_spent_where_all_connections_are_taken(
     fleet.minutes(2).await;
     assert_eq!(fleet.engine.ports.state.health(&id).await.expect("a store that works"), None, "it was made at once");
 }
+
+#[tokio::test]
+async fn mailboxes_of_a_held_profile_are_not_called_stalled() {
+    let hold = HoldSettings { hold_after_mailboxes: 3, ..HoldSettings::default() };
+    let fleet = Fleet::of(40, hold).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(120).await;
+    fleet.hour_without_runs().await;
+    let kinds: Vec<_> = fleet.own_alerts().await.into_iter().map(|alert| alert.kind).collect();
+    assert!(!kinds.contains(&AlertKind::Stalled), "{kinds:?}");
+    assert_eq!(fleet.profile_alerts().await.len(), 1, "the hold is one alert");
+}
+
+#[tokio::test]
+async fn a_hold_that_is_switched_off_ends_with_its_alert_and_a_notice() {
+    let hold = HoldSettings { hold_after_mailboxes: 3, ..HoldSettings::default() };
+    let fleet = Fleet::of(10, hold).await;
+    fleet.minutes(6).await;
+    fleet.servers().set_down(true);
+    fleet.minutes(15).await;
+    assert_eq!(fleet.notices(NoticeKind::Held).await.len(), 1);
+    fleet.set(|organization| organization.hold = HoldSettings::default()).await;
+    fleet.servers().set_down(false);
+    fleet.minutes(15).await;
+    let open = fleet.profile_alerts().await.into_iter().filter(|alert| alert.status == AlertStatus::Open).count();
+    assert_eq!((open, fleet.notices(NoticeKind::Released).await.len()), (0, 1));
+    let profile = build::profile("fleet", None, None).id;
+    assert_eq!(fleet.engine.ports.state.health(&profile).await.expect("a store that works"), None);
+}

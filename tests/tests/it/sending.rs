@@ -4,11 +4,12 @@ use end_to_end::fleet::Fleet;
 use mailrail_domain::{
     email::record::{EmailStatus, RecipientStatus},
     settings::hold::HoldSettings,
-    words::id::EmailId,
+    words::{delivery::Delivery, id::EmailId},
 };
 use mailrail_engine::ports::{Directory, MailboxStore};
 use mailrail_test_support::build;
 
+const OUTGOING: Delivery = Delivery::OutgoingEmail;
 const BAD: &str = "bad@example.test";
 
 async fn status(fleet: &Fleet, id: &EmailId) -> (EmailStatus, u32) {
@@ -101,5 +102,33 @@ async fn a_mailbox_that_is_deleted_while_it_sends_sends_nothing_more() {
     };
     tokio::join!(sending, deleting);
     assert!(fleet.servers().sent().len() < 10, "{}", fleet.servers().sent().len());
-    assert!(store.load(&mailbox, mailrail_domain::words::delivery::Delivery::OutgoingEmail).await.unwrap().is_none());
+    assert!(store.load(&mailbox, OUTGOING).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_enabling_while_an_email_is_handed_over_neither_doubles_it_nor_gives_it_up() {
+    let fleet = Fleet::of(0, HoldSettings::default()).await;
+    let mailbox = fleet.sender("sender").await;
+    let ids =
+        [fleet.pend(&mailbox, "a", &["a@example.test"]).await, fleet.pend(&mailbox, "b", &["b@example.test"]).await];
+    let store = &fleet.engine.ports.state;
+    fleet.servers().set_slow(true);
+    let enabling = async {
+        // The first email has left, and its answer has not come.
+        while fleet.email(&ids[0]).await.status != EmailStatus::Sending {
+            tokio::task::yield_now().await;
+        }
+        let audit = build::audit_at(end_to_end::world::now());
+        assert!(store.enable(&mailbox, OUTGOING, 5, &audit).await.unwrap());
+        fleet.wake(&mailbox).await;
+        fleet.servers().set_slow(false);
+    };
+    tokio::join!(fleet.send(&mailbox), enabling);
+    for _ in 0..3 {
+        fleet.send(&mailbox).await;
+    }
+    for id in &ids {
+        assert_eq!(status(&fleet, id).await.0, EmailStatus::Sent);
+    }
+    assert_eq!(fleet.servers().sent().len(), 2, "each went out once");
 }

@@ -2,7 +2,8 @@
 
 use crate::{Timestamp, words::state::DeliveryState};
 
-/// Since when a delivery has not worked, if that is too long and nothing failed. A long polling interval is given its time.
+/// Since when a delivery has not worked, if that is too long and nothing failed. A delivery that never worked is late from
+/// the moment at which it was enabled. A long polling interval is given its time.
 #[must_use]
 pub fn stalled_since(
     state: &DeliveryState,
@@ -10,7 +11,7 @@ pub fn stalled_since(
     stall_minutes: u16,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let since = state.last_success?;
+    let since = state.last_success.max(state.enabled_at)?;
     let patience = i64::from(stall_minutes.max(interval_minutes.unwrap_or_default().saturating_mul(2)));
     let is_late = (now - since).num_minutes() >= patience;
     (state.enabled && state.transient_failure_count == 0 && is_late).then_some(since)
@@ -29,10 +30,13 @@ mod tests {
         assert_eq!(stalled_since(&state, Some(5), 60, now), ago(60));
         assert_eq!(stalled_since(&state, Some(5), 61, now), None);
         assert_eq!(stalled_since(&state, Some(60), 60, now), None, "it is polled once an hour");
+        let never = DeliveryState { enabled_at: ago(60), last_success: None, ..state.clone() };
+        assert_eq!(stalled_since(&never, Some(5), 60, now), ago(60));
         for other in [
             DeliveryState { enabled: false, ..state.clone() },
             DeliveryState { transient_failure_count: 1, ..state.clone() },
             DeliveryState { last_success: None, ..state.clone() },
+            DeliveryState { enabled_at: ago(59), ..state.clone() },
         ] {
             assert_eq!(stalled_since(&other, Some(5), 60, now), None, "{other:?}");
         }

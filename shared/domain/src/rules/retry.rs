@@ -144,7 +144,7 @@ pub fn after_test(
 ) -> Outcome {
     match result {
         Ok(()) => {
-            let state = DeliveryState { status: TestStatus::Success, ..before.re_enabled() };
+            let state = DeliveryState { status: TestStatus::Success, ..before.re_enabled(now) };
             let closed = before.open_alerts.clone();
             Outcome { state, closed, retry_in_seconds: None, disabled: false, classification: None }
         }

@@ -52,6 +52,9 @@ pub struct DeliveryState {
     /// When the last run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<Timestamp>,
+    /// When it was last enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled_at: Option<Timestamp>,
     /// When it last worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
@@ -115,10 +118,11 @@ impl DeliveryState {
             && self.last_run.is_some_and(|last_run| last_run >= since)
     }
 
-    /// The state after a person enabled the delivery: counts start at zero, history of success stays.
+    /// The state after a person enabled the delivery at `now`: counts start at zero, and the history of success stays.
     #[must_use]
-    pub fn re_enabled(&self) -> Self {
+    pub fn re_enabled(&self, now: Timestamp) -> Self {
         Self {
+            enabled_at: Some(now),
             enabled: self.method == SynchronizationMethod::ServerSideSynchronization,
             status: TestStatus::NotRun,
             transient_failure_count: 0,
@@ -146,7 +150,7 @@ mod tests {
             times_disabled: 1,
             ..DeliveryState::configured(SynchronizationMethod::ServerSideSynchronization)
         };
-        let again = failed.re_enabled();
+        let again = failed.re_enabled(Timestamp::default());
         assert_eq!((again.transient_failure_count, again.enabled, again.times_disabled), (0, true, 1));
     }
 }

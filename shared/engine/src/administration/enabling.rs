@@ -45,7 +45,7 @@ impl<P: Ports> Engine<P> {
         self.wake([mailbox.id], delivery, WAKE_DELAY_SECONDS).await?;
         for (of, state) in &mut details.deliveries {
             if *of == delivery {
-                *state = state.re_enabled();
+                *state = state.re_enabled(audit.at);
             }
         }
         Ok(KnownMailbox { details, profile: Some(profile) })

@@ -41,6 +41,8 @@ struct Open {
     shared: Vec<Alert>,
     /// The alert of a majority that was told of.
     told: Option<Alert>,
+    /// The alert of a hold.
+    held: Option<Alert>,
 }
 
 impl<P: Ports> Engine<P> {
@@ -54,12 +56,22 @@ impl<P: Ports> Engine<P> {
         let recent = seconds_after(now, -MAJORITY_WINDOW_SECONDS);
         let store = self.ports.mailboxes();
         let mut majorities = 0;
-        for (profile, Open { own, shared, told }) in self.open_alerts().await? {
+        for (profile, Open { own, shared, told, held }) in self.open_alerts().await? {
             if deadline.is_within(DEADLINE_MARGIN) {
                 break;
             }
-            if own < MAJORITY_MAILBOXES_MIN && shared.is_empty() && told.is_none() {
+            if own < MAJORITY_MAILBOXES_MIN && shared.is_empty() && told.is_none() && held.is_none() {
                 continue;
+            }
+            let Some(stored) = store.profile(&profile).await? else {
+                // The profile was deleted, and what was told of it is over.
+                for alert in shared.iter().chain(&told).chain(&held) {
+                    store.close(alert, now, None).await?;
+                }
+                continue;
+            };
+            if let Some(alert) = &held {
+                self.end_hold(&stored.profile, alert).await?;
             }
             let standing = self.profile_standing(&profile, recent, STANDING_MAILBOXES_MAX).await?;
             self.close_unreferenced(&shared, &standing).await?;
@@ -70,7 +82,6 @@ impl<P: Ports> Engine<P> {
                 Some(alert) if !fails_mostly => store.close(&alert, now, None).await?,
                 Some(_) | None if !fails_mostly => {}
                 told => {
-                    let Some(stored) = store.profile(&profile).await? else { continue };
                     // It is of the profile, whichever delivery fails; alerts stand under one.
                     let (delivery, policy) = (Delivery::IncomingEmail, self.settings.retry);
                     let about = About { profile: &stored.profile, mailbox: None, delivery, policy, now };
@@ -94,6 +105,7 @@ impl<P: Ports> Engine<P> {
                 match &alert.mailbox_id {
                     Some(_) => open.own += usize::from(alert.cause.is_some()),
                     None if alert.kind == AlertKind::MajorityFailing => open.told = Some(alert),
+                    None if alert.kind == AlertKind::ProfileHeld => open.held = Some(alert),
                     None if alert.kind.is_shared() => open.shared.push(alert),
                     None => {}
                 }

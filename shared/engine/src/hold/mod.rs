@@ -8,18 +8,19 @@ use mailrail_domain::{
         hold::{ProfileHealth, after_failure, can_hold, next_probe},
         story::{Story, Tidings},
     },
+    settings::profile::EmailServerProfile,
     texts::{
         alert::{About, alert},
         notice::notice,
     },
-    words::{cause::DeliveryError, delivery::Delivery},
+    words::{alert::Alert, cause::DeliveryError, delivery::Delivery},
 };
 
 use crate::{
     Engine,
     limits::HEALTH_WRITES_MAX,
     outage::Outage,
-    ports::{DeliveryRow, HealthStore, Ports, StoredHealth},
+    ports::{DeliveryRow, Directory, HealthStore, Ports, StoredHealth},
     run::profiles::ProfileInUse,
 };
 
@@ -30,7 +31,7 @@ impl<P: Ports> Engine<P> {
             return Ok(false);
         };
         let probing = ProfileHealth { probe_at: Some(next_probe(self.now())), ..health.clone() };
-        self.ports.mailboxes().put_health(&profile.profile().id, &probing, *version).await
+        self.ports.mailboxes().put_health(&profile.profile().id, &probing, *version, None).await
     }
 
     /// What a run of a mailbox says of its profile's servers.
@@ -45,7 +46,7 @@ impl<P: Ports> Engine<P> {
             return Ok(());
         }
         match result {
-            Ok(()) if profile.health.is_some() => self.release(profile).await,
+            Ok(()) if profile.health.is_some() => self.release(profile.profile()).await,
             Ok(()) => Ok(()),
             Err(error) if can_hold(&classify(error.cause, profile.profile().credentials)) => {
                 self.note_failure(row, profile, error, mailboxes).await
@@ -71,47 +72,60 @@ impl<P: Ports> Engine<P> {
             if before == Some(&after) {
                 return Ok(());
             }
-            if !store.put_health(id, &after, known.as_ref().map_or(0, |known| known.version)).await? {
-                continue;
-            }
+            let version = known.as_ref().map_or(0, |known| known.version);
             let was_held = before.is_some_and(|before| before.probe_at.is_some());
-            if after.probe_at.is_some() && !was_held {
-                let about = self.about_profile(profile, after.delivery);
+            let written = if after.probe_at.is_some() && !was_held {
+                let about = self.about_profile(profile.profile(), after.delivery);
                 let alert = alert(&Story::Held(Box::new(after.clone())), &about);
-                let notice = notice(&Tidings::Held(Box::new(after)), &about);
+                let notice = notice(&Tidings::Held(Box::new(after.clone())), &about);
                 tracing::warn!(profile = %id, cause = ?error.cause, "the profile is held");
-                store.raise(&alert, Some(&notice)).await?;
+                store.put_health(id, &after, version, Some((&alert, &notice))).await?
+            } else {
+                store.put_health(id, &after, version, None).await?
+            };
+            if written {
+                return Ok(());
             }
-            return Ok(());
         }
         // Others note the same outage; one failure less is no harm.
         Ok(())
     }
 
-    async fn release(&self, profile: &ProfileInUse) -> Result<(), Outage> {
-        let (store, id) = (self.ports.mailboxes(), &profile.profile().id);
+    /// Forgets the failures of a profile's servers. If the profile was held, its alert ends and its owner is told.
+    async fn release(&self, profile: &EmailServerProfile) -> Result<(), Outage> {
+        let (store, id) = (self.ports.mailboxes(), &profile.id);
         for _ in 0..HEALTH_WRITES_MAX {
             let Some(StoredHealth { health, version }) = store.health(id).await? else {
                 return Ok(());
             };
-            if !store.clear_health(id, version).await? {
-                continue;
-            }
-            if health.probe_at.is_some() {
-                let now = self.now();
+            let cleared = if health.probe_at.is_some() {
                 let about = self.about_profile(profile, health.delivery);
                 let notice = notice(&Tidings::Released { since: health.since }, &about);
                 let alert = alert(&Story::Held(Box::new(health)), &about);
                 tracing::info!(profile = %id, "the profile is held no more");
-                store.close(&alert, now, Some(&notice)).await?;
+                store.clear_health(id, version, Some((&alert, about.now, &notice))).await?
+            } else {
+                store.clear_health(id, version, None).await?
+            };
+            if cleared {
+                return Ok(());
             }
-            return Ok(());
         }
         Ok(())
     }
 
-    fn about_profile<'a>(&self, profile: &'a ProfileInUse, delivery: Delivery) -> About<'a> {
-        let (policy, now) = (self.settings.retry, self.now());
-        About { profile: profile.profile(), mailbox: None, delivery, policy, now }
+    /// Ends a hold that was switched off while the profile was held: no run of its mailboxes looks at it any more.
+    async fn end_hold(&self, profile: &EmailServerProfile, alert: &Alert) -> Result<(), Outage> {
+        let organization = self.ports.mailboxes().organization().await?.organization;
+        if profile.hold_settings(&organization).hold_after_mailboxes > 0 {
+            return Ok(());
+        }
+        self.release(profile).await?;
+        // Without a row of health there was nothing to release, and the alert stands for nothing.
+        self.ports.mailboxes().close(alert, self.now(), None).await
+    }
+
+    fn about_profile<'a>(&self, profile: &'a EmailServerProfile, delivery: Delivery) -> About<'a> {
+        About { profile, mailbox: None, delivery, policy: self.settings.retry, now: self.now() }
     }
 }

@@ -248,16 +248,24 @@ pub trait HealthStore: Send + Sync {
     /// What is known of a profile's servers; `None` while all is well.
     fn health(&self, profile: &ProfileId) -> impl Future<Output = Result<Option<StoredHealth>, Outage>> + Send;
 
-    /// Writes it, on condition of the version that was read (0 for none). `false` if somebody else wrote since.
+    /// Writes what is known, on condition of the version that was read (0 for none), and what is told because of it: all or
+    /// nothing. `false` if somebody else wrote since.
     fn put_health(
         &self,
         profile: &ProfileId,
         health: &ProfileHealth,
         version: u64,
+        told: Option<(&Alert, &Notice)>,
     ) -> impl Future<Output = Result<bool, Outage>> + Send;
 
-    /// Forgets it, on condition of the version. `false` if somebody else wrote since.
-    fn clear_health(&self, profile: &ProfileId, version: u64) -> impl Future<Output = Result<bool, Outage>> + Send;
+    /// Forgets what is known, on condition of the version. In the same transaction it closes the open alert of the same
+    /// profile, delivery and kind as the one in `over`, and tells its notice. `false` if somebody else wrote since.
+    fn clear_health(
+        &self,
+        profile: &ProfileId,
+        version: u64,
+        over: Option<(&Alert, Timestamp, &Notice)>,
+    ) -> impl Future<Output = Result<bool, Outage>> + Send;
 
     /// The open alert of a profile for a delivery, of a kind.
     fn open_alert(
@@ -270,7 +278,7 @@ pub trait HealthStore: Send + Sync {
     /// Opens an alert of a profile, or raises count and last time of the open one, with its notice.
     fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> impl Future<Output = Result<(), Outage>> + Send;
 
-    /// Closes the open alert of the same profile, delivery and kind, with its notice. The alert as it was, if there was.
+    /// Closes the open alert of the same profile, delivery and kind, if there is one, and tells its notice.
     fn close(
         &self,
         alert: &Alert,

@@ -39,6 +39,11 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Option<Vec<Event>>, Outage> {
         let credentials = profile.profile().credentials;
         let terms = Terms { policy: self.settings.retry, organization, hold: profile.hold, credentials };
+        // Somebody else has the lease since before this run was loaded, and this run did without one. The end of the other run
+        // counts.
+        if ran.mode != Mode::Trial && claim.version == row.claim.version && self.is_in_use(row) {
+            return Ok(None);
+        }
         let closing = |before: &DeliveryState| end(before, ran, &terms, self.now());
         let ended = closing(&row.state);
         let events = ended.events.clone();
@@ -59,6 +64,12 @@ impl<P: Ports> Engine<P> {
             }
         }
         Err(Outage::new("the delivery was changed again and again while its test was written"))
+    }
+
+    /// Whether somebody held the lease of a delivery when it was loaded. Whoever has no lease leaves such a row alone, because
+    /// every write ends the lease.
+    pub(crate) fn is_in_use(&self, row: &DeliveryRow) -> bool {
+        row.leased_until.is_some_and(|until| until > self.now())
     }
 
     /// Writes an end, tells its alerts and its notice, and wakes the delivery where it is to be woken. `false` if somebody

@@ -207,7 +207,9 @@ impl<P: Ports> Engine<P> {
         let profile = self.profile_in_use(profiles, &row, deadline).await?;
         let organization = self.organization_of(profiles).await?;
         if let Some(story) = closed {
-            if let Some(end) = told(&row.state, story, organization) {
+            if let Some(end) = told(&row.state, story, organization)
+                && !self.is_in_use(&row)
+            {
                 self.commit(&row, &row.claim, profile.profile(), None, end).await?;
             }
             return Ok(Concluding::Dropped);
@@ -283,8 +285,7 @@ impl<P: Ports> Engine<P> {
             None => false,
         };
         if leases_first && !run.hold().await? {
-            let is_trial = run.mode == Mode::Trial;
-            return Ok(Performed::Left(if is_trial { Concluding::Busy } else { Concluding::Dropped }));
+            return Ok(Performed::Left(Concluding::Busy));
         }
         // Claimed last, so that a probe which gets no connection or no lease is not spent.
         if turn == Turn::Probe {
@@ -300,7 +301,7 @@ impl<P: Ports> Engine<P> {
             Some(stages) => work.try_out(run, stages).await.map(|()| Performed::Whole),
             None => Ok(match work.work(run).await? {
                 Whose::Ours => Performed::Whole,
-                Whose::Elses => Performed::Left(Concluding::Dropped),
+                Whose::Elses => Performed::Left(Concluding::Busy),
             }),
         }
     }

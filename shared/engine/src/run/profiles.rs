@@ -88,10 +88,7 @@ impl<P: Ports> Engine<P> {
                 let connections = stored.profile.maximum_concurrent_connections;
                 let permit = self.permit(id, connections, deadline).await?;
                 let connections = Arc::new(Semaphore::new(divided(connections, self.settings.invocations_max)));
-                let hold = match stored.profile.hold {
-                    Some(hold) => hold,
-                    None => self.organization_of(profiles).await?.hold,
-                };
+                let hold = stored.profile.hold_settings(self.organization_of(profiles).await?);
                 let health = match hold.hold_after_mailboxes {
                     0 => None,
                     _ => self.ports.mailboxes().health(id).await?,

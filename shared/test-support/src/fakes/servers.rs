@@ -41,6 +41,8 @@ struct State {
     sent: Vec<(Vec<EmailAddress>, String)>,
     /// Recipients at whose name the server of outgoing email hangs up.
     hangs_up_at: BTreeSet<EmailAddress>,
+    /// Whether the server of outgoing email keeps its answers back.
+    is_slow: bool,
 }
 
 /// What happens to whoever connects as an account.
@@ -82,6 +84,11 @@ impl MemoryServers {
     /// Hangs up whenever this recipient is named.
     pub fn hang_up_at(&self, recipient: EmailAddress) {
         lock(&self.0).hangs_up_at.insert(recipient);
+    }
+
+    /// Keeps the answers to what is sent back, until they are let go.
+    pub fn set_slow(&self, is_slow: bool) {
+        lock(&self.0).is_slow = is_slow;
     }
 
     /// Hangs up at nobody any more.
@@ -224,6 +231,9 @@ impl OutgoingSession for MemoryOutgoing {
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
         // Whoever works beside the sender has a turn.
         tokio::task::yield_now().await;
+        while lock(&self.servers).is_slow {
+            tokio::task::yield_now().await;
+        }
         let message = String::from_utf8_lossy(message).into_owned();
         lock(&self.servers).sent.push((std::mem::take(&mut self.recipients), message));
         Ok(ContentReply::Accepted)

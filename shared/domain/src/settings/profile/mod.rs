@@ -127,6 +127,12 @@ impl EmailServerProfile<ServerFields> {
 }
 
 impl<S> EmailServerProfile<S> {
+    /// What is done when its servers fail: as the profile has it, else as the organization has it.
+    #[must_use]
+    pub fn hold_settings(&self, organization: &Organization) -> HoldSettings {
+        self.hold.unwrap_or(organization.hold)
+    }
+
     /// The profile with other servers, and those that it had.
     fn with<T>(self, servers: T) -> (EmailServerProfile<T>, S) {
         let profile = EmailServerProfile {

@@ -36,6 +36,7 @@ pub async fn a_commit_writes_the_whole_state_and_the_position(store: &impl State
     let row = load(store, &mailbox, INCOMING).await;
     let now = clock();
     let state = DeliveryState {
+        enabled_at: Some(this_second()),
         method: SynchronizationMethod::ServerSideSynchronization,
         enabled: true,
         status: TestStatus::Failure,

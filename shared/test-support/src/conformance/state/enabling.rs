@@ -36,7 +36,7 @@ pub async fn a_delivery_enabled_again_begins_to_count_at_zero(store: &impl State
     assert_eq!((disabled.state.enabled, disabled.state.transient_failure_count), (false, 1));
     assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit_at(seconds_after(now, 2))).await.unwrap());
     let enabled = load(store, &mailbox, INCOMING).await;
-    assert_eq!(enabled.state, disabled.state.re_enabled());
+    assert_eq!(enabled.state, disabled.state.re_enabled(seconds_after(now, 2)));
     assert!(enabled.state.enabled);
     assert_ne!(enabled.claim, disabled.claim);
 }

@@ -42,21 +42,45 @@ pub async fn health_comes_back_as_it_was_written_and_is_forgotten(store: &impl S
     let profile = a_profile("p1").profile.id;
     assert_eq!(store.health(&profile).await.unwrap(), None);
     let health = health();
-    assert!(store.put_health(&profile, &health, 0).await.unwrap());
+    assert!(store.put_health(&profile, &health, 0, None).await.unwrap());
     assert_eq!(store.health(&profile).await.unwrap(), Some(StoredHealth { health, version: 1 }));
     assert_eq!(store.health(&a_profile("p11").profile.id).await.unwrap(), None);
-    assert!(!store.clear_health(&profile, 2).await.unwrap());
-    assert!(store.clear_health(&profile, 1).await.unwrap());
+    assert!(!store.clear_health(&profile, 2, None).await.unwrap());
+    assert!(store.clear_health(&profile, 1, None).await.unwrap());
     assert_eq!(store.health(&profile).await.unwrap(), None);
-    assert!(!store.clear_health(&profile, 1).await.unwrap());
+    assert!(!store.clear_health(&profile, 1, None).await.unwrap());
 }
 
 pub async fn of_many_that_write_health_at_once_one_does(store: &impl StateStore) {
     let (profile, health) = (a_profile("p1").profile.id, health());
     for version in [0, 1] {
-        let puts = futures_util::future::join_all((0..10).map(|_| store.put_health(&profile, &health, version))).await;
+        let puts =
+            futures_util::future::join_all((0..10).map(|_| store.put_health(&profile, &health, version, None))).await;
         assert_eq!(puts.into_iter().filter(|put| *put.as_ref().unwrap()).count(), 1, "version {version}");
     }
+}
+
+pub async fn a_hold_is_told_and_ended_in_the_same_write_or_not_at_all(store: &impl StateStore) {
+    let (profile, now) = (a_profile("p1").profile, this_second());
+    let policy = RetryPolicy::default();
+    let about = About { profile: &profile, mailbox: None, delivery: health().delivery, policy, now };
+    let alert = alert(&Story::Held(Box::new(health())), &about);
+    let notice = notice(&Tidings::Held(Box::new(health())), &about);
+    let filter = AlertFilter::Profile(profile.id.clone());
+    let id = &profile.id;
+    assert!(!store.put_health(id, &health(), 1, Some((&alert, &notice))).await.unwrap());
+    assert_eq!((alerts(store, filter.clone()).await.len(), notices(store, NoticeStatus::Pending).await.len()), (0, 0));
+    assert!(store.put_health(id, &health(), 0, Some((&alert, &notice))).await.unwrap());
+    assert_eq!(alerts(store, filter.clone()).await, std::slice::from_ref(&alert));
+    assert_eq!(notices(store, NoticeStatus::Pending).await, std::slice::from_ref(&notice));
+
+    let release = texts::notice::notice(&Tidings::Released { since: alert.first_seen }, &About { now, ..about });
+    assert!(!store.clear_health(id, 2, Some((&alert, now, &release))).await.unwrap());
+    assert_eq!(alerts(store, filter.clone()).await, std::slice::from_ref(&alert));
+    assert!(store.clear_health(id, 1, Some((&alert, now, &release))).await.unwrap());
+    assert_eq!(alerts(store, filter).await, [Alert { status: AlertStatus::Closed, last_seen: now, ..alert }]);
+    assert_eq!(notices(store, NoticeStatus::Pending).await.len(), 2);
+    assert_eq!(store.health(id).await.unwrap(), None);
 }
 
 pub async fn an_alert_of_a_profile_is_one_however_often_it_is_raised(store: &impl StateStore) {

@@ -8,9 +8,9 @@ use mailrail_domain::{
 };
 use mailrail_engine::ports::Claim;
 
-use super::{INCOMING, OUTGOING, SOURCE, StateStore, commit, created, details, load, unchanged};
+use super::{INCOMING, INTERVAL, OUTGOING, SOURCE, StateStore, change, commit, created, details, load, unchanged};
 use crate::{
-    build::{audit, mailbox_id},
+    build::{address, audit, mailbox_id},
     conformance::this_second,
 };
 
@@ -38,6 +38,21 @@ pub async fn a_lease_shows_until_when_it_is_held(store: &impl StateStore) {
     let claim = store.lease(&row.claim, until, now).await.unwrap().expect("a free delivery");
     let leased = load(store, &mailbox, INCOMING).await;
     assert_eq!((leased.leased_until, leased.claim), (Some(until), claim));
+}
+
+pub async fn a_lease_outlives_an_enabling_and_a_change_of_the_method(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let until = seconds_after(now, 60);
+    let row = load(store, &mailbox, OUTGOING).await;
+    store.lease(&row.claim, until, now).await.unwrap().expect("a free delivery");
+    assert!(store.enable(&mailbox, OUTGOING, INTERVAL, &audit()).await.unwrap());
+    let enabled = load(store, &mailbox, OUTGOING).await;
+    assert_eq!(enabled.leased_until, Some(until), "a run that is sending goes on until it has ended");
+    assert_eq!(store.lease(&enabled.claim, until, now).await.unwrap(), None);
+    change(store, &mailbox, |stored| stored.mailbox.address = Some(address("moved@example.org"))).await;
+    let moved = load(store, &mailbox, OUTGOING).await;
+    assert!(moved.claim.version > enabled.claim.version, "the delivery began anew");
+    assert_eq!(moved.leased_until, Some(until));
 }
 
 pub async fn a_lease_leaves_state_and_position_alone(store: &impl StateStore) {

@@ -413,3 +413,47 @@ pub async fn who_moves_items_is_known_of_the_whole_organization(store: &impl Sta
     store.delete_mailbox(&details(store, &mailbox).await, &audit()).await.unwrap();
     assert!(!store.moves_items(SYNCHRONIZED).await.unwrap());
 }
+
+pub async fn a_mailbox_that_is_deleted_leaves_nothing_of_itself_whatever_was_read_before(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit()).await.unwrap());
+    let stale = details(store, &mailbox).await;
+    // Meanwhile it gets another address, somebody else takes the first one, and a run moves it in the schedule and fails.
+    let first = stale.stored.mailbox.address.clone();
+    change(store, &mailbox, |stored| stored.mailbox.address = Some(address("moved@example.org"))).await;
+    let mut other = a_mailbox("m2");
+    other.mailbox.address = first.clone();
+    assert_eq!(store.create_mailbox(&other, &audit()).await.unwrap(), Written::Done);
+    assert!(store.enable(&mailbox, INCOMING, INTERVAL, &audit()).await.unwrap());
+    let row = load(store, &mailbox, INCOMING).await;
+    let failure = failed(&row, Cause::TimedOut, this_second());
+    commit(store, &row.claim, &Closing { interval_minutes: 15, ..failure }).await;
+
+    store.delete_mailbox(&stale, &audit()).await.unwrap();
+    assert_eq!(store.mailbox(&mailbox).await.unwrap(), None);
+    assert_eq!(slots(store, &mailbox, INCOMING, &[INTERVAL, 15]).await, []);
+    assert_eq!(alerts(store, AlertFilter::Mailbox(mailbox)).await, []);
+    let mut third = a_mailbox("m3");
+    third.mailbox.address = first;
+    let taken = store.create_mailbox(&third, &audit()).await.unwrap();
+    assert_eq!(taken, Written::AddressTaken(other.mailbox.id), "the first address is the other's");
+    third.mailbox.address = Some(address("moved@example.org"));
+    assert_eq!(store.create_mailbox(&third, &audit()).await.unwrap(), Written::Done, "the second one is free");
+}
+
+pub async fn a_change_of_a_mailbox_that_runs_is_made(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    let before = details(store, &mailbox).await;
+    let mut after = before.stored.clone();
+    after.mailbox.address = Some(address("moved@example.org"));
+    let audit = audit();
+    let running = async {
+        for _ in 0..3 {
+            let row = load(store, &mailbox, INCOMING).await;
+            // Refused once the change is made.
+            store.commit(&row.claim, &unchanged(&row)).await.unwrap();
+        }
+    };
+    let (written, ()) = tokio::join!(store.change_mailbox(&before, &after, &audit), running);
+    assert_eq!(written.unwrap(), Written::Done);
+}

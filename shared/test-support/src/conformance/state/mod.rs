@@ -63,6 +63,7 @@ macro_rules! state_suite {
         $crate::conformance_tests!(leases in state::leases, $make, [
             a_delivery_of_an_unknown_mailbox_is_not_there,
             a_lease_shows_until_when_it_is_held,
+            a_lease_outlives_an_enabling_and_a_change_of_the_method,
             a_lease_leaves_state_and_position_alone,
             a_second_lease_is_refused_while_the_first_is_held,
             a_lease_is_granted_again_once_the_first_has_run_out,
@@ -162,6 +163,8 @@ macro_rules! state_suite {
         ]);
         $crate::conformance_tests!(mailboxes in state::mailboxes, $make, [
             an_unknown_mailbox_is_not_there,
+            a_mailbox_that_is_deleted_leaves_nothing_of_itself_whatever_was_read_before,
+            a_change_of_a_mailbox_that_runs_is_made,
             a_new_mailbox_has_three_deliveries_in_their_first_state,
             a_delivery_comes_with_its_mailbox_and_the_sealed_credentials,
             an_address_belongs_to_one_mailbox_however_it_is_spelled,
@@ -208,6 +211,7 @@ macro_rules! state_suite {
         $crate::conformance_tests!(health in state::health, $make, [
             health_comes_back_as_it_was_written_and_is_forgotten,
             of_many_that_write_health_at_once_one_does,
+            a_hold_is_told_and_ended_in_the_same_write_or_not_at_all,
             an_alert_of_a_profile_is_one_however_often_it_is_raised,
             a_disabled_delivery_that_is_probed_stands_in_the_slot_of_its_probes,
         ]);

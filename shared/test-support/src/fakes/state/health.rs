@@ -17,7 +17,7 @@ use mailrail_engine::{
 
 use super::{
     super::{lock, page},
-    MemoryState,
+    MemoryState, State,
 };
 
 impl HealthStore for MemoryState {
@@ -25,21 +25,38 @@ impl HealthStore for MemoryState {
         Ok(lock(&self.0).health.get(profile).cloned())
     }
 
-    async fn put_health(&self, profile: &ProfileId, health: &ProfileHealth, version: u64) -> Result<bool, Outage> {
+    async fn put_health(
+        &self,
+        profile: &ProfileId,
+        health: &ProfileHealth,
+        version: u64,
+        told: Option<(&Alert, &Notice)>,
+    ) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         let is_ours = state.health.get(profile).map_or(0, |known| known.version) == version;
         if is_ours {
             let stored = StoredHealth { health: health.clone(), version: version + 1 };
             state.health.insert(profile.clone(), stored);
+            if let Some((alert, notice)) = told {
+                raise(&mut state, alert, Some(notice));
+            }
         }
         Ok(is_ours)
     }
 
-    async fn clear_health(&self, profile: &ProfileId, version: u64) -> Result<bool, Outage> {
+    async fn clear_health(
+        &self,
+        profile: &ProfileId,
+        version: u64,
+        over: Option<(&Alert, Timestamp, &Notice)>,
+    ) -> Result<bool, Outage> {
         let mut state = lock(&self.0);
         let is_ours = state.health.get(profile).is_some_and(|known| known.version == version);
         if is_ours {
             state.health.remove(profile);
+            if let Some((alert, at, notice)) = over {
+                close(&mut state, alert, at, Some(notice));
+            }
         }
         Ok(is_ours)
     }
@@ -56,31 +73,37 @@ impl HealthStore for MemoryState {
     }
 
     async fn raise(&self, alert: &Alert, notice: Option<&Notice>) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
-        let history = state.profile_alerts.entry(key).or_default();
-        match history.last_mut().filter(|open| open.status == AlertStatus::Open) {
-            Some(open) => *open = Alert { count: open.count + 1, first_seen: open.first_seen, ..alert.clone() },
-            None => history.push(alert.clone()),
-        }
-        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
+        raise(&mut lock(&self.0), alert, notice);
         Ok(())
     }
 
     async fn close(&self, alert: &Alert, at: Timestamp, notice: Option<&Notice>) -> Result<(), Outage> {
-        let mut state = lock(&self.0);
-        let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
-        if state.organization.organization.closed_alert_days == 0 {
-            state.profile_alerts.remove(&key);
-        }
-        for alert in state.profile_alerts.get_mut(&key).into_iter().flatten() {
-            if alert.status == AlertStatus::Open {
-                (alert.status, alert.last_seen) = (AlertStatus::Closed, at);
-            }
-        }
-        state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
+        close(&mut lock(&self.0), alert, at, notice);
         Ok(())
     }
+}
+
+fn raise(state: &mut State, alert: &Alert, notice: Option<&Notice>) {
+    let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
+    let history = state.profile_alerts.entry(key).or_default();
+    match history.last_mut().filter(|open| open.status == AlertStatus::Open) {
+        Some(open) => *open = Alert { count: open.count + 1, first_seen: open.first_seen, ..alert.clone() },
+        None => history.push(alert.clone()),
+    }
+    state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
+}
+
+fn close(state: &mut State, alert: &Alert, at: Timestamp, notice: Option<&Notice>) {
+    let key = (alert.profile_id.clone(), alert.delivery, alert.kind);
+    if state.organization.organization.closed_alert_days == 0 {
+        state.profile_alerts.remove(&key);
+    }
+    for alert in state.profile_alerts.get_mut(&key).into_iter().flatten() {
+        if alert.status == AlertStatus::Open {
+            (alert.status, alert.last_seen) = (AlertStatus::Closed, at);
+        }
+    }
+    state.notices.extend(notice.map(|notice| (notice.id.clone(), notice.clone())));
 }
 
 impl NoticeStore for MemoryState {

@@ -135,7 +135,7 @@ impl State {
         let row = self.deliveries.entry((id.clone(), delivery)).or_default();
         let open = std::mem::take(&mut row.state.open_alerts);
         let state = mailbox.mailbox.state_begun_anew(delivery, &row.state);
-        *row = Row { state, version: row.version + 1, ..Row::default() };
+        *row = Row { state, version: row.version + 1, leased_until: row.leased_until, ..Row::default() };
         self.reschedule(id, delivery, None);
         for kind in open {
             self.close(id, delivery, kind, now);
@@ -153,9 +153,8 @@ impl State {
     }
 
     fn leave_address(&mut self, mailbox: &Mailbox) {
-        if let Some(address) = &mailbox.address {
-            self.addresses.remove(&address.normalized());
-        }
+        let address = mailbox.address.as_ref().map(|address| address.normalized());
+        self.addresses.retain(|taken, owner| Some(taken) != address.as_ref() || *owner != mailbox.id);
     }
 }
 
@@ -380,8 +379,10 @@ impl Directory for MemoryState {
 
     async fn delete_mailbox(&self, details: &MailboxDetails, audit: &AuditEntry) -> Result<(), Outage> {
         let mut state = lock(&self.0);
-        let mailbox = &details.stored.mailbox;
-        state.mailboxes.remove(&mailbox.id);
+        let Some(StoredMailbox { mailbox, .. }) = state.mailboxes.remove(&details.stored.mailbox.id) else {
+            return Ok(());
+        };
+        let mailbox = &mailbox;
         state.tests.remove(&mailbox.id);
         state.leave_address(mailbox);
         for delivery in Delivery::ALL {
@@ -405,8 +406,7 @@ impl Directory for MemoryState {
             return Ok(false);
         };
         let open = std::mem::take(&mut row.state.open_alerts);
-        row.state = row.state.re_enabled();
-        row.leased_until = None;
+        row.state = row.state.re_enabled(audit.at);
         row.version += 1;
         let enabled = row.state.enabled;
         state.reschedule(mailbox, delivery, enabled.then_some(interval_minutes));
