@@ -96,7 +96,7 @@ pub(crate) fn names(patch: &Value) -> Vec<String> {
     patch.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// The revision on condition of which a change is made, if it is made on any (RFC 9110 section 13.1.1).
+/// The revision that a change is conditional on, if it is conditional on any (RFC 9110 section 13.1.1).
 pub(crate) fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(wanted) = headers.get(header::IF_MATCH) else {
         return Ok(None);

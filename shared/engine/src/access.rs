@@ -17,13 +17,13 @@ use crate::{
     run::Stop,
 };
 
-/// Whom a mailbox's secret is sealed for.
+/// The owner that a mailbox's secret is sealed for.
 #[must_use]
 pub fn mailbox_owner(id: &mailrail_domain::words::id::MailboxId) -> String {
     format!("mailbox/{id}")
 }
 
-/// Whom a profile's secret is sealed for.
+/// The owner that a profile's secret is sealed for.
 #[must_use]
 pub fn profile_owner(id: &mailrail_domain::words::id::ProfileId) -> String {
     format!("profile/{id}")

@@ -22,7 +22,8 @@ use crate::{
     ports::{AlertFilter, Directory, HealthStore, MailboxDetails, Page, PageRequest, Ports},
 };
 
-/// The alerts of a mailbox, before the first page of its own those of its profile that it refers to or that concern all.
+/// The alerts of a mailbox. Its first page begins with the alerts of its profile that the mailbox refers to, or that
+/// concern all mailboxes.
 pub async fn alerts_of_mailbox<S: Directory>(
     store: &S,
     mailbox: &MailboxId,
@@ -54,9 +55,9 @@ fn references(mailbox: &MailboxDetails) -> impl Iterator<Item = (Delivery, Alert
 pub(crate) struct Standing {
     /// How many there are.
     pub mailboxes: usize,
-    /// Those that have failed since the moment that was asked for.
+    /// Those that have failed since a given moment.
     pub failing: BTreeSet<MailboxId>,
-    /// What any of them refers to.
+    /// The alerts of the profile that any of them refers to.
     pub referenced: BTreeSet<(Delivery, AlertKind)>,
     /// Whether there are more than were looked at.
     pub cut_short: bool,

@@ -16,7 +16,7 @@ use crate::{
 /// What became of one job.
 #[derive(Debug)]
 pub enum Handled {
-    /// It was dealt with: delivered, counted as a failure, or dropped for a reason in the row. These runs were part of it.
+    /// It was dealt with: delivered, counted as a failure, or dropped for a reason in the row. It made these runs.
     Done(Vec<Ran>),
     /// An outage of ours, or no time left: the message is to come again.
     Again,

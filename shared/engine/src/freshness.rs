@@ -83,7 +83,7 @@ impl<P: Ports> Engine<P> {
             return Ok(false);
         }
         tracing::warn!(mailbox = %wake.mailbox, delivery = wake.delivery.as_str(), "stalled");
-        // Refused if a run ended meanwhile, which is the very thing that was missed.
+        // The write is refused if a run ended meanwhile, and then the delivery is not stalled.
         self.commit(&row, &row.claim, &stored.profile, None, end).await?;
         Ok(true)
     }

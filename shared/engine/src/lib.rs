@@ -67,7 +67,7 @@ impl<P: ports::Ports> Engine<P> {
         Self { ports, settings, clock, memory: ports::MemoryBudget::new() }
     }
 
-    /// The outboxes, as of now.
+    /// The outboxes.
     pub(crate) fn outbox(&self) -> outbox::Outbox<'_, P::Mailboxes, P::Records> {
         outbox::Outbox::of(self.ports.mailboxes(), self.ports.records(), self.now())
     }

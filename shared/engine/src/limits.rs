@@ -20,8 +20,8 @@ pub const OUTBOX_PAGE: usize = 100;
 pub const OUTBOX_PAGES_MAX: usize = 20;
 /// Mailboxes of a profile that are looked at for tests in one step.
 pub const TRIALS_PAGE: usize = 100;
-/// Times that a test message is looked for, and the wait between two looks: mail to oneself is there within seconds, or
-/// held up by something that a minute would not show either.
+/// Times that a test message is looked for. Mail to oneself arrives within seconds, or is held up for longer than anybody
+/// would wait.
 pub const ARRIVAL_LOOKS_MAX: usize = 25;
 /// Wait between two such looks.
 pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub const HEALTH_WRITES_MAX: usize = 5;
 pub const NOTICES_PENDING_MAX: usize = 5_000;
 /// Notices that are marked at once, where a digest was sent for many.
 pub const NOTICES_AT_ONCE: usize = 16;
-/// Records, or messages in quarantine, that are looked at in one page for one that somebody misses.
+/// Records, or messages in quarantine, that are looked through in one page for a missing message.
 pub const LOOKUP_PAGE: usize = 100;
 /// Pages of them: the newest thousand.
 pub const LOOKUP_PAGES_MAX: usize = 10;
@@ -43,7 +43,7 @@ pub const LOOKUP_PAGES_MAX: usize = 10;
 pub const OPEN_ALERTS_MAX: usize = 20_000;
 /// Mailboxes of a profile that are looked at when it is asked how they stand.
 pub const STANDING_MAILBOXES_MAX: usize = 20_000;
-/// Mailboxes of a profile that are looked at when one of them works again, for one that does not.
+/// Mailboxes of a profile that are looked through for one that still fails, when another of them works again.
 pub const REFERENCES_AT_ONCE_MAX: usize = 25;
 /// Notices that one run of `notify-owners` sends.
 pub const NOTICES_PER_RUN: usize = 100;
@@ -59,7 +59,8 @@ pub const QUEUE_BATCHES_AT_ONCE: usize = 16;
 pub const QUEUE_DELAY_SECONDS_MAX: u32 = 900;
 /// No mailbox is begun, and no further page fetched, when less than this is left of the invocation.
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
-/// A mailbox that is still at it when this is left is given up, so that the batch can be answered for the others.
+/// A run that has not ended when this much of the invocation is left is given up, so that the batch can be answered for
+/// the other mailboxes.
 pub const GIVE_UP_MARGIN: Duration = Duration::from_secs(2);
 /// A lease outlives the invocation by this much, so that it never ends under a run that is still alive.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
@@ -71,9 +72,9 @@ pub const WHOLE_MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const MESSAGE_BYTES_MAX: u64 = 150 * 1024 * 1024;
 /// Content in memory at once over all mailboxes of a function: one largest message and some ordinary ones.
 pub const MEMORY_BUDGET_BYTES: u64 = WHOLE_MESSAGE_BYTES_MAX + 8 * 1024 * 1024;
-/// Messages up to this size are not counted against the budget; their number is bounded otherwise.
+/// Messages up to this size are not counted against the budget, because other limits bound their number.
 pub const UNCOUNTED_BYTES: u64 = 64 * 1024;
-/// What a message is taken to have, where nothing says its size.
+/// The size that is assumed for a message if nothing says its size.
 pub const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 /// Size of the pieces of a message that is streamed (S3: at least 5 MiB for a part that is not the last).
 pub const CHUNK_BYTES: usize = 5 * 1024 * 1024;

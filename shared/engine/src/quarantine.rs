@@ -1,4 +1,4 @@
-//! What went wrong with single messages: try them again, and say why one was not synchronized.
+//! Messages that went wrong: trying them again, and saying why one was not synchronized.
 
 use mailrail_domain::{
     email::{
@@ -31,7 +31,7 @@ pub enum Replayed {
     Gone,
 }
 
-/// What is known of a message that somebody misses.
+/// What is known of a missing message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// It is a record.

@@ -7,7 +7,7 @@ use mailrail_table::number;
 
 use crate::{Store, keys};
 
-/// A count of recipients is kept for two hours, of which it is asked for in the first.
+/// A count of recipients is kept for two hours, although only the first hour asks for it.
 const COUNTED_SECONDS: i64 = 7_200;
 
 impl QuotaStore for Store {

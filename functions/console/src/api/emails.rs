@@ -31,7 +31,7 @@ use crate::{
     problem::Problem,
 };
 
-/// Largest raw message that is handed out in one answer (Lambda: 6 MB, of which base64 takes a quarter).
+/// Largest raw message that is handed out in one answer (Lambda allows 6 MB, and base64 takes a quarter of it).
 const RAW_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 api_enum! {

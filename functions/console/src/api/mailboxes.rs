@@ -117,8 +117,8 @@ pub(crate) struct DeliveryView {
     next_due: Option<DateTime<Utc>>,
     /// Messages that wait: found at the last run and left to the next, or in the outbox, as far as 100.
     backlog: u32,
-    /// Since when the oldest of an outbox waits. Of an inbox it is when the last message that is done was received: what
-    /// waits is younger.
+    /// Of an outbox: since when its oldest email waits. Of an inbox: when the last message that is done was received,
+    /// because the messages that wait are younger.
     oldest_waiting: Option<DateTime<Utc>>,
     /// Where autodiscover found the server.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! Folders that a server lists page by page, each page with a token under which its next changes are: what is to be read,
 //! and from where the next run goes on.
 //!
-//! A page of which some items are not done is listed again by the next run, so that a token never passes what is open. What
-//! is done of such a page is remembered by its identifiers, so that a run gets on however little of a page it can do.
+//! The next run lists a page again if some of its items are not done, so that a token never passes what is open. The items
+//! that are done are remembered by their identifiers, so that a run gets on however little of a page it can do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,10 +20,10 @@ const DONE_MAX: usize = 4_000;
 /// How far folders have been read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reached {
-    /// For each folder the token under which its next changes are.
+    /// For each folder the token that asks for its next changes.
     #[serde(alias = "links", alias = "states")]
     pub tokens: BTreeMap<String, String>,
-    /// Fingerprints of what is done of pages that are not.
+    /// Fingerprints of the items that are done, of pages that are not.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub done: BTreeSet<String>,
 }
@@ -41,9 +41,9 @@ fn fingerprint(id: &str) -> String {
 /// A page of a folder's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What was added, oldest first as far as the server does so.
+    /// What was added: the oldest first, where the server keeps that order.
     pub items: Vec<T>,
-    /// Under which the folder's next changes are.
+    /// The token that asks for the folder's next changes.
     pub token: String,
     /// Whether the server has no more for now.
     pub is_last: bool,
@@ -54,12 +54,12 @@ pub struct Page<T> {
 struct Folder<T> {
     /// Its name or its identifier on the server.
     id: String,
-    /// Under which its token is remembered.
+    /// The key under which its token is remembered.
     key: String,
     token: Option<String>,
-    /// A page that was read and not listed yet, without what earlier runs have done of it.
+    /// A page that was read and not listed yet, without the items that earlier runs have done.
     page: Option<Page<T>>,
-    /// What they have done of it.
+    /// The items that they have done.
     skipped: BTreeSet<String>,
     is_done: bool,
 }
@@ -85,7 +85,7 @@ pub struct Folders<T> {
     marks: Vec<Mark>,
     waiting: VecDeque<(usize, T)>,
     numbered: usize,
-    /// What earlier runs have done of pages that were not done.
+    /// The items that earlier runs have done, of pages that were not done.
     done: BTreeSet<String>,
 }
 
@@ -111,7 +111,7 @@ pub fn known<'a>(tokens: &'a BTreeMap<String, String>, path: &str) -> Option<(&'
 }
 
 impl<T: Item> Folders<T> {
-    /// No folders yet, with what earlier runs have done of pages that were not done.
+    /// No folders yet, with the items that earlier runs have done of pages that were not done.
     #[must_use]
     pub fn after(done: BTreeSet<String>) -> Self {
         Self { done, ..Self::default() }
@@ -148,13 +148,13 @@ impl<T: Item> Folders<T> {
         self.folders.get(n).map_or("", |folder| &folder.id)
     }
 
-    /// The token at which folder `n` is; none before its first page.
+    /// The token that folder `n` has reached; none before its first page.
     #[must_use]
     pub fn token(&self, n: usize) -> Option<&str> {
         self.folders.get(n)?.token.as_deref()
     }
 
-    /// Gives folder `n` the page at which it is.
+    /// Gives folder `n` the page that its token asks for.
     pub fn put(&mut self, n: usize, mut page: Page<T>) {
         let mut skipped = BTreeSet::new();
         page.items.retain(|item| {
@@ -226,13 +226,13 @@ impl<T: Item> Folders<T> {
         self.waiting.pop_front()
     }
 
-    /// Leaves an item for later that was taken last.
+    /// Puts the item that was taken last back, to be taken again.
     pub fn put_back(&mut self, item: (usize, T)) {
         self.waiting.push_front(item);
     }
 
-    /// The reached with which everything after item number `last` is listed; without one, everything after what was
-    /// listed.
+    /// How far the folders are read once item number `last` and everything before it is done. Without a number,
+    /// everything that was listed is done.
     #[must_use]
     pub fn reached(&self, last: Option<usize>) -> Reached {
         let until = last.map_or(usize::MAX, |number| number + 1);
@@ -248,7 +248,7 @@ impl<T: Item> Folders<T> {
                     open.before.clone()
                 }
                 None => {
-                    // Of a page that was read and not listed, what earlier runs have done stays done.
+                    // What earlier runs have done of a page that was read and not listed stays done.
                     reached.done.extend(folder.skipped.iter().filter(|_| folder.page.is_some()).cloned());
                     of_folder().next_back().map(|mark| mark.after.clone()).or_else(|| folder.token.clone())
                 }
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(third.take(), Some((0, "c")));
         let reached = third.reached(Some(0));
         assert_eq!((reached.tokens["inbox"].as_str(), reached.done.len()), ("i1", 0), "the page is done");
-        // Of a folder whose turn has not come, what is done stays so.
+        // What is done of a folder whose turn has not come stays so.
         let mut other = with_done([fingerprint("d")].into());
         other.put(0, page(&["a", "b"], "i1", true));
         other.put(1, page(&["d", "e"], "p1", true));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How far an IMAP folder has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImapPosition {
-    /// UIDVALIDITY under which `uid_done` holds (RFC 3501 section 2.3.1.1).
+    /// The UIDVALIDITY that `uid_done` holds for (RFC 3501 section 2.3.1.1).
     pub uid_validity: u32,
     /// Every message up to this UID is stored, quarantined or before the start date.
     pub uid_done: u32,

@@ -10,7 +10,7 @@ use crate::words::hex::hex_of_first;
 /// How far a POP3 maildrop has been read. The set of seen UIDLs is an object beside the row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pop3Position {
-    /// Digest of the listing at which everything in it was done; empty while something is left.
+    /// Digest of the last listing whose messages were all done; empty while something is left.
     pub listing: String,
 }
 

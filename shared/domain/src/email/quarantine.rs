@@ -83,7 +83,7 @@ pub struct Clues {
     pub sender: Option<String>,
 }
 
-/// What somebody looks for: whichever parts he has. Subject and sender match in part, whatever their case.
+/// What somebody looks for, by whichever parts they know. Subject and sender match in part, whatever their case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// Message-ID, with or without angle brackets.

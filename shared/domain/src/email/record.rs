@@ -38,7 +38,7 @@ pub const REFERENCES_MAX: usize = 100;
 /// Longest Message-ID that is kept, in bytes (source system: 320, which real ones exceed).
 pub const MESSAGE_ID_BYTES_MAX: usize = 998;
 
-/// Which way an email went.
+/// The direction of an email.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -115,7 +115,7 @@ pub enum RecipientStatus {
 /// A recipient of an outgoing email.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
-    /// Where to.
+    /// The address that the email goes to.
     pub address: EmailAddress,
     /// How far it has come.
     #[serde(flatten)]
@@ -183,7 +183,7 @@ pub struct Email {
     pub id: EmailId,
     /// The mailbox that received it first, or sends it.
     pub mailbox_id: MailboxId,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
     /// Where it stands.
     pub status: EmailStatus,

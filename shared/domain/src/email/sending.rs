@@ -1,5 +1,5 @@
-//! How an outgoing email moves from Pending Send to Sent or Failed: by what the server said to its hand-over, and by what
-//! is found where nobody heard the answer.
+//! How an outgoing email moves from Pending Send to Sent or Failed: by the server's answer to its hand-over, and, where
+//! the answer was lost, by what the folders of the mailbox show.
 
 use crate::{
     Timestamp,
@@ -105,7 +105,7 @@ pub fn after_failure(email: &Email, error: &DeliveryError, policy: RetryPolicy, 
     after_report(email, &report, policy, now)
 }
 
-/// Where an email stands of which nobody heard whether it was sent, as the folders of its mailbox have it.
+/// Where the folders of a mailbox have an email whose hand-over has an unknown outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
     /// Among the sent ones.

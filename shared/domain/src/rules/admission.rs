@@ -26,7 +26,7 @@ pub fn lacking(mailbox: &Mailbox, profile: &EmailServerProfile, organization: &O
     let refused = match mailbox.approval.state {
         ApprovalState::Approved => false,
         ApprovalState::PendingApproval => asked,
-        // Somebody said no, which is more than that nobody was asked; and nothing comes to no address.
+        // A rejection counts although nobody has to approve addresses, and a mailbox without an address receives nothing.
         ApprovalState::Rejected | ApprovalState::Empty => true,
     };
     refused.then_some(Cause::AddressNotApproved)

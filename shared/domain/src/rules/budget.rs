@@ -37,14 +37,14 @@ impl Budget {
         self.current(spent, now).map_or(self.limit, |spent| self.limit.saturating_sub(spent.amount))
     }
 
-    /// Messages that a run may read of a budget of requests: half of what is left, the rest being for listing and for what
-    /// is asked again. One at least, so that a run gets on.
+    /// How many messages a run may read: half of the requests that are left, because listing and repeats need the others. It
+    /// is one at least, so that a run gets on.
     #[must_use]
     pub fn messages_of_a_run(self, spent: Option<Spent>, now: Timestamp) -> u32 {
         (self.left(spent, now) / 2).max(1)
     }
 
-    /// Whether so little is left, less than a tenth, that the next run should wait until all of it is there again.
+    /// Whether less than a tenth is left. The next run then waits until the whole budget is there again.
     #[must_use]
     pub fn is_nearly_spent(self, spent: Option<Spent>, now: Timestamp) -> bool {
         self.left(spent, now) < self.limit / 10

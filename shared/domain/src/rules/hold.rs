@@ -13,7 +13,7 @@ use crate::{
 /// Time between two probes of a held profile, in seconds.
 pub const PROBE_SECONDS: i64 = 300;
 
-/// Failures of mailboxes of a profile that are this far apart are not one outage, in seconds.
+/// Two failures of a profile's mailboxes belong to one outage if they are less than this far apart, in seconds.
 pub const HOLD_WINDOW_SECONDS: i64 = 900;
 
 /// What is known of a profile's servers from the failures of its mailboxes. There is none while all is well.

@@ -1,9 +1,9 @@
 //! When so many of a profile's mailboxes fail that its owner is told.
 
-/// Failures that count when it is asked whether most of a profile's mailboxes fail are this recent, in seconds.
+/// A failure counts towards the majority of a profile's mailboxes for so many seconds.
 pub const MAJORITY_WINDOW_SECONDS: i64 = 3_600;
 
-/// Mailboxes that have to fail at least before they are called most of a profile: half of two is nobody's outage.
+/// Fewer failing mailboxes than this are never a majority, because half of two mailboxes are no outage.
 pub const MAJORITY_MAILBOXES_MIN: usize = 5;
 
 /// Whether `failing` of so many mailboxes of a profile are most of them.

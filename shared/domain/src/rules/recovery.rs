@@ -1,4 +1,4 @@
-//! How often a delivery is tried again that a transient error has disabled.
+//! How often a delivery that a transient error has disabled is tried again.
 
 use crate::rules::schedule::INTERVALS_MINUTES;
 

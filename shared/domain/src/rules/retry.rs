@@ -49,7 +49,7 @@ impl Pace {
         }
     }
 
-    /// Whether the first message of a reading is passed over that ended with this error.
+    /// Whether a reading that ended with this error passes over its first message.
     #[must_use]
     pub fn passes_over(self, error: &DeliveryError) -> bool {
         self == Self::PassOver && hangs_up(error)

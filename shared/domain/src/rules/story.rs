@@ -124,7 +124,7 @@ pub enum Tidings {
         /// Tries that are left.
         tries_left: u32,
     },
-    /// A delivery works again of which the owner was told.
+    /// A delivery works again after the owner was told that it did not.
     Recovered {
         /// When it began to fail.
         since: Timestamp,

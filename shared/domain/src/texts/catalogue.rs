@@ -1,4 +1,5 @@
-//! The catalogue of alerts, `docs/alerts.md`: made of the rules and texts themselves, so that it cannot say otherwise.
+//! The catalogue of alerts, `docs/alerts.md`. It is made from the rules and texts themselves, so that it cannot differ
+//! from them.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 

@@ -69,8 +69,8 @@ pub fn notice(tidings: &Tidings, about: &About<'_>) -> Notice {
     }
 }
 
-/// One notice for many of the same kind, about mailboxes of the same profile: the names of the first, and the text of
-/// one as an example. It is never stored; each of the many is marked as sent.
+/// One notice in place of many of the same kind about mailboxes of the same profile. It names the first mailboxes and
+/// has the text of one notice as an example. It is never stored; each of the many is marked as sent.
 #[must_use]
 pub fn digest(of: &[Notice]) -> Option<Notice> {
     let first = of.first()?;

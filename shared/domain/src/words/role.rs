@@ -1,4 +1,4 @@
-//! Who may do what: three roles, each of which may do what the one before it may.
+//! Who may do what: three roles. Each role may also do what the role before it may.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a delivery has spent of a budget that its provider gives it.
+//! How much of its provider's budget a delivery has spent.
 
 use serde::{Deserialize, Serialize};
 

@@ -61,14 +61,14 @@ pub struct DeliveryState {
     /// Messages that were found at the last run and left to the next.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub backlog: u32,
-    /// While messages wait: everything that was received up to here is done, so that the oldest that waits is younger.
+    /// Set while messages wait: everything that was received up to here is done, so the oldest message that waits is younger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_until: Option<Timestamp>,
     /// Alerts of this delivery that are open, so that a success knows what to close without a read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_alerts: Vec<AlertKind>,
-    /// Which account on which server the position belongs to, as a digest; a position of another is worth nothing, even
-    /// where its numbers look right.
+    /// Which account on which server the position belongs to, as a digest. The position of another account is worth
+    /// nothing, even if its numbers look right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Minutes between two probes, if it was disabled by a passing fault and is probed until it works.

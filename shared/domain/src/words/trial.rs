@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// How long a test that was asked for or begun holds off another, in seconds: longer than any takes, so that one whose
-/// function died does not hold it off for ever.
+/// For so many seconds nobody can ask for another test of a mailbox whose test has not ended. No test takes longer, and a
+/// test whose function died does not stand in the way for ever.
 pub const TEST_SECONDS_MAX: i64 = 900;
 
 /// Subject of the message that a mailbox sends to itself.

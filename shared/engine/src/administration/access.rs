@@ -36,7 +36,7 @@ impl<P: Ports> Engine<P> {
         Ok(self.ports.mailboxes().tokens(page).await?)
     }
 
-    /// Makes a token. Nobody hands out more than he has.
+    /// Makes a token. Its role is at most the role of whoever makes it.
     pub async fn create_token(&self, by: &By, new: NewToken) -> Result<ApiToken, Refusal> {
         by.needs(Role::Administrator, "Making an API token")?;
         validate_name(&new.name)?;

@@ -51,7 +51,7 @@ pub struct Draft {
     pub answers: Option<String>,
 }
 
-/// An email record among those that it belongs to.
+/// An email record with the records that it answers and that answer it.
 #[derive(Debug, Clone)]
 pub struct InThread {
     /// The record.
@@ -180,8 +180,8 @@ impl<P: Ports> Engine<P> {
     /// Sends a draft as [`Engine::find_email`] read it: it becomes Pending Send, and its mailbox is woken.
     ///
     /// Its recipients are counted before it is written, so that no two that are sent at the same moment exceed the limit
-    /// together. A write that somebody else was quicker than gives them back. An outage between the two leaves them
-    /// counted, because nobody knows then whether the email was written.
+    /// together. If somebody else wrote first, the count is given back. An outage between the two leaves them counted,
+    /// because nobody knows then whether the email was written.
     pub async fn send_draft(&self, by: &By, draft: StoredEmail) -> Result<Email, Refusal> {
         by.needs(Role::Administrator, "Sending an email")?;
         let StoredEmail { mut email, revision } = draft;

@@ -53,9 +53,9 @@ pub struct KnownMailbox {
 pub struct MailboxOverview {
     /// The mailbox with its deliveries.
     pub details: MailboxDetails,
-    /// What is allowed and not advisable.
+    /// Settings that are allowed and not advisable.
     pub warnings: Vec<&'static str>,
-    /// When each delivery is next due that runs.
+    /// When each enabled delivery is next due.
     pub next_due: BTreeMap<Delivery, Timestamp>,
     /// What waits in its outbox.
     pub outbox: Waiting,
@@ -186,7 +186,7 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-/// The refusal of a profile that is not there, of a mailbox that names it.
+/// The refusal of a mailbox whose profile is not there.
 #[must_use]
 pub fn no_such_profile() -> Invalid {
     let problem = "there is no email server profile with this id";

@@ -98,7 +98,7 @@ pub enum Refusal {
     /// It would be more than is allowed.
     #[error("{detail} {remedy}")]
     TooMany {
-        /// More of what.
+        /// What would be too much.
         detail: String,
         /// What to do.
         remedy: String,

@@ -19,7 +19,7 @@ use crate::{
     ports::{Directory, Page, PageRequest, Ports, Secret, StoredProfile},
 };
 
-/// Pages of mailboxes that are looked at, or woken, when their profile changes; the rest follow at their next round.
+/// Pages of mailboxes that are looked at, or woken, when their profile changes. The others follow in their next round.
 const CHANGED_PAGES_MAX: usize = 20;
 /// Mailboxes of such a page.
 const CHANGED_PAGE: usize = 100;

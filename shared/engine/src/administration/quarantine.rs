@@ -1,4 +1,4 @@
-//! The quarantine: a person lists it, has its messages tried again, and asks for one that he misses.
+//! The quarantine: a person lists it, has its messages tried again, and asks for a message that is missing.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{

@@ -29,7 +29,7 @@ pub struct SettingsChange {
     pub fields: Vec<String>,
 }
 
-/// The refusal of a mailbox for notices that is not there.
+/// The refusal of settings whose notice mailbox is not there.
 #[must_use]
 pub fn no_such_notice_mailbox() -> Invalid {
     let problem = "there is no mailbox with this id that sends email";

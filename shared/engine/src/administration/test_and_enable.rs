@@ -52,7 +52,7 @@ impl<P: Ports> Engine<P> {
         Err(Refusal::conflict(detail, "Follow that test at /v1/mailboxes/{id}/test."))
     }
 
-    /// Asks for tests of all mailboxes of a profile, page by page; each is in the audit once its page is reached.
+    /// Asks for tests of all mailboxes of a profile, page by page. The audit has a test once its page is reached.
     pub async fn ask_for_tests_of_profile(
         &self,
         by: &By,

@@ -1,4 +1,4 @@
-//! What a person reads of trouble: alerts, and the notices that tell of them.
+//! What a person reads when something fails: alerts, and the notices that tell of them.
 
 use mailrail_domain::words::{
     alert::{Alert, AlertStatus},

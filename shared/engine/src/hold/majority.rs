@@ -1,7 +1,7 @@
-//! Every ten minutes, a look at the profiles that anything open is told of: a notice of its own when more than half of a
-//! profile's mailboxes fail within an hour (source system: SendEmailAlert), and an end to shared alerts that are over.
+//! The look every ten minutes at profiles with open alerts. It tells an owner when more than half of a profile's mailboxes
+//! failed within an hour (source system: SendEmailAlert), and closes shared alerts and holds that are over.
 //!
-//! Asked from the open alerts, of which there are few while all is well.
+//! It begins with the open alerts, because they are few while all is well.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,9 @@ struct Open {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Tells the owners of profiles more than half of whose mailboxes have failed within the last hour, once for as long
-    /// as it lasts, and closes shared alerts that no mailbox refers to. Returns of how many profiles most fail.
+    /// Tells an owner, once for as long as it lasts, that more than half of a profile's mailboxes have failed within the
+    /// last hour. Closes shared alerts that no mailbox refers to. Returns the number of profiles whose mailboxes mostly
+    /// fail.
     pub async fn check_profiles(&self, deadline: Deadline) -> Result<usize, Outage> {
         let now = self.now();
         if now.timestamp().div_euclid(60).rem_euclid(EVERY_MINUTES) != 0 {
@@ -76,13 +77,13 @@ impl<P: Ports> Engine<P> {
             let standing = self.profile_standing(&profile, recent, STANDING_MAILBOXES_MAX).await?;
             self.close_unreferenced(&shared, &standing).await?;
             let failing = standing.failing.len();
-            // Of a profile with more mailboxes than were looked at, these are a sample.
+            // If the profile has more mailboxes than were looked at, these are a sample.
             let fails_mostly = is_majority(failing, standing.mailboxes);
             match told {
                 Some(alert) if !fails_mostly => store.close(&alert, now, None).await?,
                 Some(_) | None if !fails_mostly => {}
                 told => {
-                    // It is of the profile, whichever delivery fails; alerts stand under one.
+                    // The alert concerns the profile, whichever delivery fails, and every alert stands under one delivery.
                     let (delivery, policy) = (Delivery::IncomingEmail, self.settings.retry);
                     let about = About { profile: &stored.profile, mailbox: None, delivery, policy, now };
                     let alert = alert(&Story::Majority { failing }, &about);

@@ -25,7 +25,7 @@ use crate::{
 };
 
 impl<P: Ports> Engine<P> {
-    /// Takes the probe of a held profile that is due. Of all runs that may make it, one does.
+    /// Takes the due probe of a held profile. Only one of all runs that ask for it gets it.
     pub(crate) async fn claim_probe(&self, profile: &ProfileInUse) -> Result<bool, Outage> {
         let Some(StoredHealth { health, version }) = &profile.health else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! An outgoing message for a server that learns recipients from the message itself, and may take attachments one by one.
+//! An outgoing message for a server that takes the recipients from the message itself, and may take attachments one by one.
 
 use std::collections::BTreeSet;
 
@@ -108,8 +108,8 @@ fn normalized(address: &str) -> String {
     EmailAddress::parse(address).map_or_else(|_| address.to_lowercase(), |address| address.normalized())
 }
 
-/// The message with a Bcc field for those of its recipients that it names nowhere. `None` if it names others than these,
-/// whom it would reach as well.
+/// The message with a Bcc field for the recipients that it does not name. `None` if the message names anybody else,
+/// because the server would send it to them as well.
 #[must_use]
 pub fn with_blind_copies(raw: &[u8], recipients: &[EmailAddress]) -> Option<Vec<u8>> {
     let message = MessageParser::default().parse_headers(raw)?;

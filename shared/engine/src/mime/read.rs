@@ -245,7 +245,7 @@ fn ids(value: &mail_parser::HeaderValue<'_>) -> Vec<String> {
     ids.iter().filter(|id| !id.is_empty() && id.len() <= MESSAGE_ID_BYTES_MAX).map(ToString::to_string).collect()
 }
 
-/// The last of a list: the nearest ancestors are what a reply is tied by.
+/// The last entries of a list, because a reply is tied to its nearest ancestors.
 fn last(mut list: Vec<String>, most: usize) -> Vec<String> {
     list.drain(..list.len().saturating_sub(most));
     list

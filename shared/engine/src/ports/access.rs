@@ -15,7 +15,7 @@ use super::vault::Secret;
 /// Everything that a connection needs.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// What is talked to, and where.
+    /// The server.
     pub endpoint: Endpoint,
     /// User name.
     pub username: String,
@@ -29,9 +29,9 @@ pub struct Access {
     pub timeout: Duration,
     /// Folders below the inbox that are read besides it.
     pub tracked_folders: Vec<String>,
-    /// What earlier runs found out on the server, and what this one finds out and spends.
+    /// What earlier runs found out on the server, and what this run finds out and spends.
     pub ledger: Ledger,
-    /// Who wants to know how far the connecting is; nobody, but for a test.
+    /// Where the stages of connecting are noted; only a test and a probe note them.
     pub progress: Progress,
 }
 

@@ -49,8 +49,8 @@ impl MemoryBudget {
         Self(Arc::new(Semaphore::new(usize::try_from(limits::MEMORY_BUDGET_BYTES / UNIT_BYTES).unwrap_or(usize::MAX))))
     }
 
-    /// What a message takes as MIME, at most, given its size in the store of a server, where nothing is known of its size
-    /// as MIME: attachments are base64 there, in lines, and texts are encoded. It is never more than is held whole.
+    /// The most bytes that a message can have as MIME, given its size in a server's own store. MIME has attachments as lines
+    /// of base64, and encodes texts. The result is never more than is held whole.
     #[must_use]
     pub fn needed(size: Option<u64>) -> u64 {
         let size = size.unwrap_or(limits::UNKNOWN_SIZE_BYTES);
@@ -67,7 +67,8 @@ impl MemoryBudget {
         Reserved(permit.ok())
     }
 
-    /// The same if it need not wait. Who holds a share already must not wait for another: somebody may wait for his.
+    /// The same if nobody has to wait for it. Whoever holds a share must not wait for another, because two that wait for each
+    /// other's share would wait for ever.
     #[must_use]
     pub fn try_reserve(&self, bytes: u64) -> Option<Reserved> {
         if bytes <= limits::UNCOUNTED_BYTES {

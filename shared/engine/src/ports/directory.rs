@@ -1,4 +1,4 @@
-//! What an administrator keeps: profiles, mailboxes, settings; and what he reads: alerts and notices.
+//! What an administrator keeps (profiles, mailboxes, settings) and reads (alerts, notices).
 
 use mailrail_domain::{
     Timestamp,
@@ -70,7 +70,7 @@ pub enum Written {
     Superseded,
 }
 
-/// What page of a list is wanted.
+/// The page of a list that is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct PageRequest {
     /// Most entries of the page.

@@ -1,4 +1,4 @@
-//! Looking for one message in a folder of a mailbox, where its sender wants to know what became of it.
+//! Looking for one message in a folder of a mailbox, to find out whether it was sent.
 
 use mailrail_domain::words::cause::DeliveryError;
 
@@ -11,9 +11,9 @@ pub enum Folder {
     Inbox,
     /// Where copies of sent mail are.
     Sent,
-    /// Where messages are from which nothing has left; of servers alone that are handed a message as a draft.
+    /// Where drafts are, which have not been sent. Only servers that are handed a message as a draft have it.
     Drafts,
-    /// Where messages wait that the server has taken and not sent yet; of servers alone that keep them with the mailbox.
+    /// Where messages wait that the server has taken and not sent yet. Only servers that keep them with the mailbox have it.
     Outbox,
 }
 

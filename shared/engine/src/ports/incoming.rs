@@ -36,7 +36,7 @@ pub enum Look {
     Something,
 }
 
-/// What there is of a message.
+/// What the server handed out of a message.
 #[derive(Debug)]
 pub enum Content {
     /// All of it, with its share of the memory budget.
@@ -58,7 +58,7 @@ pub struct Arrival {
     pub received_at: Option<Timestamp>,
     /// Its size, as the server says.
     pub size: u64,
-    /// What there is of it.
+    /// What the server handed out of it.
     pub content: Content,
 }
 

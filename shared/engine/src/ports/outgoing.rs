@@ -12,12 +12,12 @@ use super::access::Access;
 pub enum EnvelopeReply {
     /// One answer per recipient, in order.
     Recipients(Vec<(EmailAddress, RecipientReply)>),
-    /// The server will not take this email, whoever it is for; others of the mailbox it may.
+    /// The server will not take this email, whoever it is for. It may take other emails of the mailbox.
     EmailRefused(Evidence),
 }
 
 impl EnvelopeReply {
-    /// The answer of a server that looks at recipients only with the message.
+    /// The answer in place of a server that looks at recipients only with the message: all are accepted.
     #[must_use]
     pub fn accepted(recipients: &[EmailAddress]) -> Self {
         Self::Recipients(recipients.iter().map(|one| (one.clone(), RecipientReply::Accepted)).collect())

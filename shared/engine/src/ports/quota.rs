@@ -1,4 +1,4 @@
-//! Quotas: how much of what is limited has been used.
+//! Quotas: how much of each limit has been used.
 
 use mailrail_domain::{Timestamp, words::id::MailboxId};
 

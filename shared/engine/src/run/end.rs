@@ -39,8 +39,7 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Option<Vec<Event>>, Outage> {
         let credentials = profile.profile().credentials;
         let terms = Terms { policy: self.settings.retry, organization, hold: profile.hold, credentials };
-        // Somebody else has the lease since before this run was loaded, and this run did without one. The end of the other run
-        // counts.
+        // Somebody else took the lease before this run was loaded, and this run has none. The end of the other run counts.
         if ran.mode != Mode::Trial && claim.version == row.claim.version && self.is_in_use(row) {
             return Ok(None);
         }
@@ -130,7 +129,7 @@ impl<P: Ports> Engine<P> {
         store.raise(&told, None).await
     }
 
-    /// Gives the lease back of a run that has nothing to write.
+    /// Gives back the lease of a run that has nothing to write.
     pub(super) async fn give_back(&self, run: &Run<'_, P>) -> Result<(), Outage> {
         let closing = Closing {
             state: run.row.state.clone(),

@@ -53,7 +53,7 @@ pub(crate) trait Work<P: Ports>: Send {
     /// Whether there is anything to do, asked before the profile is read.
     async fn is_due(&mut self, engine: &Engine<P>, row: &DeliveryRow) -> Result<bool, Outage>;
 
-    /// What there is to tell where the gate is closed although something is due.
+    /// What is told if the gate is closed although something is due.
     fn story_of_waiting(&self, why: &'static str) -> Option<Story>;
 
     /// Whether the lease has to be held before anything is connected to.
@@ -65,16 +65,16 @@ pub(crate) trait Work<P: Ports>: Send {
     /// Finds out whether the server lets the delivery in, and moves nothing.
     async fn enter(&mut self, run: &Run<'_, P>) -> Result<(), Stop>;
 
-    /// Tries the delivery stage by stage for Test & Enable, and moves nothing of anybody's.
+    /// Tries the delivery stage by stage for Test & Enable, and moves no message of a person.
     async fn try_out(&mut self, run: &Run<'_, P>, stages: &mut Stages<'_>) -> Result<(), Stop>;
 }
 
-/// Whose a delivery was when the work ended.
+/// Whether the run still had the delivery when the work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// Ours still.
+    /// It did.
     Ours,
-    /// Somebody else's, who ran it meanwhile and ends it.
+    /// Somebody else ran it meanwhile, and ends it.
     Elses,
 }
 
@@ -183,7 +183,7 @@ impl<P: Ports> Engine<P> {
             tracing::info!(%mailbox, "the mailbox is gone");
             return Ok(Concluding::Dropped);
         };
-        // Only where its interval counts is the profile read before it is known that there is anything to do.
+        // The profile is read first only if its interval matters. Otherwise it is read once there is something to do.
         let polling = match work.polls() && stages.is_none() {
             true => self.interval(delivery, self.profile_in_use(profiles, &row, deadline).await?.profile()),
             false => 0,

@@ -1,4 +1,4 @@
-//! What happened in a run, as a value for its caller: the log line of today, figures and events later.
+//! What happened in a run, as a value for its caller, which writes the log line from it.
 
 use std::time::Duration;
 

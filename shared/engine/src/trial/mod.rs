@@ -56,7 +56,7 @@ impl<P: Ports> Engine<P> {
         };
         for stored in found.items {
             let id = &stored.mailbox.id;
-            // The same entry however often the page is worked off.
+            // The entry is the same however often the page is worked off.
             let place = tests.cursor.as_deref().unwrap_or("first");
             let audit = self.audit(&asked.by, AuditAction::Tested, id, vec![], &format!("{id}-{place}"));
             self.request_test(id, &asked, &audit).await?;

@@ -38,7 +38,7 @@ pub enum Mode {
     Synchronization,
     /// To synchronize, and to find out for all of a held profile whether its servers answer again.
     HoldProbe,
-    /// To find out whether the server lets a delivery in that a transient error has disabled.
+    /// To find out whether the server lets a disabled delivery in again, because a transient error disabled it.
     RecoveryProbe,
     /// Because a person asked for Test & Enable.
     Trial,
@@ -93,7 +93,7 @@ pub enum AlertChange {
 pub struct NoticeToWrite {
     /// What it tells.
     pub tidings: Tidings,
-    /// It is sent after so many seconds, because others of the profile may follow that one digest tells of.
+    /// It is sent after so many seconds, because other mailboxes of the profile may fail too, and one digest then tells of all.
     pub after_seconds: i64,
     /// Whether the mailbox's own address gets a copy.
     pub is_copied: bool,
@@ -229,8 +229,8 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> u32 {
     u32::try_from(((to - from).num_milliseconds().max(0) + 999) / 1_000).unwrap_or(u32::MAX)
 }
 
-/// Has a delivery probed that a transient error has disabled, where the settings say so. A delivery that a permanent error
-/// has disabled is never probed: a password that is known to be wrong is not tried again.
+/// Has a delivery that a transient error disabled probed, where the settings say so. A delivery that a permanent error
+/// disabled is never probed, because a password that is known to be wrong is not tried again.
 fn probe_later(outcome: &mut Outcome, hold: HoldSettings) {
     let is_transient = outcome.classification.is_some_and(|of| of.permanence == Permanence::Transient);
     if outcome.disabled && is_transient && hold.recovery_probe != RecoveryProbe::Off {

@@ -98,7 +98,7 @@ fn refuse_sign_in_to_exchange_server(
 ) -> Result<(), Invalid> {
     let by_application = profile.authentication.is_by_application();
     if by_application != (profile.credentials == CredentialSource::ServerToServer) {
-        let problem = "an application signs in server to server, and nobody else does";
+        let problem = "client-certificate and server-to-server need each other";
         let remedy = "Use client-certificate with server-to-server, or password or ntlm with mailbox or profile";
         return Err(Invalid::new("credentials", problem, remedy));
     }
@@ -134,7 +134,7 @@ fn refuse_sign_in_to_exchange_server(
             Err(Invalid::new("username", problem, "Give user@example.com rather than DOMAIN\\user"))
         }
         Some(name) if !name.contains(['@', '\\']) => {
-            let problem = "the user name does not say of which domain it is";
+            let problem = "the user name has no domain";
             Err(Invalid::new("username", problem, "Give user@example.com or DOMAIN\\user"))
         }
         Some(_) | None => Ok(()),

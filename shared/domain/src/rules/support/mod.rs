@@ -75,13 +75,13 @@ pub const REFUSED_VALUES: [RefusedValue; 14] = [
     (
         "incoming_email",
         "outlook",
-        "email of a mailbox that Outlook moves needs no mailbox here",
+        "Outlook would move the email, and Mailrail moves nothing then",
         "Use server-side-synchronization or none",
     ),
     (
         "outgoing_email",
         "outlook",
-        "email of a mailbox that Outlook moves needs no mailbox here",
+        "Outlook would move the email, and Mailrail moves nothing then",
         "Use server-side-synchronization or none",
     ),
 ];

@@ -189,7 +189,7 @@ pub enum Servers {
 }
 
 impl Servers {
-    /// Of which kind they are.
+    /// Their kind.
     #[must_use]
     pub const fn kind(&self) -> ServerType {
         match self {
@@ -239,7 +239,7 @@ impl Servers {
     }
 }
 
-/// Checks the paths of folders below the inbox, each of which is read once.
+/// Checks the paths of folders below the inbox. Each path may be given once.
 fn validate_folders(folders: &[String]) -> Result<(), Invalid> {
     let remedy = format!("Give at most {TRACKED_FOLDERS_MAX} paths such as Projects/Alpha, each once");
     if folders.len() > TRACKED_FOLDERS_MAX {

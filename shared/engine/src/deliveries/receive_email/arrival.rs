@@ -20,7 +20,7 @@ use crate::{
     run::Stop,
 };
 
-/// Media type of what has none.
+/// Media type of an attachment that names none.
 pub(crate) const BYTES_TYPE: &str = "application/octet-stream";
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -76,7 +76,7 @@ impl<P: Ports> Engine<P> {
         Ok(Taken { remote, end })
     }
 
-    /// Objects first, then the row that names them; of a message that is a record already, no objects at all.
+    /// Writes the objects first, then the row that names them. A message that is a record already leaves no objects.
     pub(crate) async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
         if self.ports.records().email(&message.email.id).await?.is_some() {
             self.ports.records().insert_received(&message.email, mailbox).await?;
@@ -95,7 +95,7 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    /// Streams a message that is too large to hold: its raw bytes pass through, its record is made of the beginning.
+    /// Streams a message that is too large to hold: its raw bytes pass through, and its record is made from its beginning.
     pub(crate) async fn take_pieces(
         &self,
         mailbox: &MailboxId,
@@ -113,7 +113,7 @@ impl<P: Ports> Engine<P> {
             read(&first, size, mailbox, received_at, self.now())
         };
         if message.as_ref().is_ok_and(|message| is_before_start(received_at, message, start_date)) {
-            // The server is already sending it, so it has to be heard out.
+            // The server is already sending it, so the rest has to be read.
             while session.read().await?.is_some() {}
             return Ok(End::PassedOver);
         }

@@ -1,4 +1,4 @@
-//! Incoming email of one mailbox: look, read page by page, store each message, remember how far.
+//! Incoming email of one mailbox: ask what is new, read page by page, store each message, remember the position.
 
 pub(crate) mod arrival;
 
@@ -127,7 +127,7 @@ impl<P: Ports> Work<P> for ReceiveEmail {
 struct Reading {
     /// How far earlier runs have read it.
     stored: Option<Position>,
-    /// Whose mailbox on which server it is, as a digest.
+    /// The account and server that the mailbox is on, as a digest.
     source: String,
     start_date: Option<Timestamp>,
     delete_after_processing: bool,
@@ -137,7 +137,7 @@ struct Reading {
     messages_max: usize,
     /// Messages that are done.
     done: usize,
-    /// Messages that were listed to do, once the server has said so.
+    /// Messages that the server listed as new, once it has listed them.
     listed: Option<usize>,
 }
 
@@ -309,16 +309,16 @@ impl Reading {
         Ok(())
     }
 
-    /// Notes what need not be read again. What is to be deleted is left out: it is gone when the session has ended well,
-    /// and must be read again, to be deleted, when it has not.
+    /// Notes which messages need not be read again. A message that is to be deleted is left out. It is gone if the session
+    /// ends well, and otherwise the next run must read it again to delete it.
     fn note(&self, session: &mut impl IncomingSession, page: &[Taken]) {
         let is_done = |taken: &&Taken| !(self.delete_after_processing && taken.end == End::Recorded);
         let done: Vec<RemoteId> = page.iter().filter(is_done).map(|taken| taken.remote.clone()).collect();
         session.note(&done);
     }
 
-    /// Has messages moved out of the way that cannot be processed, where the profile wants it. They are in quarantine, so
-    /// that nothing is lost where the server does not move them.
+    /// Has the messages that cannot be processed moved out of the way, where the profile wants it. They are in quarantine, so
+    /// nothing is lost if the server does not move them.
     async fn put_aside(&self, mailbox: &MailboxId, session: &mut impl IncomingSession, page: &[Taken]) {
         let quarantined = ended(page, End::Quarantined);
         if self.move_undeliverable
@@ -335,7 +335,7 @@ fn notes_key(mailbox: &MailboxId) -> String {
     format!("positions/{mailbox}")
 }
 
-/// The messages of a page that ended so.
+/// The messages of a page that ended in this way.
 fn ended(page: &[Taken], end: End) -> Vec<RemoteId> {
     page.iter().filter(|taken| taken.end == end).map(|taken| taken.remote.clone()).collect()
 }

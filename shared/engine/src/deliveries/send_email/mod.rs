@@ -35,7 +35,7 @@ use crate::{
 /// The work of outgoing email.
 #[derive(Default)]
 pub(crate) struct SendEmail {
-    /// Emails that are due, those first that were never tried. Without any, the run only signs in.
+    /// Emails that are due: first those that were never tried. If there are none, the run only signs in.
     due: Vec<StoredEmail>,
     /// Whether the outbox has more of them than one run sends.
     is_full: bool,
@@ -49,7 +49,7 @@ impl<P: Ports> Work<P> for SendEmail {
 
     async fn is_due(&mut self, engine: &Engine<P>, row: &DeliveryRow) -> Result<bool, Outage> {
         let Some(mut due) = engine.due_of_outbox(&row.mailbox.id, engine.now()).await? else {
-            // An outbox without email has nothing to succeed with, so a failure that is over would stand for ever.
+            // A run of an empty outbox sends nothing, so that its failure would stand for ever. It signs in to end the failure.
             return Ok(row.state.enabled && row.state.transient_failure_count > 0);
         };
         // What was never tried goes before what the server hung up at.
@@ -205,7 +205,7 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-/// To how many an email is still to go.
+/// How many recipients an email is still to go to.
 fn pending_recipients(stored: &StoredEmail) -> u32 {
     let recipients = stored.email.outgoing.iter().flat_map(|outgoing| &outgoing.recipients);
     u32::try_from(recipients.filter(|recipient| recipient.is_pending()).count()).unwrap_or(u32::MAX)
