@@ -200,6 +200,13 @@ impl Fleet {
         row.expect("a delivery").state
     }
 
+    /// Enables the incoming email of a mailbox again.
+    pub async fn enable(&self, mailbox: &MailboxId) {
+        let audit = build::audit_at(now());
+        let enabled = self.engine.ports.state.enable(mailbox, Delivery::IncomingEmail, 5, &audit).await;
+        assert!(enabled.expect("a store that works"), "there is such a mailbox");
+    }
+
     /// Alerts that are rows of the profile.
     pub async fn profile_alerts(&self) -> Vec<Alert> {
         let filter = AlertFilter::Profile(build::profile("fleet", None, None).id);

@@ -87,8 +87,16 @@ impl IncomingSession for IncomingMail {
         any!(IncomingMail, self, session => session.next().await)
     }
 
-    fn pass_over(&mut self) -> Option<RemoteId> {
-        any!(IncomingMail, self, session => session.pass_over())
+    fn unread(&mut self) -> Option<RemoteId> {
+        any!(IncomingMail, self, session => session.unread())
+    }
+
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        any!(IncomingMail, self, session => session.leave_out(message, because));
+    }
+
+    async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        any!(IncomingMail, self, session => session.again(remote_id).await)
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {

@@ -27,6 +27,8 @@ pub const ARRIVAL_LOOKS_MAX: usize = 25;
 pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
 /// A test of a mailbox that is being synchronized is put back for so long.
 pub const TRIAL_BUSY_SECONDS: u32 = 15;
+/// A wake after a change waits this long, so that the run reads the table as it was changed.
+pub(crate) const WAKE_DELAY_SECONDS: u32 = 1;
 /// Times that the result of a test is written again when something else of the delivery was written meanwhile.
 pub const TRIAL_WRITES_MAX: usize = 5;
 /// Times that what a run says of a profile's servers is written again when another run wrote meanwhile.
@@ -37,6 +39,8 @@ pub const NOTICES_PENDING_MAX: usize = 5_000;
 pub const NOTICES_AT_ONCE: usize = 16;
 /// Records, or messages in quarantine, that are looked through in one page for a missing message.
 pub const LOOKUP_PAGE: usize = 100;
+/// Messages that were passed over and that one run asks for again.
+pub(crate) const ASKED_AGAIN_MAX: usize = 20;
 /// Pages of them: the newest thousand.
 pub const LOOKUP_PAGES_MAX: usize = 10;
 /// Open alerts that are looked through for profiles that fail.

@@ -5,19 +5,22 @@ use mailrail_domain::{
         quarantine::{Clues, QuarantineReason, Quarantined, Wanted},
         record::Email,
     },
+    rules::run::end::End,
     words::{
         audit::AuditEntry,
         delivery::{Delivery, SynchronizationMethod},
         id::{EmailId, MailboxId},
+        passed_over::PassedOver,
+        state::DeliveryState,
     },
 };
 
 use crate::{
     Engine,
-    limits::{LOOKUP_PAGE, LOOKUP_PAGES_MAX, WHOLE_MESSAGE_BYTES_MAX},
+    limits::{LOOKUP_PAGE, LOOKUP_PAGES_MAX, TRIAL_WRITES_MAX, WAKE_DELAY_SECONDS, WHOLE_MESSAGE_BYTES_MAX},
     mime::read,
     outage::Outage,
-    ports::{BodyStore, Directory, EmailRecords, PageRequest, Ports, QuarantineStore},
+    ports::{BodyStore, Directory, EmailRecords, JobQueue, MailboxStore, PageRequest, Ports, QuarantineStore, Wake},
 };
 
 /// What trying a message again came to.
@@ -25,6 +28,8 @@ use crate::{
 pub enum Replayed {
     /// A record has it, made now or before.
     Recorded(EmailId),
+    /// The server did not hand it out. The next run of its mailbox, which is woken, asks for it again.
+    Asked,
     /// It is in quarantine still, for this reason.
     Refused(String),
     /// It is in no quarantine.
@@ -51,6 +56,9 @@ impl<P: Ports> Engine<P> {
             return Ok(Replayed::Gone);
         };
         let refused = |why: &str| Ok(Replayed::Refused(why.to_owned()));
+        if message.reason == QuarantineReason::NotHandedOut {
+            return self.ask_soon(mailbox).await;
+        }
         if message.raw_key.is_empty() {
             return refused("The server handed out none of its bytes, so there is nothing to try again.");
         }
@@ -61,7 +69,7 @@ impl<P: Ports> Engine<P> {
             return refused("Its raw bytes are not there any more.");
         };
         let _held = self.memory.reserve(raw.len() as u64).await;
-        match read(&raw, raw.len() as u64, mailbox, None, self.now()) {
+        match read(&raw, raw.len() as u64, mailbox, message.received_at, self.now()) {
             Ok(found) => {
                 let id = found.email.id.clone();
                 self.store(mailbox, raw, found).await?;
@@ -79,6 +87,35 @@ impl<P: Ports> Engine<P> {
                 refused(unreadable.reason.sentence())
             }
         }
+    }
+
+    /// Has the next run of a mailbox ask for what was passed over, and wakes it.
+    async fn ask_soon(&self, mailbox: &MailboxId) -> Result<Replayed, Outage> {
+        let (store, delivery) = (self.ports.mailboxes(), Delivery::IncomingEmail);
+        for _ in 0..TRIAL_WRITES_MAX {
+            let Some(row) = store.load(mailbox, delivery).await? else {
+                return Ok(Replayed::Gone);
+            };
+            let Some(stored) = store.profile(&row.mailbox.profile_id).await? else {
+                return Ok(Replayed::Refused("Its mailbox has no email server profile.".to_owned()));
+            };
+            if !row.state.enabled {
+                return Ok(Replayed::Refused("Incoming email of its mailbox is disabled. Enable it first.".to_owned()));
+            }
+            if self.is_in_use(&row) {
+                break;
+            }
+            let is_unproven = row.state.passed_over.is_some_and(|known| known.is_unproven);
+            let passed_over = PassedOver { ask_at: self.now(), asked: 0, is_unproven };
+            let state = DeliveryState { passed_over: Some(passed_over), ..row.state.clone() };
+            if self.commit(&row, &row.claim, &stored.profile, None, End::quiet(state)).await? {
+                store.hurry(mailbox, delivery).await?;
+                let wake = Wake { mailbox: mailbox.clone(), delivery };
+                self.ports.queue().send(&[wake.into()], WAKE_DELAY_SECONDS).await?;
+                return Ok(Replayed::Asked);
+            }
+        }
+        Ok(Replayed::Refused("Its mailbox is being synchronized. Try again in a minute.".to_owned()))
     }
 
     /// Why a message is not where somebody looks for it: it is a record, it is in quarantine, or it never came.

@@ -34,6 +34,8 @@ use crate::{
 enum Fetched {
     /// It was moved away or deleted since it was listed.
     Gone,
+    /// It is not asked for, for this reason.
+    LeftOut(DeliveryError),
     BeforeStart,
     Whole(Bytes, Reserved),
     /// It is larger than expected: the part that was read, and the rest.
@@ -64,6 +66,8 @@ pub struct Session {
     handed: u64,
     /// The message that was asked for last, where one is read at a time.
     asked: Option<RemoteId>,
+    /// The identifier of the message that is handed out as missing, and why.
+    left_out: Option<(String, DeliveryError)>,
     start_date: Option<Timestamp>,
     at_once: usize,
 }
@@ -85,6 +89,7 @@ impl Session {
             rest: None,
             handed: 0,
             asked: None,
+            left_out: None,
             start_date: None,
             at_once: GRAPH_READS_AT_ONCE,
         }
@@ -110,18 +115,47 @@ impl Session {
                 }
             };
             self.asked = Some(Self::remote(number, &listed)).filter(|_| self.at_once == 1);
+            let left_out = self.left_out.take_if(|(id, _)| *id == listed.id);
             let (mailbox, start) = (self.mailbox.clone(), self.start_date);
             let fetching: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
                 let is_before = start.is_some_and(|start| listed.received_at.is_some_and(|at| at < start));
-                let fetched = match is_before {
-                    true => Ok(Fetched::BeforeStart),
-                    false => fetch(&mailbox, &listed, bytes, reserved).await,
+                let fetched = match left_out {
+                    Some((_, because)) => Ok(Fetched::LeftOut(because)),
+                    None if is_before => Ok(Fetched::BeforeStart),
+                    None => fetch(&mailbox, &listed, bytes, reserved).await,
                 };
                 (number, listed, fetched)
             });
             self.fetching.push_back(SyncFuture::new(fetching));
         }
         Ok(())
+    }
+
+    /// A message as it is handed out; `None` if it is gone.
+    fn arrival(&mut self, number: usize, listed: &Listed, fetched: Fetched) -> Option<Arrival> {
+        let size = listed.size.unwrap_or_default();
+        let (content, size) = match fetched {
+            Fetched::Gone => {
+                self.asked = None;
+                return None;
+            }
+            Fetched::LeftOut(because) => (Content::Missing(because), size),
+            Fetched::BeforeStart => (Content::BeforeStart, size),
+            Fetched::Whole(bytes, reserved) => {
+                let size = bytes.len() as u64;
+                (Content::Whole(bytes, reserved), size)
+            }
+            Fetched::Large(rest) => {
+                let size = rest.response.content_length().unwrap_or(size).max(rest.read.len() as u64);
+                self.handed = 0;
+                self.rest = Some(rest);
+                (Content::Pieces, size)
+            }
+        };
+        if !matches!(content, Content::Pieces) {
+            self.asked = None;
+        }
+        Some(Arrival { remote: Self::remote(number, listed), received_at: listed.received_at, size, content })
     }
 
     fn remote(number: usize, listed: &Listed) -> RemoteId {
@@ -179,34 +213,32 @@ impl IncomingSession for Session {
             let Some((number, listed, fetched)) = self.fetching.next().await else {
                 return Ok(None);
             };
-            let size = listed.size.unwrap_or_default();
-            let (content, size) = match fetched.map_err(|failure| failure.into_error(Stage::Fetch))? {
-                Fetched::Gone => {
-                    self.asked = None;
-                    continue;
-                }
-                Fetched::BeforeStart => (Content::BeforeStart, size),
-                Fetched::Whole(bytes, reserved) => {
-                    let size = bytes.len() as u64;
-                    (Content::Whole(bytes, reserved), size)
-                }
-                Fetched::Large(rest) => {
-                    let size = rest.response.content_length().unwrap_or(size).max(rest.read.len() as u64);
-                    self.handed = 0;
-                    self.rest = Some(rest);
-                    (Content::Pieces, size)
-                }
-            };
-            if !matches!(content, Content::Pieces) {
-                self.asked = None;
+            let fetched = fetched.map_err(|failure| failure.into_error(Stage::Fetch))?;
+            if let Some(arrival) = self.arrival(number, &listed, fetched) {
+                return Ok(Some(arrival));
             }
-            let remote = Self::remote(number, &listed);
-            return Ok(Some(Arrival { remote, received_at: listed.received_at, size, content }));
         }
     }
 
-    fn pass_over(&mut self) -> Option<RemoteId> {
+    fn unread(&mut self) -> Option<RemoteId> {
         self.asked.take()
+    }
+
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        self.left_out = Some((message.name.clone(), because));
+    }
+
+    async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        let Some(id) = RemoteId::name_in(PROTOCOL, remote_id) else {
+            return Ok(None);
+        };
+        self.rest = None;
+        let listed = Listed { id: id.to_owned(), received_at: None, size: None };
+        let bytes = MemoryBudget::needed(listed.size);
+        let reserved = self.memory.reserve(bytes).await;
+        let fetched = fetch(&self.mailbox, &listed, bytes, reserved).await;
+        let fetched = fetched.map_err(|failure| failure.into_error(Stage::Fetch))?;
+        Ok(self.arrival(usize::MAX, &listed, fetched))
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {

@@ -90,6 +90,8 @@ pub struct Session {
     rest: Option<Rest>,
     /// The message that was asked for last, where one is read at a time.
     asked: Option<RemoteId>,
+    /// The identifier of the message that is handed out as missing, and why.
+    left_out: Option<(String, DeliveryError)>,
     start_date: Option<Timestamp>,
     is_one_by_one: bool,
 }
@@ -104,6 +106,7 @@ impl Session {
             batch: None,
             rest: None,
             asked: None,
+            left_out: None,
             start_date: None,
             is_one_by_one: false,
         }
@@ -125,6 +128,10 @@ impl Session {
             asked.push_back(next);
         }
         self.asked = asked.front().map(remote).filter(|_| self.is_one_by_one);
+        self.ask_for(asked).await
+    }
+
+    async fn ask_for(&mut self, asked: VecDeque<Numbered>) -> Result<(), DeliveryError> {
         let operation = get_items(asked.iter().map(|(_, listed)| listed.id.as_str()));
         let document = self.mailbox.post(&operation, Stage::Fetch, Repeat::Freely).await;
         let document = document.map_err(|failure| failure.into_error(Stage::Fetch))?;
@@ -164,9 +171,12 @@ impl Session {
                         self.asked = None;
                         continue;
                     }
-                    Some(words) => words,
+                    Some(error) => error,
                 },
-                Said::Nothing => "the server gives the message without its content".to_owned(),
+                Said::Nothing => {
+                    let words = "the server gives the message without its content";
+                    DeliveryError::new(Cause::Unknown, Evidence::new(Stage::Fetch, words))
+                }
                 Said::Over => {
                     let words = "the reply has fewer messages than were asked for";
                     return Err(broken(Stage::Fetch, words).into_error(Stage::Fetch));
@@ -262,7 +272,7 @@ fn changed(answers: Vec<Answer>) -> Result<(), Failure> {
 /// What a refusal of one message means: `None` if the message is gone, why its content is missing, or that the server
 /// fails. A code that is not known to be about the mailbox or the server is about the message, which must not stop the
 /// messages behind it.
-fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, DeliveryError> {
+fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<DeliveryError>, DeliveryError> {
     let code = refusal.code.clone().unwrap_or_default();
     let failure = Failure::Refused(refusal);
     // The server says the same to a delegate about a message that it may not read. That message must not vanish.
@@ -273,7 +283,7 @@ fn refused(refusal: Refusal, is_delegate: bool) -> Result<Option<String>, Delive
     if code.is_empty() || of_code(&code).is_some_and(|cause| cause != Cause::AccessDenied) {
         return Err(failure.into_error(Stage::Fetch));
     }
-    Ok(Some(format!("{code}: {}", failure.evidence(Stage::Fetch).words)))
+    Ok(Some(failure.into_error(Stage::Fetch)))
 }
 
 impl Batch {
@@ -363,18 +373,37 @@ impl IncomingSession for Session {
             let Some(next) = self.listing.folders.take() else {
                 return Ok(None);
             };
-            if self.is_before_start(&next.1) {
+            let unasked = match self.left_out.take_if(|(id, _)| *id == next.1.id) {
+                Some((_, because)) => Some(Content::Missing(because)),
+                None => self.is_before_start(&next.1).then_some(Content::BeforeStart),
+            };
+            if let Some(content) = unasked {
                 let (remote, received_at) = (remote(&next), next.1.received_at);
                 let size = next.1.size.unwrap_or_default();
-                return Ok(Some(Arrival { remote, received_at, size, content: Content::BeforeStart }));
+                return Ok(Some(Arrival { remote, received_at, size, content }));
             }
             self.listing.folders.put_back(next);
             self.ask_for_more().await?;
         }
     }
 
-    fn pass_over(&mut self) -> Option<RemoteId> {
+    fn unread(&mut self) -> Option<RemoteId> {
         self.asked.take()
+    }
+
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        self.left_out = Some((message.name.clone(), because));
+    }
+
+    async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        let Some(id) = RemoteId::name_in(PROTOCOL, remote_id) else {
+            return Ok(None);
+        };
+        self.give_way();
+        self.rest = None;
+        let listed = Listed { id: id.to_owned(), received_at: None, size: None };
+        self.ask_for(VecDeque::from([(usize::MAX, listed)])).await?;
+        self.next_of_batch().await
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {

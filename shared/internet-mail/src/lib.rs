@@ -80,10 +80,24 @@ impl IncomingSession for Incoming {
         }
     }
 
-    fn pass_over(&mut self) -> Option<RemoteId> {
+    fn unread(&mut self) -> Option<RemoteId> {
         match self {
-            Self::Imap(session) => session.pass_over(),
-            Self::Pop3(session) => session.pass_over(),
+            Self::Imap(session) => session.unread(),
+            Self::Pop3(session) => session.unread(),
+        }
+    }
+
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        match self {
+            Self::Imap(session) => session.leave_out(message, because),
+            Self::Pop3(session) => session.leave_out(message, because),
+        }
+    }
+
+    async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        match self {
+            Self::Imap(session) => session.again(remote_id).await,
+            Self::Pop3(session) => session.again(remote_id).await,
         }
     }
 

@@ -10,13 +10,22 @@ use mailrail_engine::{
     ports::{Page, PageRequest, QuarantineStore, Written},
 };
 
-use mailrail_table::{Item, Question, conditional, decode, encode, expiring, key_of, listed, text_of};
+use mailrail_table::{Item, Question, conditional, decode, encode, expiring, key_of, listed, text, text_of};
 
 use crate::{Store, keys, rows::QuarantineRow};
 
 impl QuarantineStore for Store {
     async fn quarantine(&self, message: &Quarantined, until: Timestamp) -> Result<(), Outage> {
-        self.table.put_new(expiring(quarantine_item(message)?, until)).await?;
+        let put = self.table.replacing(expiring(quarantine_item(message)?, until));
+        // A message whose bytes come at last takes the place of its entry without them.
+        let condition = match message.raw_key.is_empty() {
+            true => put.condition_expression("attribute_not_exists(pk)"),
+            false => put
+                .condition_expression("attribute_not_exists(pk) OR #message.raw_key = :none")
+                .expression_attribute_names("#message", "message")
+                .expression_attribute_values(":none", text("")),
+        };
+        self.table.put_if(condition, "writing the quarantine").await?;
         Ok(())
     }
 
@@ -28,12 +37,15 @@ impl QuarantineStore for Store {
     async fn retried(&self, message: &Quarantined) -> Result<(), Outage> {
         let row = serde_dynamo::to_attribute_value(message)
             .map_err(|error| Outage::because("a value cannot be written", error))?;
+        let (list, place) = keys::quarantine_place(message);
         let request = self
             .table
             .updating(keys::quarantined(&message.mailbox_id, &message.remote_id))
-            .update_expression("SET message = :message")
+            .update_expression("SET message = :message, list_pk = :list, list_sk = :place")
             .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":message", row);
+            .expression_attribute_values(":message", row)
+            .expression_attribute_values(":list", text(list))
+            .expression_attribute_values(":place", text(place));
         conditional(request.send().await, "writing another try")?;
         Ok(())
     }

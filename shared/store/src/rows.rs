@@ -261,6 +261,7 @@ mod tests {
             remote_id: "1".into(),
             reason: QuarantineReason::TooLarge,
             detail: String::new(),
+            received_at: None,
             raw_key: String::new(),
             size: 1,
             at: now,

@@ -81,12 +81,17 @@ over! {
 over! {
     Kind::Internet(Server::Imaps) => imaps_refused,
     Kind::Internet(Server::ImapStarttls) => imap_starttls_refused,
-    Kind::Internet(Server::OldImaps) => old_imaps_refused,
-    Kind::Internet(Server::OldImapStarttls) => old_imap_starttls_refused,
     Kind::Internet(Server::Pop3s) => pop3s_refused,
     Kind::Internet(Server::Pop3Stls) => pop3_stls_refused,
     Kind::ExchangeServer => exchange_server_refused;
     { a_wrong_password_disables_at_once_with_an_alert_and_a_notice }
+}
+
+// GNU imap4d refuses a password without a code.
+over! {
+    Kind::Internet(Server::OldImaps) => old_imaps_refused,
+    Kind::Internet(Server::OldImapStarttls) => old_imap_starttls_refused;
+    { a_sign_in_that_is_refused_without_a_reason_is_tried_again }
 }
 
 // GNU imap4d gives the inbox another UIDVALIDITY whenever a message arrives, so there every second run above is one
@@ -418,6 +423,17 @@ async fn a_wrong_password_disables_at_once_with_an_alert_and_a_notice(kind: Kind
     assert!(!words.is_empty() && notices[0].text.contains(words.as_str()), "{}", notices[0].text);
     assert!(notices[0].text.contains(&person.address) && !notices[0].text.contains("wrong\n"));
     assert!(world.engine.ports.queue.waiting(Delivery::IncomingEmail).is_empty(), "nothing is tried again");
+}
+
+async fn a_sign_in_that_is_refused_without_a_reason_is_tried_again(kind: Kind) {
+    let site = Site::of(kind).await;
+    let (world, person) = (site.world(), site.person("ada"));
+    let wrong = site.with_wrong_password(&person);
+    let mailbox = site.mailbox(&wrong, &site.profile(&wrong), None).await;
+    world.run(&mailbox, Delivery::IncomingEmail).await;
+    let state = world.state(&mailbox, Delivery::IncomingEmail).await;
+    assert_eq!((state.enabled, state.transient_failure_count), (true, 1));
+    assert_eq!(world.alerts(&mailbox).await[0].cause, Some(Cause::SignInFailed));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod large;
 mod notices;
 mod outgoing;
 mod quarantine;
+mod receiving;
 mod recovery;
 mod sending;
 mod testing;

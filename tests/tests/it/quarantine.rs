@@ -25,6 +25,7 @@ async fn quarantined(world: &World, mailbox: &MailboxId, remote_id: &str, raw: &
         remote_id: remote_id.to_owned(),
         reason: QuarantineReason::Unreadable,
         detail: "the MIME reader gave up".to_owned(),
+        received_at: None,
         raw_key: if raw.is_empty() { String::new() } else { format!("quarantine/{mailbox}/{remote_id}") },
         size: raw.len() as u64,
         at: now(),

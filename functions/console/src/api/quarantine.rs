@@ -25,7 +25,7 @@ use crate::{
 
 api_enum! {
     /// Why a message could not become a record.
-    QuarantineReason of quarantine::QuarantineReason { NotAMessage, Unreadable, TooLarge, NotHandedOut, Other }
+    QuarantineReason of quarantine::QuarantineReason { NotAMessage, Unreadable, TooLarge, NotHandedOut, Gone, Other }
 }
 
 /// What can be seen of a message that is no record.
@@ -93,7 +93,7 @@ impl From<quarantine::Quarantined> for QuarantinedView {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct QuarantineQuery {
-    /// `not-a-message`, `unreadable`, `too-large` or `not-handed-out`.
+    /// `not-a-message`, `unreadable`, `too-large`, `not-handed-out` or `gone`.
     #[param(inline)]
     reason: Option<QuarantineReason>,
     /// Most entries of the page, 1 to 100.
@@ -128,6 +128,15 @@ pub(crate) struct ReplayedView {
     email_id: String,
 }
 
+/// A message that the server is asked for again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AskedView {
+    /// The mailbox.
+    mailbox_id: String,
+    /// Its name on the server.
+    remote_id: String,
+}
+
 /// A message that was tried again in vain.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NotReplayedView {
@@ -144,6 +153,8 @@ pub(crate) struct NotReplayedView {
 pub(crate) struct ReplayResult {
     /// Messages that a record has now.
     recorded: Vec<ReplayedView>,
+    /// Messages that the server did not hand out: the next run of their mailboxes asks for them again.
+    asked: Vec<AskedView>,
     /// Messages that are in quarantine still, each with the reason.
     refused: Vec<NotReplayedView>,
     /// Whether there are more that match; call again for them.
@@ -158,6 +169,10 @@ impl From<Replays> for ReplayResult {
             let detail = match tried.came_to {
                 Replayed::Recorded(id) => {
                     result.recorded.push(ReplayedView { mailbox_id, remote_id, email_id: id.into() });
+                    continue;
+                }
+                Replayed::Asked => {
+                    result.asked.push(AskedView { mailbox_id, remote_id });
                     continue;
                 }
                 Replayed::Refused(why) => why,

@@ -266,6 +266,7 @@ fn quarantined() -> Quarantined {
         remote_id: "imap-1-2".into(),
         reason: QuarantineReason::NotAMessage,
         detail: "no header".into(),
+        received_at: None,
         raw_key: "raw".into(),
         size: 3,
         at: moment(0),
@@ -309,9 +310,11 @@ fn what_came_of_trying_again() {
         tried("r1", Replayed::Recorded(id.clone())),
         tried("r2", Replayed::Refused("It is too large.".into())),
         tried("r3", Replayed::Gone),
+        tried("r4", Replayed::Asked),
     ];
     let expected = json!({
         "recorded": [{ "mailbox_id": "m1", "remote_id": "r1", "email_id": id.as_str() }],
+        "asked": [{ "mailbox_id": "m1", "remote_id": "r4" }],
         "refused": [
             { "mailbox_id": "m1", "remote_id": "r2", "detail": "It is too large." },
             { "mailbox_id": "m1", "remote_id": "r3", "detail": "It is in no quarantine any more." },

@@ -17,8 +17,10 @@ pub enum QuarantineReason {
     Unreadable,
     /// It is larger than a record may be.
     TooLarge,
-    /// The server lists it and will not hand it out.
+    /// The server lists it and does not hand it out. It is asked for again.
     NotHandedOut,
+    /// The server did not hand it out, and has it no more.
+    Gone,
     /// A reason that another release of Mailrail has.
     #[serde(other)]
     Other,
@@ -26,7 +28,7 @@ pub enum QuarantineReason {
 
 impl QuarantineReason {
     /// Every reason that this version gives, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::NotAMessage, Self::Unreadable, Self::TooLarge, Self::NotHandedOut];
+    pub const ALL: [Self; 5] = [Self::NotAMessage, Self::Unreadable, Self::TooLarge, Self::NotHandedOut, Self::Gone];
 
     /// The reason as a sentence.
     #[must_use]
@@ -35,7 +37,8 @@ impl QuarantineReason {
             Self::NotAMessage => "It is not an email message: no header could be found.",
             Self::Unreadable => "Its content could not be read.",
             Self::TooLarge => "It is larger than the largest message that becomes a record.",
-            Self::NotHandedOut => "The server lists it but did not hand it out.",
+            Self::NotHandedOut => "The server lists it but did not hand it out. It is asked for again.",
+            Self::Gone => "The server did not hand it out, and has it no more.",
             Self::Other => "Another version of Mailrail put it here.",
         }
     }
@@ -54,6 +57,9 @@ pub struct Quarantined {
     pub detail: String,
     /// Key of its raw bytes; empty if the server handed out none.
     pub raw_key: String,
+    /// When the server received it, where the protocol says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
     /// Its size in bytes, as the server says.
     pub size: u64,
     /// When it was put here.

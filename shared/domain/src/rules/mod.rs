@@ -7,6 +7,7 @@ pub mod freshness;
 pub mod hold;
 pub mod majority;
 pub mod notices;
+pub mod passing_over;
 pub mod recovery;
 pub mod retry;
 pub mod run;

@@ -23,7 +23,7 @@ pub const SERVER_WAIT_SECONDS_MAX: u32 = 86_400;
 /// Failures in a row after which messages are read one by one, so that a bad one is found.
 pub const SINGLY_AFTER_FAILURES: u32 = 3;
 
-/// Failures in a row after which a message at which the server hangs up is passed over, with a place in quarantine:
+/// Failures in a row after which a message at which the server hangs up is left out, to see whether the next one comes:
 /// late enough for a fault of the network to have passed, early enough for the mailbox not to be disabled for it.
 pub const PASS_OVER_AFTER_FAILURES: u32 = 7;
 
@@ -34,7 +34,7 @@ pub enum Pace {
     Pages,
     /// One by one.
     Singly,
-    /// One by one, and the first is passed over if the server hangs up at it.
+    /// One by one. If the server hangs up at the first, it is left out to see whether the next one comes.
     PassOver,
 }
 
@@ -49,9 +49,9 @@ impl Pace {
         }
     }
 
-    /// Whether a reading that ended with this error passes over its first message.
+    /// Whether a reading that ended with this error at its first message is repeated without that message.
     #[must_use]
-    pub fn passes_over(self, error: &DeliveryError) -> bool {
+    pub fn leaves_out(self, error: &DeliveryError) -> bool {
         self == Self::PassOver && hangs_up(error)
     }
 }

@@ -12,6 +12,7 @@ pub mod hex;
 pub mod id;
 pub mod invalid;
 pub mod notice;
+pub mod passed_over;
 pub mod policy;
 pub mod role;
 pub mod spent;

@@ -7,6 +7,7 @@ use crate::{
     words::{
         alert::AlertKind,
         delivery::{Learned, SynchronizationMethod, TestStatus},
+        passed_over::PassedOver,
         spent::{Account, Spent},
     },
 };
@@ -71,6 +72,9 @@ pub struct DeliveryState {
     /// nothing, even if its numbers look right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Messages that were passed over, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<PassedOver>,
     /// Minutes between two probes, if it was disabled by a passing fault and is probed until it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_minutes: Option<u16>,

@@ -14,13 +14,10 @@ use mailrail_domain::{
 use super::{By, Refusal, mailboxes::KnownMailbox};
 use crate::{
     Engine,
-    limits::{QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE},
+    limits::{QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE, WAKE_DELAY_SECONDS},
     outage::Outage,
     ports::{Directory, Job, JobQueue, MailboxDetails, Ports, Wake},
 };
-
-/// A wake after a change waits this long, so that the run reads the table as it was changed.
-const WAKE_DELAY_SECONDS: u32 = 1;
 
 impl<P: Ports> Engine<P> {
     /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.

@@ -21,6 +21,14 @@ pub struct RemoteId {
     pub number: usize,
 }
 
+impl RemoteId {
+    /// The name of a message in the text that [`RemoteId`] prints, if it is of this protocol.
+    #[must_use]
+    pub fn name_in<'a>(protocol: &str, text: &'a str) -> Option<&'a str> {
+        text.strip_prefix(protocol)?.strip_prefix('-')
+    }
+}
+
 impl std::fmt::Display for RemoteId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.protocol, self.name)
@@ -45,8 +53,8 @@ pub enum Content {
     Pieces,
     /// Received before the start date; to be passed over.
     BeforeStart,
-    /// The server lists it and handed out nothing; with what was seen.
-    Missing(String),
+    /// The server lists it and did not hand it out, for this reason.
+    Missing(DeliveryError),
 }
 
 /// A message that the server handed out.
@@ -80,9 +88,15 @@ pub trait IncomingSession: Send {
     /// The next message; `None` when everything was handed out.
     fn next(&mut self) -> impl Future<Output = Result<Option<Arrival>, DeliveryError>> + Send;
 
-    /// The message that was being read when the session ended, where messages are read one by one. From now on it
-    /// counts as handed out.
-    fn pass_over(&mut self) -> Option<RemoteId>;
+    /// The message that was being read when the session ended, where messages are read one by one.
+    fn unread(&mut self) -> Option<RemoteId>;
+
+    /// Hands this message out as [`Content::Missing`] for this reason, without asking the server for it.
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError);
+
+    /// Asks for one message, by the text that its [`RemoteId`] printed in an earlier session, once everything that is listed was handed out. `None` if
+    /// the server has it no more. Large ones are read with [`IncomingSession::read`].
+    fn again(&mut self, remote_id: &str) -> impl Future<Output = Result<Option<Arrival>, DeliveryError>> + Send;
 
     /// The next piece of a message handed out as [`Content::Pieces`]; `None` at its end.
     fn read(&mut self) -> impl Future<Output = Result<Option<Bytes>, DeliveryError>> + Send;

@@ -11,7 +11,8 @@ use crate::outage::Outage;
 
 /// Messages that could not become records.
 pub trait QuarantineStore: Send + Sync {
-    /// Puts a message into quarantine; the same message twice is one entry.
+    /// Puts a message into quarantine; the same message twice is one entry. An entry without bytes gives way to one that
+    /// has them.
     fn quarantine(&self, message: &Quarantined, until: Timestamp) -> impl Future<Output = Result<(), Outage>> + Send;
 
     /// A message in quarantine.

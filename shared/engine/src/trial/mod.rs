@@ -68,7 +68,14 @@ impl<P: Ports> Engine<P> {
         Ok(())
     }
 
-    fn audit(&self, by: &str, action: AuditAction, id: &MailboxId, fields: Vec<String>, name: &str) -> AuditEntry {
+    pub(crate) fn audit(
+        &self,
+        by: &str,
+        action: AuditAction,
+        id: &MailboxId,
+        fields: Vec<String>,
+        name: &str,
+    ) -> AuditEntry {
         let at = self.now();
         AuditEntry {
             id: format!("{}-{name}", at.timestamp_millis()),

@@ -22,6 +22,7 @@ async fn put(world: &World, remote_id: &str, raw: &str, reason: QuarantineReason
         remote_id: remote_id.into(),
         reason,
         detail: String::new(),
+        received_at: None,
         raw_key: format!("quarantine/{remote_id}"),
         size: raw.len() as u64,
         at: moment(0),

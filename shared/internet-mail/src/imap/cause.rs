@@ -8,11 +8,18 @@ use mailrail_domain::words::{
 
 use super::reply::{Condition, Status};
 
+/// What Exchange says where an account may sign in and its mailbox cannot be opened, or is throttled.
+const NOT_CONNECTED: &str = "User is authenticated but not connected";
+
 /// The failure that a refusing status means.
 pub(crate) fn refusal(stage: Stage, status: &Status) -> DeliveryError {
     let code = status.code.as_ref().map(|code| code.name.clone());
     let words = if status.text.is_empty() { "(the server gave no words)" } else { &status.text };
     let evidence = Evidence::new(stage, words).with_code(status.condition.as_str()).with_detail(code.clone());
+    // Observed with Exchange: the account signed in, and its mailbox cannot be opened. It is no fault of the protocol.
+    if status.text.contains(NOT_CONNECTED) {
+        return DeliveryError::new(Cause::SignInFailed, evidence);
+    }
     DeliveryError::new(cause(stage, status.condition, code.as_deref()), evidence)
 }
 
@@ -35,9 +42,9 @@ fn cause(stage: Stage, condition: Condition, code: Option<&str>) -> Cause {
         // Observed on Gmail: [ALERT] comes with wrong passwords and also with "too many simultaneous connections". So
         // it tells nothing, and a mailbox must not be disabled for it.
         (Some("ALERT" | "WEBALERT"), Condition::No, Stage::SignIn) => Cause::SignInFailed,
-        // RFC 3501 sections 6.2.2 and 6.2.3: NO to AUTHENTICATE or LOGIN rejects the credentials.
-        (None, Condition::No, Stage::SignIn) => Cause::CredentialsRefused,
-        (Some(_), Condition::No, Stage::SignIn) => Cause::SignInFailed,
+        // NO without a code may be a wrong password (RFC 3501 section 6.2.3), and servers also say it of trouble of their
+        // own: "System error", "Temporary problem, please try again later". So it tells nothing.
+        (_, Condition::No, Stage::SignIn) => Cause::SignInFailed,
         (_, Condition::Bad, _) => Cause::ProtocolViolation,
         (_, Condition::No | Condition::Ok | Condition::Preauth, _) => Cause::Unknown,
     }
@@ -53,7 +60,9 @@ mod tests {
     fn replies_mean_what_they_say() {
         let table = [
             (Stage::SignIn, "a1 NO [AUTHENTICATIONFAILED] Authentication failed.", Cause::CredentialsRefused),
-            (Stage::SignIn, "a1 NO LOGIN failed", Cause::CredentialsRefused),
+            (Stage::SignIn, "a1 NO LOGIN failed", Cause::SignInFailed),
+            (Stage::SignIn, "a1 NO Temporary problem, please try again later", Cause::SignInFailed),
+            (Stage::Open, "a1 BAD User is authenticated but not connected.", Cause::SignInFailed),
             (Stage::SignIn, "a1 NO [UNAVAILABLE] Temporary authentication failure.", Cause::ServerUnavailable),
             (Stage::SignIn, "a1 NO [ALERT] Too many simultaneous connections. (Failure)", Cause::SignInFailed),
             (Stage::SignIn, "a1 NO [EXPIRED] Password expired", Cause::CredentialsExpired),

@@ -1,9 +1,10 @@
 //! The inbox: reads its new messages one by one, and deletes messages that are done.
 //!
 //! An idle check is three round trips and the goodbye: greeting, sign-in, STATUS. New messages take three more:
-//! SELECT with SEARCH, the sizes of a page, the page itself.
+//! SELECT with SEARCH, the sizes of a page, the page itself. One more asks whether the listing is whole, unless its UIDs
+//! show that.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use chrono::DateTime;
@@ -35,6 +36,8 @@ use super::{
 const PROTOCOL: &str = "imap";
 /// Messages whose sizes are asked for at once.
 const PAGE: usize = 200;
+/// Messages that are listed at once by their numbers in the folder, where a server does not list all UIDs at once.
+const NUMBERS_AT_ONCE: u32 = 500;
 /// Most bytes of content that are asked for at once, unless one message alone is larger. All of them have to be
 /// received before another command can be answered.
 const GROUP_BYTES: u64 = CHUNK_BYTES as u64;
@@ -57,6 +60,10 @@ pub struct Inbox {
     page: VecDeque<Listed>,
     /// The FETCH that is under way: its tag and the messages it has not yet handed out.
     fetching: Option<(String, BTreeSet<u32>)>,
+    /// Whether the inbox is open, rather than only looked at.
+    is_open: bool,
+    /// Why messages are missing in the listing, if the server lists fewer than it says it has.
+    short: Option<DeliveryError>,
     /// Whether bodies are fetched one by one, because the server refused a group of them.
     one_by_one: bool,
     /// The large message that is being read in pieces: UID, next offset, whole size.
@@ -66,6 +73,8 @@ pub struct Inbox {
     page_size: usize,
     /// The message that is being read, where messages are read one by one.
     reading: Option<u32>,
+    /// The name of the message that is handed out as missing, and why.
+    left_out: Option<(String, DeliveryError)>,
     /// Everything up to this UID was done before this session.
     done_before: u32,
     /// The highest UID that was found.
@@ -82,11 +91,14 @@ impl Inbox {
             waiting: UidSet::default(),
             page: VecDeque::new(),
             fetching: None,
+            is_open: false,
+            short: None,
             one_by_one: false,
             pieces: None,
             start_date: None,
             page_size: PAGE,
             reading: None,
+            left_out: None,
             done_before: 0,
             found_last: 0,
             deletions: BTreeSet::new(),
@@ -102,11 +114,15 @@ impl Inbox {
         let modseq = if self.session.can("CONDSTORE") { " HIGHESTMODSEQ" } else { "" };
         let status = self.session.tag(&format!("STATUS {INBOX} (UIDNEXT UIDVALIDITY{modseq})"));
         let commands = format!("{}{}", capability.as_ref().map_or("", |c| &c.1), status.1);
-        self.session.wire.write(commands.as_bytes()).await?;
+        self.session.write(&commands).await?;
         if let Some((tag, _)) = &capability {
             self.session.finish(tag).await?;
         }
         self.session.finish(&status.0).await?;
+        if self.session.folder.uid_validity == 0 {
+            // Observed with 163.com: STATUS tells nothing, and SELECT tells it.
+            self.open().await?;
+        }
         self.has_uid_validity()?;
         let position = read(position);
         Ok(match (self.plan(position.as_ref()), position) {
@@ -116,6 +132,21 @@ impl Inbox {
             }
             (ImapPlan::Nothing | ImapPlan::From(_) | ImapPlan::Rescan, _) => Look::Something,
         })
+    }
+
+    /// Opens the inbox, unless it is open.
+    async fn open(&mut self) -> Result<(), DeliveryError> {
+        if !self.is_open {
+            let select = self.session.send(&self.select()).await?;
+            self.session.finish(&select).await?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
+    fn select(&self) -> String {
+        let condstore = if self.session.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
+        format!("SELECT {INBOX}{condstore}")
     }
 
     fn has_uid_validity(&self) -> Result<(), DeliveryError> {
@@ -143,11 +174,11 @@ impl Inbox {
         self.done_before = position.map_or(0, |position| position.uid_done);
         let expected = self.session.folder.uid_validity;
         let first = self.plan(position.as_ref()).first_uid().unwrap_or(1);
-        let condstore = if self.session.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
-        let select = self.session.tag(&format!("SELECT {INBOX}{condstore}"));
+        let select = self.session.tag(&self.select());
         let list = self.session.tag(&self.list(first));
-        self.session.wire.write(format!("{}{}", select.1, list.1).as_bytes()).await?;
+        self.session.write(&format!("{}{}", select.1, list.1)).await?;
         self.session.finish(&select.0).await?;
+        self.is_open = true;
         self.has_uid_validity()?;
         self.session.wire.stage = Stage::List;
         self.listed(&list.0).await?;
@@ -159,26 +190,107 @@ impl Inbox {
             self.listed(&tag).await?;
         }
         self.waiting = std::mem::take(&mut self.waiting).from(first);
+        if !self.is_whole(first).await? {
+            self.list_by_numbers(first).await?;
+        }
         self.found_last = self.waiting.last().unwrap_or(0);
         self.session.wire.stage = Stage::Fetch;
         Ok(self.waiting.len())
     }
 
-    /// The command that lists the UIDs from `first` on.
-    fn list(&self, first: u32) -> String {
+    /// The day from which on messages are listed, if the whole inbox is to be read.
+    fn first_day(&self, first: u32) -> Option<String> {
         // SINCE takes only days, in the server's time zone. So one day more is asked for, and the time of each message
         // is compared.
         let day_before = self.start_date.map(|date| mailrail_domain::seconds_after(date, -86_400));
-        let since = day_before.map(|date| format!("SINCE {}", date.format("%-d-%b-%Y")));
-        match since {
+        day_before.filter(|_| first == 1).map(|date| date.format("%-d-%b-%Y").to_string())
+    }
+
+    /// The command that lists the UIDs from `first` on.
+    fn list(&self, first: u32) -> String {
+        match self.first_day(first) {
             since if self.session.can("ESEARCH") => {
-                let since = since.map_or(String::new(), |since| format!(" {since}"));
+                let since = since.map_or(String::new(), |day| format!(" SINCE {day}"));
                 format!("UID SEARCH RETURN (ALL) UID {first}:*{since}")
             }
             // Observed with GNU imap4d 3.15: the search key UID finds nothing, but a range in FETCH works.
-            Some(since) => format!("UID SEARCH {since}"),
+            Some(day) => format!("UID SEARCH SINCE {day}"),
             None => format!("UID FETCH {first}:* (UID)"),
         }
+    }
+
+    /// Whether the listing from `first` on is whole. Some providers list the first or the last thousands of messages and
+    /// do not say so.
+    async fn is_whole(&mut self, first: u32) -> Result<bool, DeliveryError> {
+        let Some(exists) = self.session.exists else {
+            return Ok(true);
+        };
+        let listed = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        if let Some(day) = self.first_day(first) {
+            // Every message is from that day on, or before it.
+            let result = if self.session.can("ESEARCH") { " RETURN (ALL)" } else { "" };
+            self.session.found = UidSet::default();
+            let tag = self.session.send(&format!("UID SEARCH{result} BEFORE {day}")).await?;
+            self.session.finish(&tag).await?;
+            let before = u32::try_from(self.session.found.len()).unwrap_or(u32::MAX);
+            return Ok(listed.saturating_add(before) >= exists);
+        }
+        let reaches_the_end =
+            |last: u32| self.session.folder.uid_next.is_some_and(|next| last.saturating_add(1) >= next);
+        if listed >= exists || self.waiting.is_gapless_from(first) && self.waiting.last().is_some_and(reaches_the_end) {
+            return Ok(true);
+        }
+        if first == 1 {
+            return Ok(false);
+        }
+        // The message in front of those that are listed has to be one that is done.
+        let before = self.numbers(exists - listed, exists - listed).await?;
+        Ok(before.values().any(|uid| *uid < first))
+    }
+
+    /// Numbers and UIDs of the messages with these numbers.
+    async fn numbers(&mut self, from: u32, to: u32) -> Result<BTreeMap<u32, u32>, DeliveryError> {
+        let tag = self.session.send(&format!("FETCH {from}:{to} (UID)")).await?;
+        let mut found = BTreeMap::new();
+        for _ in 0..REPLIES_MAX {
+            let full = self.session.reply().await?;
+            if self.session.ended(&full.reply, &tag)?.is_some() {
+                return Ok(found);
+            }
+            if let Some(tokens) = full.reply.message("FETCH")
+                && let Some(number) = full.reply.tokens.first().and_then(Token::number::<u32>)
+                && let Some(uid) = value(tokens, "UID").and_then(Token::number::<u32>)
+                && (from..=to).contains(&number)
+            {
+                found.insert(number, uid);
+            }
+        }
+        Err(self.session.wire.violation("the server does not end its answer"))
+    }
+
+    /// Lists the messages from `first` on by their numbers, because the server did not list all at once. If it lists
+    /// fewer again, everything up to the first gap is read, and the run fails.
+    async fn list_by_numbers(&mut self, first: u32) -> Result<(), DeliveryError> {
+        let exists = self.session.exists.unwrap_or(0);
+        let mut found = BTreeMap::new();
+        let mut to = exists;
+        while to > 0 {
+            let from = to.saturating_sub(NUMBERS_AT_ONCE - 1).max(1);
+            let listed = self.numbers(from, to).await?;
+            let is_done = listed.values().any(|uid| *uid < first);
+            found.extend(listed);
+            to = if is_done { 0 } else { from - 1 };
+        }
+        let lowest = found.iter().find(|(_, uid)| **uid < first).map_or(1, |(number, _)| *number);
+        let gap = (lowest..=exists).find(|number| !found.contains_key(number));
+        self.waiting = UidSet::of(found.values().copied()).from(first);
+        if let Some(gap) = gap {
+            let words = format!("the inbox has {exists} messages, and the server lists {} of them", found.len());
+            self.short = Some(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(Stage::List, &words)));
+            let before_gap = found.range(..gap).next_back().map_or(0, |(_, uid)| *uid);
+            self.waiting = std::mem::take(&mut self.waiting).up_to(before_gap);
+        }
+        Ok(())
     }
 
     /// Reads the answer to [`Self::list`].
@@ -188,7 +300,7 @@ impl Inbox {
         for _ in 0..REPLIES_MAX {
             let full = self.session.reply().await?;
             // Observed with Proton Bridge: it says NO to a range in an empty folder.
-            if self.session.is_empty && full.reply.ends(tag).is_some() {
+            if self.session.exists == Some(0) && full.reply.ends(tag).is_some() {
                 return Ok(());
             }
             if self.session.ended(&full.reply, tag)?.is_some() {
@@ -215,11 +327,15 @@ impl Inbox {
             self.delete_marked().await?;
             let Some(front) = self.page.front().cloned() else {
                 if self.waiting.is_empty() {
-                    return Ok(None);
+                    return self.short.take().map_or(Ok(None), Err);
                 }
                 self.list_page().await?;
                 continue;
             };
+            if let Some((_, because)) = self.left_out.take_if(|(name, _)| *name == self.session.name_of(front.uid)) {
+                self.page.pop_front();
+                return Ok(Some(self.arrival(&front, Content::Missing(because))));
+            }
             if self.is_before_start(&front) {
                 self.page.pop_front();
                 return Ok(Some(self.arrival(&front, Content::BeforeStart)));
@@ -242,7 +358,7 @@ impl Inbox {
     fn remote(&self, uid: u32) -> RemoteId {
         RemoteId {
             protocol: PROTOCOL,
-            name: format!("{}-{uid}", self.session.folder.uid_validity),
+            name: self.session.name_of(uid),
             number: usize::try_from(uid).unwrap_or(usize::MAX),
         }
     }
@@ -255,20 +371,39 @@ impl Inbox {
     async fn list_page(&mut self) -> Result<(), DeliveryError> {
         let uids = self.waiting.take(self.page_size);
         self.reading = uids.last().filter(|_| self.page_size == 1);
+        // A server may fail at the very question how large a message is.
+        if let (Some(uid), Some((name, _))) = (self.reading, &self.left_out)
+            && *name == self.session.name_of(uid)
+        {
+            self.page = VecDeque::from([Listed { uid, size: 0, received_at: None }]);
+            return Ok(());
+        }
+        let mut listed = self.sizes(&uids).await?;
+        let known: BTreeSet<u32> = listed.iter().map(|message| message.uid).collect();
+        let missing = uids.without(&known);
+        if !missing.is_empty() {
+            // A message that is listed and then left out twice is gone.
+            listed.extend(self.sizes(&missing).await?);
+        }
+        // Messages are read in the order of their UIDs, whatever the server's order was.
+        listed.sort_unstable_by_key(|message| message.uid);
+        listed.dedup_by_key(|message| message.uid);
+        self.page = listed.into();
+        Ok(())
+    }
+
+    /// Size and date of messages, as far as they are there.
+    async fn sizes(&mut self, uids: &UidSet) -> Result<Vec<Listed>, DeliveryError> {
         let tag = self.session.send(&format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uids.command())).await?;
         let mut listed = Vec::new();
         for _ in 0..REPLIES_MAX {
             let full = self.session.reply().await?;
             if self.session.ended(&full.reply, &tag)?.is_some() {
-                // Messages are read in the order of their UIDs, whatever the server's order was. Messages that are gone
-                // are not read.
-                listed.sort_unstable_by_key(|message: &Listed| message.uid);
-                listed.dedup_by_key(|message| message.uid);
-                self.page = listed.into();
-                return Ok(());
+                return Ok(listed);
             }
             if let Some(tokens) = full.reply.message("FETCH")
                 && let Some(uid) = value(tokens, "UID").and_then(Token::number)
+                && uids.contains(uid)
                 && let Some(size) = value(tokens, "RFC822.SIZE")
             {
                 let size = size.number().unwrap_or(0);
@@ -328,7 +463,7 @@ impl Inbox {
                 }
                 Some(Token::Atom(_) | Token::Open | Token::Close) | None => None,
             };
-            let content = content.unwrap_or_else(|| Content::Missing("the server handed out NIL".to_owned()));
+            let content = content.unwrap_or_else(|| Content::Missing(not_handed_out("the server handed out NIL")));
             self.reading = None;
             return Ok(Some(self.arrival(&listed, content)));
         }
@@ -347,11 +482,14 @@ impl Inbox {
         open: &BTreeSet<u32>,
         group: usize,
     ) -> Result<Option<Arrival>, DeliveryError> {
-        if status.condition != Condition::Ok {
-            let error = refusal(self.session.wire.stage, status);
-            if error.cause != Cause::Unknown && error.cause != Cause::ServerUnavailable {
-                return Err(error);
+        let error = match status.condition {
+            Condition::Ok => not_handed_out(&status.text),
+            Condition::No | Condition::Bad | Condition::Bye | Condition::Preauth => {
+                refusal(self.session.wire.stage, status)
             }
+        };
+        if error.cause != Cause::Unknown && error.cause != Cause::ServerUnavailable {
+            return Err(error);
         }
         if open.is_empty() {
             return Ok(None);
@@ -371,20 +509,41 @@ impl Inbox {
         for _ in 0..REPLIES_MAX {
             let full = self.session.reply().await?;
             if self.session.ended(&full.reply, &tag)?.is_some() {
-                let words = Evidence::new(self.session.wire.stage, &status.text).words;
-                return Ok(there.then(|| self.arrival(&listed, Content::Missing(words))));
+                self.reading = None;
+                return Ok(there.then(|| self.arrival(&listed, Content::Missing(error))));
             }
-            there |= full.reply.message("FETCH").is_some();
+            // A server may report the flags of other messages at any time.
+            let tokens = full.reply.message("FETCH");
+            there |= tokens.and_then(|tokens| value(tokens, "UID")).and_then(Token::number) == Some(uid);
         }
         Err(self.session.wire.violation("the server does not end its answer"))
     }
 
-    /// The message that was being read when the session ended, which from now on counts as handed out.
-    pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
-        let uid = self.reading.take()?;
-        self.fetching = None;
-        self.page.retain(|listed| listed.uid != uid);
-        Some(self.remote(uid))
+    /// The message that was being read when the session ended.
+    pub(crate) fn unread(&mut self) -> Option<RemoteId> {
+        self.reading.take().map(|uid| self.remote(uid))
+    }
+
+    /// Hands this message out as missing, without asking for it.
+    pub(crate) fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        self.left_out = Some((message.name.clone(), because));
+    }
+
+    /// Asks for one message that an earlier session named so.
+    pub(crate) async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        let named = RemoteId::name_in(PROTOCOL, remote_id).and_then(|name| name.split_once('-'));
+        let Some((uid_validity, uid)) = named.and_then(|(validity, uid)| Some((validity, uid.parse().ok()?))) else {
+            return Ok(None);
+        };
+        self.open().await?;
+        self.session.wire.stage = Stage::Fetch;
+        // Under another UIDVALIDITY the message has another UID, with which it was listed.
+        if self.session.folder.uid_validity.to_string() != uid_validity {
+            return Ok(None);
+        }
+        (self.start_date, self.left_out, self.short) = (None, None, None);
+        self.waiting = UidSet::of([uid]);
+        self.next().await
     }
 
     /// The next piece of a large message.
@@ -478,6 +637,11 @@ impl Inbox {
 
 fn read(position: Option<&Position>) -> Option<ImapPosition> {
     position.and_then(|position| position.read(PROTOCOL))
+}
+
+/// The failure of a server that does not hand a message out and gives no reason.
+fn not_handed_out(words: &str) -> DeliveryError {
+    DeliveryError::new(Cause::Unknown, Evidence::new(Stage::Fetch, words))
 }
 
 /// The UID of a message that this session handed out.

@@ -33,6 +33,8 @@ use crate::{
 pub(super) const REPLIES_MAX: usize = 5_000_000;
 /// How much larger than the largest whole message a literal may be, because a message may have grown by its fields.
 pub(super) const SMALL_LITERAL_BYTES: u64 = UNCOUNTED_BYTES;
+/// Who we are (RFC 2971).
+const INTRODUCTION: &str = concat!("ID (\"name\" \"Mailrail\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")");
 /// The folder that incoming email is read from.
 pub(super) const INBOX: &str = "INBOX";
 
@@ -43,10 +45,12 @@ pub(crate) struct Session {
     pub(super) memory: MemoryBudget,
     pub(super) capabilities: BTreeSet<String>,
     commands: u32,
+    /// Whether the server is to be told who we are, before the next command.
+    introduces: bool,
     /// What the server last said about the inbox.
     pub(super) folder: FolderState,
-    /// Whether the server said that the inbox has no message.
-    pub(super) is_empty: bool,
+    /// How many messages the server said that the open folder has.
+    pub(super) exists: Option<u32>,
     /// The UIDs that the server's last search found.
     pub(super) found: UidSet,
 }
@@ -80,8 +84,9 @@ impl Session {
             memory: memory.clone(),
             capabilities: BTreeSet::new(),
             commands: 0,
+            introduces: false,
             folder: FolderState::default(),
-            is_empty: false,
+            exists: None,
             found: UidSet::default(),
         };
         let preauth = match greeted {
@@ -112,7 +117,10 @@ impl Session {
                 self.authenticate("XOAUTH2", sasl::xoauth2(access).expose()).await?
             }
             Authentication::Password if self.can("AUTH=PLAIN") => {
-                self.authenticate("PLAIN", sasl::plain(access).expose()).await?
+                match self.authenticate("PLAIN", sasl::plain(access).expose()).await {
+                    Err(error) if self.takes_login(access) && is_of_the_mechanism(&error) => self.login(access).await?,
+                    answer => answer?,
+                }
             }
             Authentication::Password if !self.can("LOGINDISABLED") => self.login(access).await?,
             // The other ways to sign in are not SASL, and no profile of internet mail has them.
@@ -127,6 +135,7 @@ impl Session {
                 return Err(DeliveryError::new(Cause::AuthenticationNotOffered, evidence));
             }
         };
+        self.introduces = self.can("ID");
         // What a server can do differs before and after signing in (RFC 3501 section 6.2).
         self.capabilities.clear();
         self.learn(&status);
@@ -151,6 +160,12 @@ impl Session {
                 return Ok(status);
             }
         }
+    }
+
+    /// Whether LOGIN is there and can carry user name and password.
+    fn takes_login(&self, access: &Access) -> bool {
+        let fits = |text| quoted(text).is_some();
+        !self.can("LOGINDISABLED") && fits(&access.username) && fits(access.secret.expose())
     }
 
     async fn login(&mut self, access: &Access) -> Result<Status, DeliveryError> {
@@ -231,8 +246,18 @@ impl Session {
 
     pub(super) async fn send(&mut self, command: &str) -> Result<String, DeliveryError> {
         let (tag, line) = self.tag(command);
-        self.wire.write(line.as_bytes()).await?;
+        self.write(&line).await?;
         Ok(tag)
+    }
+
+    /// Writes commands. The first write after the sign-in also says who we are (RFC 2971), because 163.com and its
+    /// sisters open no folder otherwise. The answer to that tells nothing and is passed over.
+    pub(super) async fn write(&mut self, commands: &str) -> Result<(), DeliveryError> {
+        if std::mem::take(&mut self.introduces) {
+            let (_, introduction) = self.tag(INTRODUCTION);
+            return self.wire.write(format!("{introduction}{commands}").as_bytes()).await;
+        }
+        self.wire.write(commands.as_bytes()).await
     }
 
     /// Reads replies up to the end of a command, learning from each.
@@ -286,7 +311,11 @@ impl Session {
         if let (Tag::Untagged, [number, word]) = (&reply.tag, reply.tokens.as_slice())
             && word.is("EXISTS")
         {
-            self.is_empty = number.number() == Some(0_u32);
+            self.exists = number.number();
+        } else if let (Tag::Untagged, [_, word]) = (&reply.tag, reply.tokens.as_slice())
+            && word.is("EXPUNGE")
+        {
+            self.exists = self.exists.map(|exists| exists.saturating_sub(1));
         } else if let Some(tokens) = reply.untagged("CAPABILITY") {
             let texts = tokens.iter().filter_map(Token::text);
             self.capabilities = texts.map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
@@ -300,11 +329,17 @@ impl Session {
                 mod_seq: number("HIGHESTMODSEQ").filter(|n| *n > 0),
             };
         } else if let Some(tokens) = reply.untagged("SEARCH") {
-            self.found = UidSet::of(tokens.iter().map_while(Token::number::<u32>));
+            // A server may give its answer in several lines.
+            self.found.extend(UidSet::of(tokens.iter().map_while(Token::number::<u32>)));
         } else if let Some(tokens) = reply.untagged("ESEARCH") {
             let all = value(tokens, "ALL").and_then(Token::text);
-            self.found = all.and_then(UidSet::parse).unwrap_or_default();
+            self.found.extend(all.and_then(UidSet::parse).unwrap_or_default());
         }
+    }
+
+    /// The name of a message: a UID together with the UIDVALIDITY under which it was given (RFC 3501, section 2.3.1.1).
+    pub(super) fn name_of(&self, uid: u32) -> String {
+        format!("{}-{uid}", self.folder.uid_validity)
     }
 
     fn no_imap(&self, line: &[u8]) -> DeliveryError {
@@ -331,6 +366,14 @@ impl Session {
         }
         Ok(Full { reply, literals })
     }
+}
+
+/// Whether a refusal of AUTHENTICATE leaves it open whether the account may sign in. LOGIN is then the last resort
+/// (RFC 9051 section 6.2.3).
+fn is_of_the_mechanism(error: &DeliveryError) -> bool {
+    let says_nothing = matches!(error.cause, Cause::SignInFailed | Cause::ProtocolViolation);
+    // BYE, and a connection that ends, have another cause; a code other than CANNOT is a reason.
+    says_nothing && error.evidence.detail.as_deref().is_none_or(|code| code == "CANNOT")
 }
 
 /// Asks for TLS on a plain connection. Nothing that the server says before TLS is believed afterwards.

@@ -1,6 +1,9 @@
 //! Sets of UIDs as ranges, so that a server's "1:4294967295" takes no memory.
 
-use std::{collections::VecDeque, fmt::Write};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt::Write,
+};
 
 /// Most ranges of one answer. A set with more ranges is refused.
 const RANGES_MAX: usize = 1_000_000;
@@ -43,6 +46,37 @@ impl UidSet {
             }
         }
         Self(merged)
+    }
+
+    /// Adds another set.
+    pub(super) fn extend(&mut self, other: Self) {
+        let ranges = std::mem::take(&mut self.0).into_iter().chain(other.0).collect();
+        *self = Self::from_ranges(ranges);
+    }
+
+    /// Whether the set has this UID.
+    pub(super) fn contains(&self, uid: u32) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&uid))
+    }
+
+    /// The UIDs of a small set that are not among these.
+    pub(super) fn without(&self, known: &BTreeSet<u32>) -> Self {
+        let uids = self.0.iter().flat_map(|(first, last)| *first..=*last);
+        Self::of(uids.filter(|uid| !known.contains(uid)))
+    }
+
+    /// Whether the set is every UID from `first` to its last.
+    pub(super) fn is_gapless_from(&self, first: u32) -> bool {
+        self.0.len() == 1 && self.0.front().is_some_and(|range| range.0 == first)
+    }
+
+    /// Drops everything above `most`.
+    pub(super) fn up_to(mut self, most: u32) -> Self {
+        self.0.retain(|range| range.0 <= most);
+        if let Some(back) = self.0.back_mut() {
+            back.1 = back.1.min(most);
+        }
+        self
     }
 
     /// Drops everything below `least`: a search for `n:*` also finds the last message when its UID is below `n`.

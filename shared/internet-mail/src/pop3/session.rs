@@ -1,6 +1,6 @@
 //! One signed-in POP3 session over a maildrop.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use mailrail_connect::Connector;
@@ -63,6 +63,8 @@ pub struct Session {
     singly: bool,
     /// The message that is being read, where messages are read one by one.
     reading: Option<Listed>,
+    /// The name of the message that is handed out as missing, and why.
+    left_out: Option<(String, DeliveryError)>,
     /// Whether a large message is being read in pieces.
     in_pieces: bool,
     /// Whether what comes next continues a line whose beginning was copied already.
@@ -129,6 +131,7 @@ impl Session {
             asked: VecDeque::new(),
             singly: false,
             reading: None,
+            left_out: None,
             in_pieces: false,
             in_line: false,
             deletions: Vec::new(),
@@ -143,7 +146,11 @@ impl Session {
                 self.authenticate("XOAUTH2", sasl::xoauth2(access).expose()).await
             }
             Authentication::Password if self.can("SASL PLAIN") => {
-                self.authenticate("PLAIN", sasl::plain(access).expose()).await
+                match self.authenticate("PLAIN", sasl::plain(access).expose()).await {
+                    // Without a code, the server may refuse the mechanism and not the account.
+                    Err(DeliveryError { cause: Cause::SignInFailed, .. }) => self.user_and_pass(access).await,
+                    answer => answer,
+                }
             }
             Authentication::Password => self.user_and_pass(access).await,
             // The other ways to sign in are not SASL, and no profile of internet mail has them.
@@ -197,25 +204,58 @@ impl Session {
         self.capabilities.contains(capability)
     }
 
+    /// Reads the lines of UIDL. A line that cannot be read is passed over, because the other messages can be read.
+    async fn read_listing(&mut self) -> Result<(), DeliveryError> {
+        let (mut times, mut unread) = (HashMap::new(), 0);
+        while let Some(line) = list_line(&mut self.wire).await? {
+            let Some((number, uidl)) = number_and_rest(&line).filter(|(_, uidl)| !uidl.is_empty()) else {
+                unread += 1;
+                continue;
+            };
+            if uidl.len() > UIDL_BYTES_MAX || self.listing.len() >= MESSAGES_MAX {
+                return Err(self.wire.violation("the listing of UIDL exceeds what a maildrop may have"));
+            }
+            let uidl = uidl.escape_ascii().to_string();
+            let seen: &mut u32 = times.entry(uidl.clone()).or_default();
+            *seen += 1;
+            // Servers give several messages one UIDL, although RFC 1939 section 7 forbids it. A UIDL has no blank.
+            let uidl = if *seen == 1 { uidl } else { format!("{uidl} {seen}") };
+            self.listing.push(Listed { number, uidl });
+        }
+        match (unread, self.listing.is_empty()) {
+            (1.., true) => Err(self.wire.violation("no line of the UIDL reply can be read")),
+            (1.., false) => {
+                tracing::warn!(unread, "lines of the UIDL reply cannot be read, and their messages are not looked at");
+                Ok(())
+            }
+            (_, _) => Ok(()),
+        }
+    }
+
+    /// Checks that the maildrop is empty, where the server refuses to list it: some servers do so if it is.
+    async fn check_is_empty(&mut self, refusal: DeliveryError) -> Result<(), DeliveryError> {
+        if refusal.cause != Cause::Unknown {
+            return Err(refusal);
+        }
+        if !self.capabilities.is_empty() && !self.can("UIDL") {
+            return Err(DeliveryError { cause: Cause::CapabilityMissing, ..refusal });
+        }
+        self.wire.write(b"STAT\r\n").await?;
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        if matches!(words[..], [b"+OK", b"0", ..]) { Ok(()) } else { Err(refusal) }
+    }
+
     /// Reads the listing and compares it with the last one.
     pub(crate) async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
         self.wire.stage = Stage::List;
         self.wire.write(b"UIDL\r\n").await?;
         let line = self.wire.line(LINE_BYTES_MAX).await?;
-        if !line.starts_with(b"+OK") {
-            let error = refusal(Stage::List, &line);
-            // Without a code that says otherwise, the server does not know the command.
-            let cause = if error.cause == Cause::Unknown { Cause::CapabilityMissing } else { error.cause };
-            return Err(DeliveryError { cause, ..error });
-        }
         self.listing.clear();
-        while let Some(line) = list_line(&mut self.wire).await? {
-            let (number, uidl) =
-                number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of the UIDL reply cannot be read"))?;
-            if uidl.is_empty() || uidl.len() > UIDL_BYTES_MAX || self.listing.len() >= MESSAGES_MAX {
-                return Err(self.wire.violation("the listing of UIDL exceeds what a maildrop may have"));
-            }
-            self.listing.push(Listed { number, uidl: uidl.escape_ascii().to_string() });
+        if !line.starts_with(b"+OK") {
+            self.check_is_empty(refusal(Stage::List, &line)).await?;
+        } else {
+            self.read_listing().await?;
         }
         let known: Option<Pop3Position> = position.and_then(|position| position.read(PROTOCOL));
         Ok(match known {
@@ -242,7 +282,7 @@ impl Session {
         if !line.starts_with(b"+OK") {
             return Err(refusal(Stage::List, &line));
         }
-        let mut sizes = std::collections::HashMap::new();
+        let mut sizes = HashMap::new();
         while let Some(line) = list_line(&mut self.wire).await? {
             let (number, size) =
                 number_and_rest(&line).ok_or_else(|| self.wire.violation("a line of the LIST reply cannot be read"))?;
@@ -265,6 +305,13 @@ impl Session {
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
+        if let Some((listed, size)) = self.waiting.front()
+            && let Some((_, because)) = self.left_out.take_if(|(name, _)| *name == listed.uidl)
+        {
+            let (remote, size) = (remote(listed.clone()), *size);
+            self.waiting.pop_front();
+            return Ok(Some(Arrival { remote, received_at: None, size, content: Content::Missing(because) }));
+        }
         self.ask_for_more().await?;
         let Some((listed, size)) = self.asked.pop_front() else {
             return Ok(None);
@@ -277,7 +324,7 @@ impl Session {
             let error = refusal(Stage::Fetch, &line);
             // One bad message does not stop the next messages; a failing server does.
             let is_bad_message = error.cause == Cause::Unknown;
-            return if is_bad_message { arrival(Content::Missing(error.evidence.words)) } else { Err(error) };
+            return if is_bad_message { arrival(Content::Missing(error)) } else { Err(error) };
         }
         if size > WHOLE_MESSAGE_BYTES_MAX {
             self.in_pieces = true;
@@ -336,9 +383,30 @@ impl Session {
         Ok(Some(found))
     }
 
-    /// The message that was being read when the session ended, which from now on counts as handed out.
-    pub(crate) fn pass_over(&mut self) -> Option<RemoteId> {
+    /// The message that was being read when the session ended.
+    pub(crate) fn unread(&mut self) -> Option<RemoteId> {
         self.reading.take().map(remote)
+    }
+
+    /// Hands this message out as missing, without asking for it.
+    pub(crate) fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        self.left_out = Some((message.name.clone(), because));
+    }
+
+    /// Asks for one message that an earlier session named so.
+    pub(crate) async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        let name = RemoteId::name_in(PROTOCOL, remote_id);
+        let Some(listed) = self.listing.iter().find(|listed| Some(listed.uidl.as_str()) == name).cloned() else {
+            return Ok(None);
+        };
+        self.wire.stage = Stage::Fetch;
+        self.wire.write(format!("LIST {}\r\n", listed.number).as_bytes()).await?;
+        let line = self.wire.line(LINE_BYTES_MAX).await?;
+        let size =
+            line.split(|byte| *byte == b' ').nth(2).and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
+        self.left_out = None;
+        self.waiting = VecDeque::from([(listed, size.unwrap_or(0))]);
+        self.next().await
     }
 
     /// The next piece of a large message.
@@ -480,7 +548,8 @@ fn remote(listed: Listed) -> RemoteId {
 }
 
 fn number_and_rest(line: &[u8]) -> Option<(u32, &[u8])> {
-    let at = line.iter().position(|byte| *byte == b' ')?;
+    let line = line.trim_ascii();
+    let at = line.iter().position(u8::is_ascii_whitespace)?;
     let number = std::str::from_utf8(line.get(..at)?).ok()?.parse().ok()?;
     Some((number, line.get(at + 1..)?.trim_ascii()))
 }

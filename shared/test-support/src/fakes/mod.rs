@@ -13,7 +13,7 @@ pub use bodies::MemoryBodies;
 use mailrail_engine::ports::{Finder, IncomingServers, OutgoingServers, Page, PageRequest, Ports};
 pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;
-pub use servers::{Affliction, MemoryServers};
+pub use servers::{Affliction, MemoryServers, Withheld};
 pub use state::{MemoryState, Reads};
 pub use vault::MemoryVault;
 

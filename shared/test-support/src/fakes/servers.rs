@@ -24,6 +24,7 @@ use mailrail_engine::ports::{
 
 use super::lock;
 
+const MEMORY: &str = "memory";
 const UID_VALIDITY: u32 = 1;
 
 /// A server of incoming email that can be down, and one of outgoing email that hangs up where it is told to.
@@ -38,6 +39,8 @@ struct State {
     connections: usize,
     refused: BTreeSet<String>,
     afflicted: BTreeMap<String, Affliction>,
+    /// What becomes of messages that are asked for, by user name and number.
+    withheld: BTreeMap<(String, u32), Withheld>,
     sent: Vec<(Vec<EmailAddress>, String)>,
     /// Recipients at whose name the server of outgoing email hangs up.
     hangs_up_at: BTreeSet<EmailAddress>,
@@ -54,7 +57,25 @@ pub enum Affliction {
     Silence,
 }
 
+/// What becomes of a message that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// The server refuses it.
+    Refused,
+    /// The server hangs up.
+    HungUp,
+}
+
 impl MemoryServers {
+    /// Withholds a message of an account, by its number from 1 on, or hands it out again.
+    pub fn withhold(&self, username: &str, number: u32, withheld: Option<Withheld>) {
+        let (mut state, key) = (lock(&self.0), (username.to_owned(), number));
+        match withheld {
+            Some(withheld) => state.withheld.insert(key, withheld),
+            None => state.withheld.remove(&key),
+        };
+    }
+
     /// Afflicts an account from now on.
     pub fn afflict(&self, username: &str, affliction: Affliction) {
         lock(&self.0).afflicted.insert(username.to_owned(), affliction);
@@ -106,12 +127,19 @@ impl MemoryServers {
 #[derive(Debug)]
 pub struct MemoryIncoming {
     messages: Vec<Bytes>,
+    withheld: BTreeMap<u32, Withheld>,
     waiting: VecDeque<u32>,
+    unread: Option<u32>,
+    left_out: Option<(String, DeliveryError)>,
 }
 
 impl MemoryIncoming {
     fn done(position: Option<&Position>) -> u32 {
-        position.and_then(|position| position.read::<ImapPosition>("memory")).map_or(0, |position| position.uid_done)
+        position.and_then(|position| position.read::<ImapPosition>(MEMORY)).map_or(0, |position| position.uid_done)
+    }
+
+    fn remote(uid: u32) -> RemoteId {
+        RemoteId { protocol: MEMORY, name: uid.to_string(), number: uid as usize }
     }
 
     fn last(&self) -> u32 {
@@ -142,15 +170,33 @@ impl IncomingSession for MemoryIncoming {
         let Some(uid) = self.waiting.pop_front() else {
             return Ok(None);
         };
-        let message = self.messages[uid as usize - 1].clone();
-        let reserved = MemoryBudget::new().reserve(0).await;
-        let remote = RemoteId { protocol: "memory", name: uid.to_string(), number: uid as usize };
+        let (remote, message) = (Self::remote(uid), self.messages[uid as usize - 1].clone());
         let size = message.len() as u64;
-        Ok(Some(Arrival { remote, received_at: None, size, content: Content::Whole(message, reserved) }))
+        let refusal = |cause| DeliveryError::new(cause, Evidence::new(Stage::Fetch, "no such luck"));
+        let content = match (self.left_out.take_if(|(name, _)| *name == remote.name), self.withheld.get(&uid)) {
+            (Some((_, because)), _) => Content::Missing(because),
+            (None, Some(Withheld::Refused)) => Content::Missing(refusal(Cause::ServerUnavailable)),
+            (None, Some(Withheld::HungUp)) => {
+                self.unread = Some(uid);
+                return Err(refusal(Cause::ConnectionLost));
+            }
+            (None, None) => Content::Whole(message, MemoryBudget::new().reserve(0).await),
+        };
+        Ok(Some(Arrival { remote, received_at: None, size, content }))
     }
 
-    fn pass_over(&mut self) -> Option<RemoteId> {
-        None
+    fn unread(&mut self) -> Option<RemoteId> {
+        self.unread.take().map(Self::remote)
+    }
+
+    fn leave_out(&mut self, message: &RemoteId, because: DeliveryError) {
+        self.left_out = Some((message.name.clone(), because));
+    }
+
+    async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
+        let uid: Option<u32> = RemoteId::name_in(MEMORY, remote_id).and_then(|name| name.parse().ok());
+        self.waiting = uid.into_iter().filter(|uid| *uid <= self.last()).collect();
+        self.next().await
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
@@ -159,7 +205,7 @@ impl IncomingSession for MemoryIncoming {
 
     fn position(&self, last: Option<&RemoteId>) -> Position {
         let uid_done = last.and_then(|remote| u32::try_from(remote.number).ok()).unwrap_or_else(|| self.last());
-        Position::of("memory", &ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
+        Position::of(MEMORY, &ImapPosition { uid_validity: UID_VALIDITY, uid_done, mod_seq: None })
     }
 
     async fn delete(&mut self, _: &[RemoteId]) -> Result<(), DeliveryError> {
@@ -192,7 +238,9 @@ impl IncomingServers for MemoryServers {
             return Err(DeliveryError::new(Cause::CredentialsRefused, evidence));
         }
         let messages = state.mail.get(&access.username).cloned().unwrap_or_default();
-        Ok(MemoryIncoming { messages, waiting: VecDeque::new() })
+        let of_account = state.withheld.iter().filter(|((username, _), _)| *username == access.username);
+        let withheld = of_account.map(|((_, number), withheld)| (*number, *withheld)).collect();
+        Ok(MemoryIncoming { messages, withheld, waiting: VecDeque::new(), unread: None, left_out: None })
     }
 
     fn is_exclusive(&self, _: &Endpoint) -> bool {

@@ -10,9 +10,12 @@ use end_to_end::{
     letter::Letter,
     on_premises::{OnPremises, SERVICE, address, impersonating, with},
     stack::stack,
-    world::Outbound,
+    world::{Outbound, pass},
 };
-use mailrail_domain::settings::{mailbox::MailboxKind, profile::EmailServerProfile};
+use mailrail_domain::{
+    rules::passing_over::ASK_AGAIN_SECONDS,
+    settings::{mailbox::MailboxKind, profile::EmailServerProfile},
+};
 use mailrail_test_support::{build, ews::Kind};
 
 use super::outgoing::delegated;
@@ -88,6 +91,7 @@ async fn every_request_validates_against_microsofts_schemas() {
             inside.messages.get_mut(&number).expect("a message").kind = Kind::Unconvertible;
         }
         there.receive(&mailbox).await;
+        pass(ASK_AGAIN_SECONDS.into());
         there.receive(&mailbox).await;
         let bob = address("bob");
         there.world.pend(&mailbox, &Outbound { to: &[&bob], cc: &[], bcc: &[&bob], subject: "Hi" }).await;

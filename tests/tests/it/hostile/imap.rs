@@ -89,10 +89,11 @@ async fn a_refused_sign_in_means_what_its_code_says() {
         ("NO [AUTHORIZATIONFAILED] Not yours", Cause::AccessDenied),
         ("NO [PRIVACYREQUIRED] Not in the clear", Cause::TlsNotOffered),
         ("NO [SOMETHINGNEW] Nobody knows", Cause::SignInFailed),
-        ("NO Login failed", Cause::CredentialsRefused),
+        ("NO Login failed", Cause::SignInFailed),
         ("BAD Unknown command", Cause::ProtocolViolation),
     ] {
-        let script = greeted().hear("AUTHENTICATE PLAIN ").say(format!("$ {words}"));
+        let greeting = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN LOGINDISABLED] ready";
+        let script = Script::new().say(greeting).hear("AUTHENTICATE PLAIN ").say(format!("$ {words}"));
         let evidence = Met::imap(script).await.check_failed(cause).await;
         assert_eq!(evidence.stage, Stage::SignIn);
         assert!(words.ends_with(&evidence.words), "{evidence:?}");
@@ -259,7 +260,7 @@ async fn a_server_without_uidnext_is_read_to_what_it_lists() {
 
 #[tokio::test]
 async fn a_server_without_uidvalidity_is_left_for_good() {
-    let script = signed_in().then(looked("UIDNEXT 3"));
+    let script = signed_in().then(looked("UIDNEXT 3")).hear("SELECT INBOX").say("* 0 EXISTS").say("$ OK done");
     Met::imap(script).await.check_failed(Cause::CapabilityMissing).await;
 }
 
@@ -274,10 +275,10 @@ async fn parentheses_a_million_deep_are_passed_over() {
 async fn status_texts_of_garbage_are_taken_as_they_are() {
     let garbage = b"\xff\xfe\x80 [\x00\x01] {12} \xc3\x28";
     let script = Script::new()
-        .say([b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ", garbage.as_slice()].concat())
+        .say([b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN LOGINDISABLED] ", garbage.as_slice()].concat())
         .hear("AUTHENTICATE")
         .say([b"$ NO ", garbage.as_slice()].concat());
-    let evidence = Met::imap(script).await.check_failed(Cause::CredentialsRefused).await;
+    let evidence = Met::imap(script).await.check_failed(Cause::SignInFailed).await;
     assert!(!evidence.words.is_empty() && !evidence.words.contains('\0'), "{evidence:?}");
 }
 
@@ -315,4 +316,203 @@ async fn flags_that_change_while_messages_are_fetched_are_no_answer() {
     let met = Met::imap(script).await.check_received(&["Message 1", "Message 2"]).await;
     let received = met.world.emails(&met.mailbox).await.into_iter().map(|email| email.received_at.to_rfc3339());
     assert_eq!(received.collect::<Vec<_>>(), ["2020-07-17T02:44:25+00:00"; 2]);
+}
+
+#[tokio::test]
+async fn an_inbox_whose_status_tells_nothing_is_opened_to_learn_its_uidvalidity() {
+    for status in ["* STATUS \"INBOX\" ()", "* STATUS INBOX (MESSAGES 1 UIDNEXT 2)", "* OK nothing to say"] {
+        let select = Script::new().hear("SELECT INBOX").say("* 1 EXISTS").say("* OK [UIDVALIDITY 7] valid");
+        let script = signed_in()
+            .hear("STATUS INBOX")
+            .say(status)
+            .say("$ OK STATUS completed")
+            .then(select)
+            .say("$ OK selected")
+            .then(opened(1))
+            .then(listed(1))
+            .hear("BODY.PEEK[]")
+            .then(body(1))
+            .say("$ OK done");
+        Met::imap(script).await.check_received(&["Message 1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_know_who_we_are_is_told() {
+    let script = Script::new()
+        .say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready")
+        .hear("AUTHENTICATE PLAIN ")
+        .say("$ OK [CAPABILITY IMAP4rev1 ID] welcome")
+        .hear("ID (\"name\" \"Mailrail\"")
+        .say("$ BAD nobody cares")
+        .then(looked("UIDNEXT 2 UIDVALIDITY 7"))
+        .then(opened(1))
+        .then(listed(1))
+        .hear("BODY.PEEK[]")
+        .then(body(1))
+        .say("$ OK done");
+    Met::imap(script).await.check_received(&["Message 1"]).await;
+}
+
+#[tokio::test]
+async fn where_authenticate_is_refused_without_a_reason_login_is_the_last_resort() {
+    for refusal in ["NO AUTHENTICATE failed.", "BAD Unknown mechanism", "NO [CANNOT] Not with PLAIN"] {
+        let script = greeted()
+            .hear("AUTHENTICATE PLAIN ")
+            .say(format!("$ {refusal}"))
+            .hear("LOGIN \"user@example.test\" \"secret\"")
+            .say("$ OK [CAPABILITY IMAP4rev1] welcome")
+            .then(looked("UIDNEXT 1 UIDVALIDITY 7"))
+            .then(opened(0));
+        Met::imap(script).await.check_received(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_without_a_mailbox_is_no_fault_of_the_protocol() {
+    let script = signed_in().hear("STATUS INBOX").say("$ BAD User is authenticated but not connected.");
+    Met::imap(script).await.check_failed(Cause::SignInFailed).await;
+}
+
+/// The inbox of a mailbox with a start date, which is listed by SEARCH in these lines.
+fn searched(lines: &[&str], before: &str) -> Script {
+    let mut script = signed_in()
+        .then(looked("UIDNEXT 5 UIDVALIDITY 7"))
+        .hear("SELECT INBOX")
+        .say("* 4 EXISTS")
+        .say("* OK [UIDVALIDITY 7] valid")
+        .say("$ OK selected")
+        .hear("UID SEARCH SINCE 13-Nov-2023");
+    for line in lines {
+        script = script.say(*line);
+    }
+    script.say("$ OK done").hear("UID SEARCH BEFORE 13-Nov-2023").say(before).say("$ OK done")
+}
+
+fn bodies(count: u32) -> Script {
+    (1..=count).fold(Script::new().hear("BODY.PEEK[]"), |script, uid| script.then(body(uid))).say("$ OK done")
+}
+
+async fn met_since_november(script: Script) -> Met {
+    let server = Scripted::start(script).await;
+    let date = "2023-11-14T00:00:00Z".parse().expect("a date");
+    let profile = incoming_at(IncomingProtocol::Imap, server.location(), &account());
+    let profile = EmailServerProfile { process_emails_received_after: Some(date), ..profile };
+    Met::run(server, profile).await
+}
+
+const ALL_FOUR: [&str; 4] = ["Message 1", "Message 2", "Message 3", "Message 4"];
+
+#[tokio::test]
+async fn the_lines_of_a_search_add_up() {
+    let script = searched(&["* SEARCH 1 2", "* SEARCH 3 4"], "* SEARCH").then(listed(4)).then(bodies(4));
+    met_since_november(script).await.check_received(&ALL_FOUR).await;
+}
+
+/// The inbox is listed again by numbers, in these lines.
+fn by_numbers(lines: &[u32], exists: u32) -> Script {
+    let mut script = Script::new().hear(&format!("FETCH 1:{exists} (UID)"));
+    for uid in lines {
+        script = script.say(format!("* {uid} FETCH (UID {uid})"));
+    }
+    script.say("$ OK done")
+}
+
+#[tokio::test]
+async fn a_search_that_leaves_messages_out_is_made_up_for_by_numbers() {
+    let script = searched(&["* SEARCH 3 4"], "* SEARCH").then(by_numbers(&[1, 2, 3, 4], 4)).then(listed(4));
+    met_since_november(script.then(bodies(4))).await.check_received(&ALL_FOUR).await;
+}
+
+/// Five messages, of which the server lists two, with ESEARCH and without it.
+fn capped() -> [Script; 2] {
+    let select = |extended: bool| {
+        let welcome = if extended {
+            "$ OK [CAPABILITY IMAP4rev1 ESEARCH] welcome"
+        } else {
+            "$ OK [CAPABILITY IMAP4rev1] welcome"
+        };
+        let select = Script::new().hear("SELECT INBOX").say("* 5 EXISTS").say("* OK [UIDVALIDITY 7] valid");
+        let signed_in = greeted().hear("AUTHENTICATE PLAIN ").say(welcome);
+        signed_in.then(looked("UIDNEXT 6 UIDVALIDITY 7")).then(select).say("$ OK selected")
+    };
+    let extended = select(true).hear("UID SEARCH RETURN (ALL) UID 1:*").say("* ESEARCH (TAG \"x\") UID ALL 4:5");
+    let fetched = select(false).hear("UID FETCH 1:* (UID)").say("* 4 FETCH (UID 4)").say("* 5 FETCH (UID 5)");
+    [extended.say("$ OK done"), fetched.say("$ OK done")]
+}
+
+#[tokio::test]
+async fn a_capped_listing_is_made_up_for_by_numbers() {
+    for script in capped() {
+        let script = script.then(by_numbers(&[1, 2, 3, 4, 5], 5)).then(listed(5)).then(bodies(5));
+        let subjects = ["Message 1", "Message 2", "Message 3", "Message 4", "Message 5"];
+        let met = Met::imap(script).await.check_received(&subjects).await;
+        assert_eq!(uid_done(&met).await, Some(5));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_lists_fewer_than_it_has_is_told_of_and_no_message_is_passed() {
+    for script in capped() {
+        let script = script.then(by_numbers(&[1, 2, 4, 5], 5)).then(listed(2)).then(bodies(2));
+        let met = Met::imap(script).await;
+        assert_eq!(met.world.subjects(&met.mailbox).await, ["Message 1", "Message 2"]);
+        assert_eq!(uid_done(&met).await, Some(2));
+        let evidence = met.check_failed(Cause::ProtocolViolation).await;
+        assert_eq!(evidence.words, "the inbox has 5 messages, and the server lists 4 of them");
+    }
+}
+
+#[tokio::test]
+async fn messages_whose_sizes_are_left_out_are_asked_for_once_more() {
+    let size = |uid: u32| format!("* {uid} FETCH (UID {uid} RFC822.SIZE {})", message(uid).len());
+    let script = signed_in()
+        .then(looked("UIDNEXT 4 UIDVALIDITY 7"))
+        .then(opened(3))
+        .hear("UID FETCH 1:3 (UID INTERNALDATE RFC822.SIZE)")
+        .say(size(2))
+        .say("$ OK done")
+        .hear("UID FETCH 1,3 (UID INTERNALDATE RFC822.SIZE)")
+        .say(size(3))
+        .say(size(1))
+        .say("$ OK done")
+        .then(bodies(3));
+    Met::imap(script).await.check_received(&["Message 1", "Message 2", "Message 3"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_every_message_is_an_outage_and_no_message_is_passed() {
+    for refusal in
+        ["NO [UNAVAILABLE] Mail store is offline", "NO [SERVERBUG] try again later", "NO Server Unavailable. 15"]
+    {
+        let alone = |uid: u32| {
+            Script::new()
+                .hear(&format!("UID FETCH {uid} (UID BODY.PEEK[])"))
+                .say(format!("$ {refusal}"))
+                .hear(&format!("UID FETCH {uid} (UID)"))
+                .say(format!("* {uid} FETCH (UID {uid})"))
+                .say("$ OK done")
+        };
+        let script = found(3).hear("UID FETCH 1:3 (UID BODY.PEEK[])").say(format!("$ {refusal}"));
+        let met = Met::imap(script.then(alone(1)).then(alone(2)).then(alone(3))).await;
+        assert_eq!(uid_done(&met).await, None);
+        assert!(met.world.quarantined(&met.mailbox).await.is_empty());
+        let cause = if refusal.contains('[') { Cause::ServerUnavailable } else { Cause::Unknown };
+        met.check_failed(cause).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_somebody_else_deletes_is_gone_and_in_no_quarantine() {
+    let script = found(2)
+        .hear("BODY.PEEK[]")
+        .then(body(1))
+        .say("$ NO [EXPUNGEISSUED] some are gone")
+        .hear("UID FETCH 2 (UID BODY.PEEK[])")
+        .say("$ OK done")
+        .hear("UID FETCH 2 (UID)")
+        .say("* 1 FETCH (UID 1 FLAGS (\\Seen))")
+        .say("$ OK done");
+    let met = Met::imap(script).await.check_received(&["Message 1"]).await;
+    assert!(met.world.quarantined(&met.mailbox).await.is_empty());
 }

@@ -58,8 +58,66 @@ async fn a_server_without_capa_is_read() {
 
 #[tokio::test]
 async fn a_server_without_uidl_is_left_for_good() {
-    let script = signed_in().hear("UIDL").say("-ERR unknown command");
+    let capable = Script::new().say("+OK ready").then(list("CAPA", &["TOP", "USER"]));
+    let signed_in = capable.hear("USER user@example.test").say("+OK").hear("PASS secret").say("+OK welcome");
+    let script = signed_in.hear("UIDL").say("-ERR unknown command");
     Met::pop3(script).await.check_failed(Cause::CapabilityMissing).await;
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_without_a_reason_may_work_later() {
+    let capable = Script::new().say("+OK ready").then(list("CAPA", &["TOP", "UIDL", "USER"]));
+    let offering = capable.hear("USER user@example.test").say("+OK").hear("PASS secret").say("+OK welcome");
+    for signed_in in [offering, signed_in()] {
+        let script = signed_in.hear("UIDL").say("-ERR mailbox is busy, try again later").hear("STAT").say("+OK 3 900");
+        let evidence = Met::pop3(script).await.check_failed(Cause::Unknown).await;
+        assert_eq!(evidence.words, "mailbox is busy, try again later");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_list_an_empty_maildrop_has_nothing_new() {
+    let script = signed_in().hear("UIDL").say("-ERR no messages").hear("STAT").say("+OK 0 0");
+    Met::pop3(script).await.check_received(&[]).await;
+}
+
+#[tokio::test]
+async fn a_line_of_the_listing_that_is_odd_does_not_keep_the_other_messages() {
+    for lines in [["1 one", "2", "3 three"], ["1\tone", "2 ", "  3 three"]] {
+        let script = signed_in()
+            .then(list("UIDL", &lines))
+            .then(list("LIST", &["1 200", "2 200", "3 200"]))
+            .then(retrieved(1, &message(1)))
+            .then(retrieved(3, &message(3)));
+        Met::pop3(script).await.check_received(&["Message 1", "Message 3"]).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_that_share_a_unique_id_are_all_read() {
+    let script = signed_in()
+        .then(list("UIDL", &["1 same", "2 other", "3 same", "4 same"]))
+        .then(list("LIST", &["1 200", "2 200", "3 200", "4 200"]))
+        .then(retrieved(1, &message(1)))
+        .then(retrieved(2, &message(2)))
+        .then(retrieved(3, &message(3)))
+        .then(retrieved(4, &message(4)));
+    Met::pop3(script).await.check_received(&["Message 1", "Message 2", "Message 3", "Message 4"]).await;
+}
+
+#[tokio::test]
+async fn where_a_mechanism_is_refused_without_a_reason_user_and_pass_are_tried() {
+    let script = Script::new()
+        .say("+OK ready")
+        .then(list("CAPA", &["SASL PLAIN", "UIDL"]))
+        .hear("AUTH PLAIN")
+        .say("-ERR unknown command")
+        .hear("USER user@example.test")
+        .say("+OK")
+        .hear("PASS secret")
+        .say("+OK welcome")
+        .then(list("UIDL", &[""; 0]));
+    Met::pop3(script).await.check_received(&[]).await;
 }
 
 #[tokio::test]

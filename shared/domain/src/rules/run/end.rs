@@ -8,6 +8,7 @@ use crate::{
     rules::{
         classification::{Permanence, classify},
         hold::{can_hold, is_told_on_profile},
+        passing_over,
         recovery::next_recovery_minutes,
         retry::{Attempt, Outcome, after_attempt, after_test},
         run::moved::Moved,
@@ -116,7 +117,8 @@ pub struct End {
 
 impl End {
     /// The end that changes the state and nothing else.
-    fn quiet(state: DeliveryState) -> Self {
+    #[must_use]
+    pub fn quiet(state: DeliveryState) -> Self {
         Self { state, alerts: Vec::new(), notice: None, wake_in_seconds: None, events: Vec::new() }
     }
 
@@ -194,6 +196,7 @@ fn after_moved(before: &DeliveryState, moved: &Moved, now: Timestamp) -> Deliver
     if moved.done > 0 {
         (state.transient_failure_count, state.failing_since) = (0, None);
     }
+    state.passed_over = passing_over::after(before.passed_over, moved, now);
     if let Some(waiting) = moved.waiting {
         state.backlog = waiting;
         state.done_until = moved.done_until.or(before.done_until).filter(|_| waiting > 0);

@@ -13,8 +13,14 @@ use crate::{
 /// What a run moved. A run that failed half way has moved what it had done until then.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moved {
-    /// Messages or items that are done.
+    /// Messages or items that are done, without those that were passed over.
     pub done: u32,
+    /// Whether the server handed out a message.
+    pub has_read: bool,
+    /// Messages that were passed over, because the server did not hand them out.
+    pub passed_over: u32,
+    /// Whether messages that were passed over earlier are still missing; `None` if the run did not ask for them again.
+    pub asked_again: Option<bool>,
     /// Messages or items that were found and are left to the next run; `None` if the run did not look.
     pub waiting: Option<u32>,
     /// When the last one that is done was received, where the server says so.

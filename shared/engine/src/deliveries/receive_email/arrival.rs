@@ -37,8 +37,10 @@ pub(crate) enum End {
     Recorded,
     /// It is in quarantine.
     Quarantined,
-    /// It was received before the start date.
+    /// The server did not hand it out. It is in quarantine without its bytes, and is asked for again later.
     PassedOver,
+    /// It was received before the start date.
+    BeforeStart,
 }
 
 impl<P: Ports> Engine<P> {
@@ -51,21 +53,22 @@ impl<P: Ports> Engine<P> {
     ) -> Result<Taken, Outage> {
         let Arrival { remote, received_at, size, content } = arrival;
         let end = match content {
-            Content::BeforeStart | Content::Pieces => End::PassedOver,
-            Content::Missing(detail) => {
+            Content::BeforeStart | Content::Pieces => End::BeforeStart,
+            Content::Missing(error) => {
+                let detail = error.evidence.words;
                 let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
-                self.quarantine(mailbox, &remote, size, unreadable, None).await?;
-                End::Quarantined
+                self.quarantine(mailbox, &remote, (size, received_at), unreadable, None).await?;
+                End::PassedOver
             }
             Content::Whole(raw, reserved) => {
                 let end = match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
-                    Ok(message) if is_before_start(received_at, &message, start_date) => End::PassedOver,
+                    Ok(message) if is_before_start(received_at, &message, start_date) => End::BeforeStart,
                     Ok(message) => {
                         self.store(mailbox, raw, message).await?;
                         End::Recorded
                     }
                     Err(unreadable) => {
-                        self.quarantine(mailbox, &remote, size, unreadable, Some(raw)).await?;
+                        self.quarantine(mailbox, &remote, (size, received_at), unreadable, Some(raw)).await?;
                         End::Quarantined
                     }
                 };
@@ -115,7 +118,7 @@ impl<P: Ports> Engine<P> {
         if message.as_ref().is_ok_and(|message| is_before_start(received_at, message, start_date)) {
             // The server is already sending it, so the rest has to be read.
             while session.read().await?.is_some() {}
-            return Ok(End::PassedOver);
+            return Ok(End::BeforeStart);
         }
         let seen = if message.is_err() { clues(&first) } else { Clues::default() };
         let key = message.as_ref().map_or_else(|_| quarantine_key(mailbox, remote), |m| m.email.raw_key.clone());
@@ -136,7 +139,7 @@ impl<P: Ports> Engine<P> {
                 Ok(End::Recorded)
             }
             Err(unreadable) => {
-                self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await?;
+                self.list_quarantined(mailbox, remote, (size, received_at), unreadable, key, seen).await?;
                 Ok(End::Quarantined)
             }
         }
@@ -146,7 +149,7 @@ impl<P: Ports> Engine<P> {
         &self,
         mailbox: &MailboxId,
         remote: &RemoteId,
-        size: u64,
+        listed: (u64, Option<Timestamp>),
         unreadable: Unreadable,
         raw: Option<Bytes>,
     ) -> Result<(), Outage> {
@@ -156,25 +159,27 @@ impl<P: Ports> Engine<P> {
             seen = clues(&raw);
             self.ports.bodies().put(&key, raw, BYTES_TYPE).await?;
         }
-        self.list_quarantined(mailbox, remote, size, unreadable, key, seen).await
+        self.list_quarantined(mailbox, remote, listed, unreadable, key, seen).await
     }
 
+    /// `listed` is what the server says of size and arrival.
     async fn list_quarantined(
         &self,
         mailbox: &MailboxId,
         remote: &RemoteId,
-        size: u64,
+        listed: (u64, Option<Timestamp>),
         unreadable: Unreadable,
         raw_key: String,
         clues: Clues,
     ) -> Result<(), Outage> {
-        let at = self.now();
+        let (at, (size, received_at)) = (self.now(), listed);
         let entry = Quarantined {
             mailbox_id: mailbox.clone(),
             remote_id: remote.to_string(),
             reason: unreadable.reason,
             detail: unreadable.detail,
             raw_key,
+            received_at,
             size,
             at,
             attempts: 1,

@@ -1,5 +1,6 @@
 //! Incoming email of one mailbox: ask what is new, read page by page, store each message, remember the position.
 
+mod again;
 pub(crate) mod arrival;
 
 use std::pin::pin;
@@ -8,13 +9,20 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use mailrail_domain::{
     Timestamp,
-    email::{position::Position, quarantine::QuarantineReason},
-    rules::{budget, retry::Pace, run::moved::Spend, story::Story},
+    email::position::Position,
+    rules::{
+        budget,
+        passing_over::{SUSPECTS_MAX, passes_over},
+        retry::Pace,
+        run::moved::Spend,
+        story::Story,
+    },
     settings::{
         endpoint::{Endpoint, source},
         mailbox::MailboxKind,
     },
     words::{
+        cause::DeliveryError,
         delivery::{Delivery, Learned},
         evidence::Stage,
         id::MailboxId,
@@ -26,7 +34,6 @@ use self::arrival::{BYTES_TYPE, End, Taken};
 use crate::{
     Engine,
     limits::{DEADLINE_MARGIN, NOTES_BYTES_MAX, PAGE_MESSAGES, RUN_MESSAGES_MAX, STORES_AT_ONCE},
-    mime::Unreadable,
     outage::Outage,
     ports::{
         Access, Arrival, BodyStore, Content, DeliveryRow, IncomingServers, IncomingSession, Ledger, Look, Ports,
@@ -83,14 +90,21 @@ impl<P: Ports> Work<P> for ReceiveEmail {
             messages_max: RUN_MESSAGES_MAX.min(usize::try_from(most).unwrap_or(usize::MAX)),
             done: 0,
             listed: None,
+            unread: None,
+            left_out: None,
         };
         let access = Access { ledger: Ledger::knowing(learned), ..access };
-        let opened = run.engine.ports.incoming().open(&access, &run.engine.memory).await;
-        let ended = match opened {
-            Ok(session) => reading.read_and_close(run, session).await,
-            Err(error) => Err(error.into()),
-        };
-        run.moved.done = u32::try_from(reading.done).unwrap_or(u32::MAX);
+        let mut ended = reading.connect_and_read(run, &access).await;
+        if let Err(Stop::Mailbox(error)) = &ended
+            && reading.pace.leaves_out(error)
+            && let Some(unread) = reading.unread.take()
+            && !run.deadline.is_within(DEADLINE_MARGIN)
+        {
+            // The same message has ended every run. The next one shows whether the message is at fault, or the server.
+            reading.left_out = Some((unread, error.clone()));
+            ended = reading.connect_and_read(run, &access).await;
+        }
+        run.moved.done = u32::try_from(reading.done).unwrap_or(u32::MAX).saturating_sub(run.moved.passed_over);
         run.moved.learned = Some(access.ledger.learned());
         // A server that lists page by page does not say how many there are; where a run ended early there is one.
         let least = usize::from(run.moved.more && ended.is_ok());
@@ -139,12 +153,25 @@ struct Reading {
     done: usize,
     /// Messages that the server listed as new, once it has listed them.
     listed: Option<usize>,
+    /// The first message, if the server hung up at it.
+    unread: Option<RemoteId>,
+    /// The message that is left out, because the server hung up at it.
+    left_out: Option<(RemoteId, DeliveryError)>,
 }
 
 impl Reading {
+    async fn connect_and_read<P: Ports>(&mut self, run: &mut Run<'_, P>, access: &Access) -> Result<Whose, Stop> {
+        let mut session = run.engine.ports.incoming().open(access, &run.engine.memory).await?;
+        if let Some((message, because)) = &self.left_out {
+            session.leave_out(message, because.clone());
+        }
+        self.read_and_close(run, session).await
+    }
+
     async fn read_and_close<P: Ports>(&mut self, run: &mut Run<'_, P>, mut session: Session<P>) -> Result<Whose, Stop> {
         let whose = self.read(run, &mut session).await?;
         if whose == Whose::Ours {
+            self.ask_again(run, &mut session).await?;
             // Deletions of POP3 happen at QUIT: an error there is the server's and is counted.
             session.close().await?;
         }
@@ -174,12 +201,16 @@ impl Reading {
         let mailbox = &run.row.mailbox.id;
         let mut storing = FuturesOrdered::new();
         let mut page: Vec<Taken> = Vec::new();
+        // Messages that the server refused, and what follows them until it hands another one out.
+        let mut held: Vec<Arrival> = Vec::new();
         let mut end: Result<(), Stop> = Ok(());
         // After failures each message is a page, so that what was done before the next failure stays done.
         let (page_messages, stores_at_once) =
             if self.pace == Pace::Pages { (PAGE_MESSAGES, STORES_AT_ONCE) } else { (1, 1) };
         loop {
-            if self.done + page.len() + storing.len() >= self.messages_max || run.deadline.is_within(DEADLINE_MARGIN) {
+            if self.done + page.len() + storing.len() + held.len() >= self.messages_max
+                || run.deadline.is_within(DEADLINE_MARGIN)
+            {
                 run.moved.more = true;
                 break;
             }
@@ -194,23 +225,33 @@ impl Reading {
                     }
                 }
             };
-            if let Ok(Some(Arrival { received_at: Some(at), .. })) = &arrival {
-                run.moved.done_until = Some(*at);
-            }
             match arrival {
-                Ok(Some(Arrival { content: Content::Pieces, remote, received_at, size })) => {
-                    while let Some(stored) = storing.next().await {
-                        page.push(stored?);
-                    }
-                    match engine.take_pieces(mailbox, session, &remote, received_at, size, self.start_date).await {
-                        Ok(end) => page.push(Taken { remote, end }),
-                        Err(stop) => {
-                            end = Err(stop);
-                            break;
-                        }
+                Ok(Some(arrival)) if waits(&arrival, &held) => {
+                    held.push(arrival);
+                    if suspects(&held).count() > SUSPECTS_MAX {
+                        end = refused(&held);
+                        break;
                     }
                 }
-                Ok(Some(arrival)) => storing.push_back(engine.take(mailbox, self.start_date, arrival)),
+                Ok(Some(arrival)) => {
+                    run.moved.done_until = arrival.received_at.or(run.moved.done_until);
+                    run.moved.has_read |= !matches!(arrival.content, Content::BeforeStart);
+                    storing.extend(held.drain(..).map(|arrival| engine.take(mailbox, self.start_date, arrival)));
+                    if let Arrival { content: Content::Pieces, remote, received_at, size } = arrival {
+                        while let Some(stored) = storing.next().await {
+                            page.push(stored?);
+                        }
+                        match engine.take_pieces(mailbox, session, &remote, received_at, size, self.start_date).await {
+                            Ok(end) => page.push(Taken { remote, end }),
+                            Err(stop) => {
+                                end = Err(stop);
+                                break;
+                            }
+                        }
+                    } else {
+                        storing.push_back(engine.take(mailbox, self.start_date, arrival));
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     end = Err(error.into());
@@ -233,20 +274,22 @@ impl Reading {
                 page.clear();
             }
         }
+        if end.is_ok() && suspects(&held).next().is_some() {
+            let (count, known) = (suspects(&held).count(), run.row.state.passed_over);
+            let fault = refused(&held);
+            if passes_over(count, run.moved.has_read, self.pace, known) {
+                storing.extend(held.drain(..).map(|arrival| engine.take(mailbox, self.start_date, arrival)));
+            }
+            // Without another message nothing shows that the server works, so that the run is no success.
+            if !held.is_empty() || !run.moved.has_read {
+                end = fault;
+            }
+        }
         while let Some(stored) = storing.next().await {
             page.push(stored?);
         }
-        if let Err(Stop::Mailbox(error)) = &end
-            && self.pace.passes_over(error)
-            && self.done == 0
-            && page.is_empty()
-            && let Some(remote) = session.pass_over()
-        {
-            // The same message has ended every run: it must not block those behind it.
-            let detail = format!("the server ends the connection when it is read: {}", error.evidence.words);
-            let unreadable = Unreadable { reason: QuarantineReason::NotHandedOut, detail };
-            engine.quarantine(mailbox, &remote, 0, unreadable, None).await?;
-            page.push(Taken { remote, end: End::Quarantined });
+        if end.is_err() && self.done == 0 && page.is_empty() && held.is_empty() {
+            self.unread = session.unread();
         }
         if self.delete_after_processing {
             if end.is_ok()
@@ -259,7 +302,7 @@ impl Reading {
                 return end.map(|()| Whose::Ours);
             }
         }
-        self.done += page.len();
+        self.count(run, &page);
         self.put_aside(mailbox, session, &page).await;
         self.note(session, &page);
         if end.is_ok() && !run.moved.more {
@@ -270,6 +313,13 @@ impl Reading {
             run.reach(session.position(Some(&last.remote)), &self.source);
         }
         end.map(|()| Whose::Ours)
+    }
+
+    /// Counts the messages of a page.
+    fn count<P: Ports>(&mut self, run: &mut Run<'_, P>, page: &[Taken]) {
+        self.done += page.len();
+        let passed_over = page.iter().filter(|taken| taken.end == End::PassedOver).count();
+        run.moved.passed_over += u32::try_from(passed_over).unwrap_or(u32::MAX);
     }
 
     /// Writes how far we are in the middle of a run. `false` if somebody else took over.
@@ -285,7 +335,7 @@ impl Reading {
         if !run.advance(position, &self.source).await? {
             return Ok(false);
         }
-        self.done += page.len();
+        self.count(run, page);
         tracing::debug!(mailbox = %run.row.mailbox.id, messages = self.done, "page stored");
         Ok(true)
     }
@@ -328,6 +378,28 @@ impl Reading {
             tracing::warn!(%mailbox, cause = ?error.cause, "messages that cannot be processed stay where they are");
         }
     }
+}
+
+/// Whether a message waits until the server hands another one out.
+fn waits(arrival: &Arrival, held: &[Arrival]) -> bool {
+    match arrival.content {
+        Content::Missing(_) => true,
+        Content::BeforeStart => !held.is_empty(),
+        Content::Whole(..) | Content::Pieces => false,
+    }
+}
+
+/// Why the server did not hand out those messages that it refused.
+fn suspects(held: &[Arrival]) -> impl Iterator<Item = &DeliveryError> {
+    held.iter().filter_map(|arrival| match &arrival.content {
+        Content::Missing(error) => Some(error),
+        Content::Whole(..) | Content::Pieces | Content::BeforeStart => None,
+    })
+}
+
+/// The failure of a run whose server refused these messages.
+fn refused(held: &[Arrival]) -> Result<(), Stop> {
+    suspects(held).next().map_or(Ok(()), |error| Err(error.clone().into()))
 }
 
 /// Where the notes of a mailbox are.

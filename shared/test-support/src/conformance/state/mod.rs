@@ -104,6 +104,7 @@ macro_rules! state_suite {
         $crate::conformance_tests!(quarantine in state::quarantine, $make, [
             a_message_in_quarantine_comes_back_as_it_was_put_there,
             the_same_message_put_into_quarantine_twice_is_one_entry,
+            an_entry_without_bytes_gives_way_to_one_that_has_them,
             messages_in_quarantine_are_each_listed_once_over_all_pages,
             a_quarantine_has_the_messages_of_its_own_mailbox,
             quarantines_of_all_mailboxes_come_newest_first_by_reason_or_together,

@@ -23,6 +23,7 @@ fn message(mailbox: &MailboxId, remote_id: &str, at: Timestamp) -> Quarantined {
         remote_id: remote_id.to_owned(),
         reason: QuarantineReason::Unreadable,
         detail: "the MIME reader gave up".to_owned(),
+        received_at: None,
         raw_key: format!("quarantine/{mailbox}/0"),
         size: 7,
         at,
@@ -65,6 +66,23 @@ pub async fn the_same_message_put_into_quarantine_twice_is_one_entry(store: &imp
     }
     let entries = quarantined(store, &mailbox, WHOLE_LIST).await;
     assert_eq!(entries.iter().map(|entry| entry.remote_id.as_str()).collect::<Vec<_>>(), ["imap-1-2"]);
+}
+
+pub async fn an_entry_without_bytes_gives_way_to_one_that_has_them(store: &impl QuarantineStore) {
+    let (now, mailbox) = (this_second(), mailbox_id("m1"));
+    let reason = QuarantineReason::NotHandedOut;
+    let missing = Quarantined { reason, raw_key: String::new(), ..message(&mailbox, "imap-1-2", now) };
+    put(store, &missing).await;
+    let come = message(&mailbox, "imap-1-2", seconds_after(now, 300));
+    put(store, &come).await;
+    put(store, &missing).await;
+    assert_eq!(quarantined(store, &mailbox, WHOLE_LIST).await, std::slice::from_ref(&come));
+    let gone = Quarantined { reason: QuarantineReason::Gone, ..come };
+    store.retried(&gone).await.unwrap();
+    for (reason, listed) in [(QuarantineReason::Gone, vec![gone]), (QuarantineReason::Unreadable, vec![])] {
+        let found = every_page(WHOLE_LIST, async |page| store.quarantined_anywhere(Some(reason), page).await).await;
+        assert_eq!(found, listed, "{reason:?}");
+    }
 }
 
 pub async fn messages_in_quarantine_are_each_listed_once_over_all_pages(store: &impl QuarantineStore) {

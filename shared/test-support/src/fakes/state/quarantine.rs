@@ -16,7 +16,11 @@ use crate::fakes::{lock, page};
 impl QuarantineStore for MemoryState {
     async fn quarantine(&self, message: &Quarantined, _: Timestamp) -> Result<(), Outage> {
         let key = (message.mailbox_id.clone(), message.remote_id.clone());
-        lock(&self.0).quarantine.entry(key).or_insert_with(|| message.clone());
+        let mut state = lock(&self.0);
+        let known = state.quarantine.entry(key).or_insert_with(|| message.clone());
+        if known.raw_key.is_empty() && !message.raw_key.is_empty() {
+            *known = message.clone();
+        }
         Ok(())
     }
 
