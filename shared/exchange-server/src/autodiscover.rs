@@ -26,7 +26,7 @@ use crate::{
     xml::{Document, Element, escaped},
 };
 
-/// Redirections that are followed, all together ("Autodiscover for Exchange": ten).
+/// Redirections that are followed from one place ("Autodiscover for Exchange": ten), and other addresses in one search.
 const REDIRECTIONS_MAX: usize = 10;
 /// Longest search, because the rest of an invocation has to be enough for the mailbox.
 const SEARCH: Duration = Duration::from_secs(60);
@@ -52,9 +52,10 @@ enum Said {
 struct Search<'a> {
     carrier: &'a Carrier,
     address: EmailAddress,
-    redirections: usize,
+    /// Times that a place has led to another address.
+    readdressed: usize,
     seen: Vec<String>,
-    /// The failure of a place that asked for credentials. It matters more than other places that know nothing.
+    /// The failure of the last place that asked for credentials. It matters more than other places that know nothing.
     refused: Option<DeliveryError>,
 }
 
@@ -65,7 +66,7 @@ struct Search<'a> {
 /// [`Cause::HostNotFound`] with what was seen at each place, if no place knows them; the failure of a place that asked
 /// for credentials, if there is one.
 pub(crate) async fn discover(carrier: &Carrier, address: &EmailAddress) -> Result<Url, DeliveryError> {
-    let mut search = Search { carrier, address: address.clone(), redirections: 0, seen: Vec::new(), refused: None };
+    let mut search = Search { carrier, address: address.clone(), readdressed: 0, seen: Vec::new(), refused: None };
     match timeout(SEARCH, search.all()).await {
         Ok(Some(found)) => return Ok(found),
         Ok(None) => {}
@@ -105,8 +106,15 @@ impl Search<'_> {
             if self.address != before {
                 return None;
             }
+            // A website at the domain may ask for passwords of its own. Its refusal says nothing of the mailbox.
+            if host == domain
+                && let Some(refused) = &mut self.refused
+                && refused.cause == Cause::CredentialsRefused
+            {
+                refused.cause = Cause::SignInFailed;
+            }
         }
-        if self.refused.is_some() {
+        if self.refused.as_ref().is_some_and(|refused| refused.cause == Cause::CredentialsRefused) {
             return None;
         }
         let plain = format!("http://autodiscover.{domain}/autodiscover/autodiscover.xml");
@@ -152,14 +160,14 @@ impl Search<'_> {
         let port = port.filter(|port| *port != 443).map_or(String::new(), |port| format!(":{port}"));
         for page in ["svc", "xml"] {
             let url = format!("https://{host}{port}/autodiscover/autodiscover.{page}").parse().ok()?;
-            let (before, seen) = (self.address.clone(), self.seen.len());
+            let (before, seen, refused) = (self.address.clone(), self.seen.len(), self.refused.clone());
             if let Some(found) = self.ask(url).await {
                 return Some(found);
             }
             let is_there = self.seen.iter().skip(seen).any(|words| !words.ends_with(UNREACHABLE));
             // A password that is refused here is not tried on the other page, because repeated refusals can lock an
             // account.
-            if self.address != before || !is_there || self.refused.is_some() {
+            if self.address != before || !is_there || self.refused != refused {
                 return None;
             }
         }
@@ -169,7 +177,7 @@ impl Search<'_> {
     /// Asks at a URL, and at every URL that it leads to.
     async fn ask(&mut self, first: Url) -> Option<Url> {
         let mut url = first;
-        while self.redirections <= REDIRECTIONS_MAX {
+        for _ in 0..=REDIRECTIONS_MAX {
             let place = place(&url);
             let said = match self.said(&url).await {
                 Ok(said) => said,
@@ -186,15 +194,14 @@ impl Search<'_> {
                     _ => self.seen.push(format!("{place}: it names {location}, which is no address over HTTPS")),
                 },
                 Said::Address(address) => match EmailAddress::parse(&address) {
-                    Ok(other) if other != self.address && self.redirections < REDIRECTIONS_MAX => {
-                        self.redirections += 1;
+                    Ok(other) if other != self.address && self.readdressed < REDIRECTIONS_MAX => {
+                        self.readdressed += 1;
                         self.address = other;
                     }
                     _ => self.seen.push(format!("{place}: it leads to the address {address}, which is not followed")),
                 },
                 Said::Elsewhere(elsewhere) => match url.join(&elsewhere) {
                     Ok(other) if other.scheme() == "https" && other.has_host() => {
-                        self.redirections += 1;
                         url = other;
                         continue;
                     }
@@ -228,7 +235,7 @@ impl Search<'_> {
                 Err(failure) => {
                     let error = failure.into_error(Stage::Discover);
                     let words = error.evidence.words.clone();
-                    self.refused.get_or_insert(error);
+                    self.refused = Some(error);
                     return Err(words);
                 }
             };

@@ -9,7 +9,7 @@ use mailrail_domain::{
     },
 };
 use mailrail_engine::ports::{Access, Ledger};
-use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
+use reqwest::{Response, Url, header::CONTENT_TYPE};
 
 use crate::{
     ExchangeServer,
@@ -104,9 +104,11 @@ impl Mailbox {
         self.carrier.ledger()
     }
 
-    /// A folder that every mailbox has. A delegate has to say whose folder it is.
+    /// A folder that every mailbox has. The request says whose folder it is, because the account that signs in may be
+    /// another's and would otherwise get its own folder. An impersonated user is named by the impersonation.
     pub(crate) fn known(&self, name: &'static str) -> FolderRef {
-        FolderRef::Known(name, self.is_delegate().then(|| self.address.as_str().to_owned()))
+        let is_named = !self.services.use_impersonation;
+        FolderRef::Known(name, is_named.then(|| self.address.as_str().to_owned()))
     }
 
     /// Where the web services are: as the profile says, as was found before, or by autodiscover.
@@ -166,7 +168,7 @@ impl Mailbox {
         let response = self.carrier.post(Letter { url, headers, body, stage, repeat }).await?;
         let status = response.status();
         let is_xml = is_xml(&response);
-        if status == StatusCode::INTERNAL_SERVER_ERROR && is_xml {
+        if (status.is_client_error() || status.is_server_error()) && is_xml {
             let refusal = self.carrier.refusal(&response);
             let fault = Document::of(response, stage, self.carrier.wait()).whole().await.map_err(Failure::Broken)?;
             let fault = fault.find("Fault").map(|fault| of_fault(fault, status.as_u16()));

@@ -26,7 +26,7 @@ use mailrail_domain::{
 use mailrail_engine::ports::{Access, Ledger, Secret};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT, WWW_AUTHENTICATE},
+    header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT, WWW_AUTHENTICATE},
 };
 use tokio::sync::Mutex;
 use url::Position;
@@ -40,6 +40,8 @@ use crate::{
 
 /// The media type of requests.
 const XML: &str = "text/xml; charset=utf-8";
+/// How replies are to be coded (RFC 9110 section 12.5.3): not at all. A front that compresses all the same is understood.
+const UNCODED: &str = "identity";
 /// A request that may not be repeated goes over a signed-in connection only if it was idle for less than this.
 const LINE_IDLE: Duration = Duration::from_secs(5);
 /// Longest error page that is read to its end, so that the connection can be used again.
@@ -174,6 +176,7 @@ impl Carrier {
 
     fn request(&self, letter: Letter<'_>) -> RequestBuilder {
         let request = self.server.http.client.post(letter.url.clone()).header(CONTENT_TYPE, XML);
+        let request = request.header(ACCEPT_ENCODING, UNCODED);
         let request = letter.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         request.body(letter.body.to_owned())
     }
@@ -280,6 +283,7 @@ impl Carrier {
         let request = Request::post(path).header(HOST, host).header(CONTENT_TYPE, XML);
         let request = letter.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
+        let request = request.header(ACCEPT_ENCODING, UNCODED);
         let request = request.header(USER_AGENT, OUR_NAME).body(Full::from(letter.body.to_owned()));
         let request = request.map_err(|error| {
             DeliveryError::new(Cause::ProtocolViolation, Evidence::new(Stage::Prepare, &error.to_string()))
@@ -334,17 +338,47 @@ impl std::fmt::Debug for Carrier {
     }
 }
 
-/// The schemes of the challenges of a reply (RFC 9110 section 11.6.1), one for each header as servers of Exchange send
-/// them.
+/// The schemes of the challenges of a reply (RFC 9110 section 11.6.1): one header may have several.
 fn offered(headers: &HeaderMap) -> Vec<&str> {
-    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    challenges.filter_map(|challenge| challenge.split([' ', ',']).next()).filter(|scheme| !scheme.is_empty()).collect()
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let schemes = |value| match http_auth::parse_challenges(value) {
+        Ok(challenges) => challenges.into_iter().map(|challenge| challenge.scheme).collect(),
+        // A challenge with a token, as NTLM's, cannot be read by that parser.
+        Err(_) => value.split([' ', ',']).next().filter(|scheme| !scheme.is_empty()).into_iter().collect::<Vec<_>>(),
+    };
+    values.flat_map(schemes).collect()
 }
 
 /// The server's message of NTLM, if a reply has one.
 fn challenge(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    let mut tokens = challenges.filter_map(|challenge| challenge.split_once(' '));
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let mut tokens = values.flat_map(|value| value.split(',')).filter_map(|challenge| challenge.trim().split_once(' '));
     let (_, token) = tokens.find(|(scheme, _)| scheme.eq_ignore_ascii_case("NTLM"))?;
     STANDARD.decode(token.trim()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn replied(values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (WWW_AUTHENTICATE, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn challenges_are_read_from_one_header_and_from_several() {
+        for values in
+            [&["Negotiate, NTLM, Basic realm=\"mail, at home\""][..], &["Negotiate", "NTLM", "Basic realm=\"x\""]]
+        {
+            assert_eq!(offered(&replied(values)), ["Negotiate", "NTLM", "Basic"], "{values:?}");
+        }
+        assert_eq!(offered(&replied(&["NTLM TlRMTVNTUAACAAAA"])), ["NTLM"]);
+        assert_eq!(offered(&replied(&[])), [""; 0]);
+        for values in [&["NTLM AAEC"][..], &["Negotiate", "ntlm AAEC"], &["Negotiate AAAA, NTLM AAEC"]] {
+            assert_eq!(challenge(&replied(values)), Some(vec![0, 1, 2]), "{values:?}");
+        }
+        assert_eq!(challenge(&replied(&["Negotiate, NTLM"])), None);
+    }
 }

@@ -21,7 +21,7 @@ const POLICY: &str = "exchange/client-developer/exchange-web-services/how-to-con
 const HTTP: &str = "rfc9110#section-15";
 
 /// Response codes: code, cause, page.
-pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
+pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 62] = [
     ("ErrorServerBusy", Cause::ServerBusy, THROTTLING),
     ("ErrorExceededConnectionCount", Cause::ServerBusy, THROTTLING),
     ("ErrorExceededSubscriptionCount", Cause::ServerBusy, THROTTLING),
@@ -45,6 +45,12 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
     ("ErrorFolderNotFound", Cause::MailboxNotFound, CODES),
     ("ErrorNameResolutionNoMailbox", Cause::MailboxNotFound, CODES),
     ("ErrorNameResolutionNoResults", Cause::MailboxNotFound, CODES),
+    ("ErrorCannotFindUser", Cause::MailboxNotFound, CODES),
+    ("ErrorInvalidUserPrincipalName", Cause::MailboxNotFound, CODES),
+    ("ErrorOrganizationAccessBlocked", Cause::AccessDenied, CODES),
+    ("ErrorCallerIsInvalidADAccount", Cause::AccessDenied, CODES),
+    // It says neither why, nor whether the next try goes the same way.
+    ("ErrorMailboxLogonFailed", Cause::SignInFailed, CODES),
     ("ErrorAccountDisabled", Cause::MailboxNotEnabled, CODES),
     ("ErrorInvalidLicense", Cause::MailboxNotEnabled, CODES),
     ("ErrorMailboxConfiguration", Cause::MailboxNotEnabled, CODES),
@@ -71,6 +77,14 @@ pub(crate) const RESPONSE_CODES: [(&str, Cause, &str); 49] = [
     ("ErrorProxyRequestProcessingFailed", Cause::ServerUnavailable, CODES),
     ("ErrorProxyCallFailed", Cause::ServerUnavailable, CODES),
     ("ErrorCrossSiteRequest", Cause::ServerUnavailable, CODES),
+    ("ErrorWrongServerVersion", Cause::ServerUnavailable, VERSIONS),
+    ("ErrorServiceDiscoveryFailed", Cause::ServerUnavailable, CODES),
+    ("ErrorProxyServiceDiscoveryFailed", Cause::ServerUnavailable, CODES),
+    ("ErrorProxyGroupSidLimitExceeded", Cause::ServerUnavailable, CODES),
+    ("ErrorNoDestinationCASDueToKerberosRequirements", Cause::ServerUnavailable, CODES),
+    ("ErrorNoDestinationCASDueToSSLRequirements", Cause::ServerUnavailable, CODES),
+    ("ErrorNoDestinationCASDueToVersionMismatch", Cause::ServerUnavailable, CODES),
+    ("ErrorNoApplicableProxyCASServersAvailable", Cause::ServerUnavailable, CODES),
     ("ErrorNoRespondingCASInDestinationSite", Cause::ServerUnavailable, CODES),
 ];
 
@@ -79,7 +93,7 @@ pub(crate) const IMPERSONATION_CODES: [&str; 3] =
     ["ErrorImpersonateUserDenied", "ErrorImpersonationDenied", "ErrorImpersonationFailed"];
 
 /// Codes with which the server refuses one message that is handed over, and which say nothing against the mailbox.
-pub(crate) const MESSAGE_CODES: [&str; 10] = [
+pub(crate) const MESSAGE_CODES: [&str; 14] = [
     "ErrorInvalidRecipients",
     "ErrorMissingRecipients",
     "ErrorMessageSizeExceeded",
@@ -90,6 +104,10 @@ pub(crate) const MESSAGE_CODES: [&str; 10] = [
     "ErrorDataSizeLimitExceeded",
     "ErrorItemSave",
     "ErrorSchemaValidation",
+    "ErrorVirusDetected",
+    "ErrorRecipientNotFound",
+    "ErrorRequestStreamTooBig",
+    "ErrorAttachmentNestLevelLimitExceeded",
 ];
 
 /// Codes of a server that fails before it has begun to send a message. After other codes nobody knows whether it has

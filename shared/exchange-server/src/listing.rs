@@ -19,7 +19,7 @@ use mailrail_domain::{
 
 use crate::{
     call::{INBOX, Mailbox, one},
-    cause::{FOLDER_GONE_CODES, STALE_STATE_CODES, UNSEEN_CODES},
+    cause::{FOLDER_GONE_CODES, GONE_CODES, STALE_STATE_CODES, UNSEEN_CODES},
     request::{FolderRef, sync_folder_items},
     xml::Element,
 };
@@ -28,6 +28,10 @@ use crate::{
 pub(crate) const PROTOCOL: &str = "ews";
 /// Changes of one page (EWS reference: at most 512).
 const PAGE_CHANGES: usize = 512;
+/// Codes of servers that were seen to fail over a large page, and not over a small one.
+const LARGE_PAGE_CODES: [&str; 2] = ["ErrorInternalServerError", "ErrorTimeoutExpired"];
+/// The same, where the server fails over so many.
+const SMALL_PAGE_CHANGES: usize = 32;
 /// Most consecutive pages without a message in one run: fifty thousand changes of flags.
 const EMPTY_PAGES_MAX: usize = 100;
 /// Most bytes of the states of a mailbox, all folders together. They are kept in a row of the table, which holds 400
@@ -102,14 +106,19 @@ impl Listing {
             INBOX => mailbox.known(INBOX),
             id => FolderRef::Id(id.to_owned()),
         };
-        let mut result = self.page(mailbox, n, &folder).await;
+        let mut result = self.page(mailbox, n, &folder, PAGE_CHANGES).await;
+        if let Err(failure) = &result
+            && failure.is(&LARGE_PAGE_CODES)
+        {
+            result = self.page(mailbox, n, &folder, SMALL_PAGE_CHANGES).await;
+        }
         if let Err(failure) = &result
             && failure.is(&STALE_STATE_CODES)
             && self.folders.token(n).is_some()
         {
             tracing::info!("a synchronization state is not known any more");
             self.folders.begin_again(n);
-            result = self.page(mailbox, n, &folder).await;
+            result = self.page(mailbox, n, &folder, PAGE_CHANGES).await;
         }
         match result {
             Ok(page) => {
@@ -120,8 +129,11 @@ impl Listing {
                     return Err(broken(Stage::List, words).into_error(Stage::List));
                 }
             }
-            // Where a delegate may not see a folder, the server says that it is not there.
-            Err(failure) if n == 0 && mailbox.is_delegate() && failure.is(&UNSEEN_CODES) => {
+            // Where a delegate may not see a folder, the server says that it is not there. Whoever signs in for himself
+            // has an inbox, so that the account is another's.
+            Err(failure)
+                if n == 0 && (failure.is(&GONE_CODES) || (mailbox.is_delegate() && failure.is(&UNSEEN_CODES))) =>
+            {
                 let evidence = failure.evidence(Stage::Open);
                 return Err(DeliveryError::new(Cause::AccessDenied, evidence));
             }
@@ -138,9 +150,15 @@ impl Listing {
         Ok(())
     }
 
-    async fn page(&self, mailbox: &mut Mailbox, n: usize, folder: &FolderRef) -> Result<Page<Listed>, Failure> {
+    async fn page(
+        &self,
+        mailbox: &mut Mailbox,
+        n: usize,
+        folder: &FolderRef,
+        changes_max: usize,
+    ) -> Result<Page<Listed>, Failure> {
         let state = self.folders.token(n);
-        let asked = sync_folder_items(folder, state, PAGE_CHANGES);
+        let asked = sync_folder_items(folder, state, changes_max);
         let answer = one(mailbox.ask(&asked, Stage::List).await?, Stage::List)?;
         let page = of_changes(&answer.done().map_err(Failure::Refused)?)?;
         let others = self.folders.reached(None).tokens.values().map(String::len).sum::<usize>();

@@ -14,7 +14,7 @@ const MESSAGE_ID_TAG: &str = "0x1035";
 /// A folder of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FolderRef {
-    /// A folder that every mailbox has, with the mailbox's address if it is not the account's own mailbox.
+    /// A folder that every mailbox has, with the address of the mailbox unless its user is impersonated.
     Known(&'static str, Option<String>),
     /// Any folder, by its identifier.
     Id(String),

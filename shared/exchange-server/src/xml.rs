@@ -6,6 +6,7 @@
 
 use std::{io, pin::Pin, time::Duration};
 
+use async_compression::tokio::bufread::GzipDecoder;
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -22,10 +23,10 @@ use quick_xml::{
     Reader, XmlVersion,
     events::{BytesStart, Event},
 };
-use reqwest::Response;
+use reqwest::{Response, header::CONTENT_ENCODING};
 use sync_wrapper::SyncStream;
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, Take},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader, Take},
     time::timeout,
 };
 use tokio_util::io::StreamReader;
@@ -103,7 +104,7 @@ impl Element {
     }
 }
 
-type Body = StreamReader<SyncStream<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>>, Bytes>;
+type Body = Pin<Box<dyn AsyncBufRead + Send + Sync>>;
 
 /// A document that is being read.
 pub(crate) struct Document<R = Body> {
@@ -125,9 +126,13 @@ impl<R> std::fmt::Debug for Document<R> {
 impl Document {
     /// The document in a reply. Each piece may take `wait`; failures are reported at `stage`.
     pub(crate) fn of(response: Response, stage: Stage, wait: Duration) -> Self {
+        let coding = response.headers().get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+        let is_gzip = coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("gzip"));
         let stream = response.bytes_stream().map_err(io::Error::other);
         let stream: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>> = Box::pin(stream);
-        Self::read_from(StreamReader::new(SyncStream::new(stream)), stage, wait)
+        let coded = StreamReader::new(SyncStream::new(stream));
+        let body: Body = if is_gzip { Box::pin(BufReader::new(GzipDecoder::new(coded))) } else { Box::pin(coded) };
+        Self::read_from(body, stage, wait)
     }
 }
 
@@ -352,6 +357,14 @@ mod tests {
 
     async fn read(text: &str) -> Result<Element, DeliveryError> {
         document(text.as_bytes()).whole().await
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_compressed_unasked_is_read() {
+        const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xb3\x49\xb4\xb3\xc9\xb5\x2b\x49\xad\x28\xb1\xd1\xcf\xb5\xb3\xd1\x4f\xb4\x03\x00\x5b\xa8\xad\x59\x12\x00\x00\x00";
+        let response = hyper::Response::builder().header(CONTENT_ENCODING, "gzip").body(Bytes::from_static(GZIP));
+        let mut document = Document::of(response.unwrap().into(), Stage::Fetch, Duration::from_secs(1));
+        assert_eq!(document.whole().await.unwrap().find("m").map(|m| m.text.as_str()), Some("text"));
     }
 
     #[tokio::test]

@@ -94,6 +94,28 @@ fn hangs_up(error: &DeliveryError) -> bool {
     }
 }
 
+/// Whether real servers give this permanent answer in passing: 401 under load, or "no such mailbox" while it is moved. Such
+/// an answer is believed once a second look, over a new connection, meets it again.
+#[must_use]
+pub const fn is_said_in_passing(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::CredentialsRefused
+            | Cause::AccessDenied
+            | Cause::MailboxNotFound
+            | Cause::MailboxNotEnabled
+            | Cause::PermissionMissing
+            | Cause::ApplicationUnknown
+    )
+}
+
+/// A failure whose permanent answer a second look did not meet: it is transient, with the words that were seen.
+#[must_use]
+pub fn passing(error: DeliveryError) -> DeliveryError {
+    let cause = if error.cause == Cause::CredentialsRefused { Cause::SignInFailed } else { Cause::ServerUnavailable };
+    DeliveryError { cause, ..error }
+}
+
 /// What an attempt came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt<'a> {

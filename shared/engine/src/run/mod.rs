@@ -16,6 +16,7 @@ use mailrail_domain::{
     rules::{
         admission,
         hold::{Turn, turn},
+        retry::{is_said_in_passing, passing},
         run::{
             end::{Mode, Ran as Concluded, told},
             gate::{Gate, gate},
@@ -41,7 +42,7 @@ use crate::{
     Deadline, Engine,
     limits::{DEADLINE_MARGIN, LEASE_MARGIN},
     outage::Outage,
-    ports::{Access, Claim, DeliveryRow, MailboxStore, Ports, Progress},
+    ports::{Access, Claim, DeliveryRow, Directory, MailboxStore, Ports, Progress},
 };
 
 /// What a delivery supplies to its runs.
@@ -126,6 +127,18 @@ impl<P: Ports> Run<'_, P> {
     pub(crate) async fn is_as_it_was(&self) -> Result<bool, Outage> {
         let there = self.engine.ports.mailboxes().load(&self.claim.mailbox, self.claim.delivery).await?;
         Ok(there.is_some_and(|there| there.claim.version <= self.claim.version && there.mailbox == self.row.mailbox))
+    }
+
+    /// Whether mailbox, profile and their credentials are still those that the run began with. What a run finds under other
+    /// settings says nothing of the present ones.
+    async fn is_set_as_it_was(&self) -> Result<bool, Outage> {
+        let store = self.engine.ports.mailboxes();
+        let there = store.load(&self.claim.mailbox, self.claim.delivery).await?;
+        let is_same_mailbox =
+            there.is_some_and(|there| there.mailbox == self.row.mailbox && there.credentials == self.row.credentials);
+        let known = &self.profile.stored;
+        let profile = store.profile(&known.profile.id).await?;
+        Ok(is_same_mailbox && profile.is_some_and(|there| there.revision == known.revision))
     }
 
     /// Writes how far the mailbox has been read, in the middle of the run. `false` if somebody else took over.
@@ -237,6 +250,14 @@ impl<P: Ports> Engine<P> {
                 Err(Stop::Ours(outage)) => return Err(outage),
             },
         };
+        // The settings under which it failed, or under which a person asked for a test, may be others by now.
+        if (result.is_err() || mode == Mode::Trial) && !run.is_set_as_it_was().await? {
+            tracing::info!(%mailbox, delivery = delivery.as_str(), "the settings changed meanwhile");
+            if run.is_leased {
+                self.give_back(&run).await?;
+            }
+            return Ok(Concluding::Busy);
+        }
         if let (Some(stages), Err(error)) = (stages, &result) {
             stages.failed(error);
         }
@@ -297,12 +318,34 @@ impl<P: Ports> Engine<P> {
             }
             run.mode = Mode::HoldProbe;
         }
-        match stages {
-            Some(stages) => work.try_out(run, stages).await.map(|()| Performed::Whole),
-            None => Ok(match work.work(run).await? {
-                Whose::Ours => Performed::Whole,
-                Whose::Elses => Performed::Left(Concluding::Busy),
-            }),
+        let ended = match stages {
+            Some(stages) => work.try_out(run, stages).await.map(|()| Whose::Ours),
+            None => work.work(run).await,
+        };
+        match ended {
+            Ok(Whose::Ours) => Ok(Performed::Whole),
+            Ok(Whose::Elses) => Ok(Performed::Left(Concluding::Busy)),
+            Err(Stop::Mailbox(error)) => Err(self.looked_at_twice(work, run, error).await?.into()),
+            Err(outage) => Err(outage),
+        }
+    }
+
+    /// A failure as it stands after a second look, over a new connection, where one reply is not enough to disable a
+    /// delivery that has worked.
+    async fn looked_at_twice<W: Work<P>>(
+        &self,
+        work: &mut W,
+        run: &Run<'_, P>,
+        error: DeliveryError,
+    ) -> Result<DeliveryError, Stop> {
+        let has_worked = run.row.state.last_success.is_some();
+        if !has_worked || !is_said_in_passing(error.cause) || run.deadline.is_within(DEADLINE_MARGIN) {
+            return Ok(error);
+        }
+        match work.enter(run).await {
+            Ok(()) => Ok(passing(error)),
+            Err(Stop::Mailbox(second)) => Ok(second),
+            Err(outage) => Err(outage),
         }
     }
 

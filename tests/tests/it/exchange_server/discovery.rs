@@ -226,15 +226,33 @@ async fn a_password_is_sent_to_nobody_who_does_not_ask_for_it_or_whose_certifica
 
 #[tokio::test]
 async fn a_password_that_a_place_refuses_is_told_as_that() {
-    let there = OnPremises::with(discovering()).await;
-    there.place(DOMAIN, &here());
-    let mailbox = there.mailbox("ada").await;
-    there.server.exchange().accounts.clear();
-    there.world.run(&mailbox, INCOMING).await;
-    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::CredentialsRefused));
-    assert!(!there.world.state(&mailbox, INCOMING).await.enabled);
-    // Accounts are locked for a few wrong passwords.
-    assert_eq!(there.server.exchange().asked.iter().filter(|(.., has)| *has).count(), 1);
+    // What the web site of the domain says is no verdict on the mailbox.
+    for (host, cause) in [(DOMAIN, Cause::SignInFailed), (AUTODISCOVER, Cause::CredentialsRefused)] {
+        let there = OnPremises::with(discovering()).await;
+        there.place(host, &here());
+        let mailbox = there.mailbox("ada").await;
+        there.server.exchange().accounts.clear();
+        there.world.run(&mailbox, INCOMING).await;
+        assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(cause), "{host}");
+        assert_eq!(there.world.state(&mailbox, INCOMING).await.enabled, host == DOMAIN);
+        // Accounts are locked for a few wrong passwords.
+        assert_eq!(there.server.exchange().asked.iter().filter(|(.., has)| *has).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_the_web_site_of_the_domain_says_keeps_nobody_from_the_places_behind_it() {
+    let circle = Place::Http(302, Some(format!("https://{DOMAIN}/autodiscover/autodiscover.svc")));
+    for site in [circle, Place::Body("<html>A web site.</html>".to_owned()), Place::Http(403, None)] {
+        for page in ["svc", "xml"] {
+            let there = OnPremises::with(discovering()).await;
+            there.place(DOMAIN, &site);
+            there.server.exchange().places.insert((AUTODISCOVER.to_owned(), page), here());
+            let mailbox = there.mailbox("ada").await;
+            there.receive(&mailbox).await;
+            assert_eq!(there.open_alerts(&mailbox).await, [], "{site:?}");
+        }
+    }
 }
 
 #[tokio::test]

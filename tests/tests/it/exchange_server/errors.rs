@@ -3,7 +3,7 @@
 use end_to_end::{
     letter::Letter,
     on_premises::{MISNAMED, OnPremises, impersonating, profile, web_services, with},
-    world::pass,
+    world::{now, pass},
 };
 use mailrail_domain::{
     rules::classification::{Permanence, classify},
@@ -35,7 +35,10 @@ async fn each_code_has_its_cause_as_a_fault_and_as_a_response() {
         for answer in [Answer::Fault(code, None), Answer::Part(0, code, None)] {
             let there = OnPremises::new().await;
             let mailbox = there.mailbox("ada").await;
-            there.fault(Fault::of("SyncFolderItems", answer.clone()));
+            // Over the first, a smaller page is asked for.
+            for _ in 0..2 {
+                there.fault(Fault::of("SyncFolderItems", answer.clone()));
+            }
             there.world.run(&mailbox, INCOMING).await;
             let alerts = there.open_alerts(&mailbox).await;
             assert_eq!(alerts.iter().map(|alert| alert.cause).collect::<Vec<_>>(), [Some(cause)], "{answer:?}");
@@ -238,4 +241,65 @@ async fn there_is_no_call_without_a_verified_certificate() -> usize {
     let mailbox = there.mailbox("ada").await;
     there.world.run(&mailbox, INCOMING).await;
     there.requests()
+}
+
+#[tokio::test]
+async fn a_busy_server_says_so_in_a_fault_of_any_status_and_how_long_to_wait() {
+    let there = OnPremises::new().await;
+    let mailbox = there.mailbox("ada").await;
+    let fault = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault>\
+                 <faultcode>a:ErrorServerBusy</faultcode><faultstring>busy</faultstring><detail>\
+                 <e:ResponseCode xmlns:e=\"e\">ErrorServerBusy</e:ResponseCode><t:MessageXml xmlns:t=\"t\">\
+                 <t:Value Name=\"BackOffMilliseconds\">900000</t:Value></t:MessageXml></detail></s:Fault></s:Body>\
+                 </s:Envelope>";
+    there.fault(Fault::of("SyncFolderItems", Answer::Http(503, "text/xml", fault.to_owned(), vec![])));
+    there.world.run(&mailbox, INCOMING).await;
+    let state = there.world.state(&mailbox, INCOMING).await;
+    assert_eq!(state.transient_failure_count, 0);
+    assert!(state.postponed_until.is_some_and(|until| until > now() + chrono::TimeDelta::seconds(890)), "{state:?}");
+    assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(Cause::ServerBusy));
+}
+
+#[tokio::test]
+async fn a_server_that_fails_over_a_large_page_is_asked_for_a_small_one() {
+    let there = OnPremises::new().await;
+    let mailbox = there.mailbox("ada").await;
+    there.deliver_all("ada", 3);
+    there.fault(Fault::of("SyncFolderItems", Answer::Part(0, "ErrorInternalServerError", None)));
+    there.receive(&mailbox).await;
+    assert_eq!(there.world.emails(&mailbox).await.len(), 3);
+    let asked: Vec<String> = there
+        .server
+        .exchange()
+        .calls
+        .iter()
+        .filter(|call| call.operation == "SyncFolderItems")
+        .map(|call| call.body.clone())
+        .collect();
+    assert!(asked[0].contains(">512<") && asked[1].contains(">32<"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn one_refusal_of_a_mailbox_that_has_worked_is_looked_at_twice() {
+    let fault = |code| Fault::of("SyncFolderItems", Answer::Part(0, code, None));
+    let refused = Fault::of("SyncFolderItems", Answer::Http(401, "text/html", String::new(), vec![]));
+    for (fault, passing, permanent) in [
+        (fault("ErrorNonExistentMailbox"), Cause::ServerUnavailable, Cause::MailboxNotFound),
+        (refused, Cause::SignInFailed, Cause::CredentialsRefused),
+    ] {
+        for times in 1..=2 {
+            let there = OnPremises::new().await;
+            let mailbox = there.mailbox("ada").await;
+            there.receive(&mailbox).await;
+            pass(GAP_SECONDS.into());
+            for _ in 0..times {
+                there.fault(fault.clone());
+            }
+            there.world.run(&mailbox, INCOMING).await;
+            let state = there.world.state(&mailbox, INCOMING).await;
+            let cause = if times == 1 { passing } else { permanent };
+            assert_eq!(there.open_alerts(&mailbox).await[0].cause, Some(cause));
+            assert_eq!((state.enabled, state.transient_failure_count), (times == 1, u32::from(times == 1)));
+        }
+    }
 }

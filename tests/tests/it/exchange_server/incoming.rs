@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use end_to_end::{
     letter::Letter,
-    on_premises::{OnPremises, address, impersonating, profile, with},
+    on_premises::{OnPremises, PASSWORD, address, impersonating, profile, with},
     world::pass,
 };
 use mailrail_domain::{
@@ -433,5 +433,26 @@ async fn a_connection_that_is_cut_anywhere_loses_and_doubles_nothing() {
         let subjects = there.subjects(&mailbox).await;
         assert_eq!(subjects.len(), MESSAGES, "cut after {cut}: {subjects:?}");
         assert_eq!(there.world.quarantined(&mailbox).await, [], "cut after {cut}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_reads_the_mailbox_of_the_address_and_never_its_own() {
+    let there = OnPremises::new().await;
+    for name in ["carl", "eve", "dora"] {
+        there.account(name);
+    }
+    there.deliver("carl", &Letter::new("private of carl"));
+    there.deliver("dora", &Letter::new("for the shared mailbox"));
+    there.server.exchange().mailbox(&address("dora")).full_access.insert(address("carl"));
+    for (name, expected) in [("eve", None), ("dora", Some("for the shared mailbox"))] {
+        let mut mailbox = mailrail_test_support::build::mailbox(name, &address(name), &there.profile);
+        mailbox.username = Some(address("carl"));
+        let mailbox = there.world.add(&mailbox, &there.profile, PASSWORD).await;
+        there.world.run(&mailbox, INCOMING).await;
+        assert_eq!(there.subjects(&mailbox).await, expected.into_iter().collect::<Vec<_>>(), "{name}");
+        let causes: Vec<_> = there.open_alerts(&mailbox).await.iter().map(|alert| alert.cause).collect();
+        assert_eq!(causes.is_empty(), expected.is_some(), "{name}: {causes:?}");
+        assert!(causes.iter().all(|cause| *cause == Some(Cause::AccessDenied)), "{name}: {causes:?}");
     }
 }
