@@ -1,19 +1,25 @@
 //! Messages that a server does not hand out: one message is passed over and comes later, and a server that hands out none
 //! is an outage. Over hours of virtual time, against servers in memory.
 
-use end_to_end::fleet::Fleet;
+use std::time::Duration;
+
+use end_to_end::{fleet::Fleet, world::now};
 use mailrail_domain::{
     email::quarantine::QuarantineReason,
     settings::hold::HoldSettings,
-    words::{id::MailboxId, notice::NoticeKind},
+    words::{delivery::Delivery, id::MailboxId, notice::NoticeKind},
 };
 use mailrail_engine::{
-    ports::{EmailRecords, PageRequest, QuarantineStore},
+    Deadline,
+    access::mailbox_owner,
+    batch::Handled,
+    ports::{Directory, EmailRecords, PageRequest, QuarantineStore, Secret, StoredMailbox, Vault, Wake, Written},
     quarantine::Replayed,
 };
 use mailrail_test_support::{build, fakes::Withheld};
 
 const KINDS: [Withheld; 2] = [Withheld::Refused, Withheld::HungUp];
+const INVOCATION: Duration = Duration::from_secs(600);
 /// Minutes in which ten tries are made, and more.
 const TEN_TRIES: u32 = 60;
 
@@ -120,4 +126,30 @@ async fn whoever_tries_a_message_again_that_was_not_handed_out_has_the_server_as
     assert_eq!(quarantined(&fleet, &mailbox).await, []);
     let again = fleet.engine.replay(&mailbox, "memory-2", &build::audit()).await.expect("no outage");
     assert_eq!(again, Replayed::Gone);
+}
+
+#[tokio::test]
+async fn a_password_that_is_mended_while_a_run_uses_the_old_one_counts_for_nothing() {
+    let (fleet, mailbox) = waiting(1, &[], Withheld::Refused).await;
+    let store = &fleet.engine.ports.state;
+    let username = "m0000@example.test";
+    fleet.servers().refuse(username);
+    fleet.servers().set_slow(true);
+    let mending = async {
+        let before = store.mailbox(&mailbox).await.expect("a store that works").expect("a mailbox");
+        let owner = mailbox_owner(&mailbox);
+        let sealed = fleet.engine.ports.vault.seal(&owner, &owner, &Secret::new("mended")).await;
+        let after = StoredMailbox { credentials: Some(sealed.expect("a vault that works")), ..before.stored.clone() };
+        let written = store.change_mailbox(&before, &after, &build::audit_at(now())).await;
+        assert_eq!(written.expect("a store that works"), Written::Done);
+        fleet.servers().set_slow(false);
+    };
+    let wake = Wake { mailbox: mailbox.clone(), delivery: Delivery::IncomingEmail };
+    let wakes = [wake.into()];
+    let (handled, ()) = tokio::join!(fleet.engine.run_batch(&wakes, Deadline::after(INVOCATION)), mending);
+    assert!(matches!(&handled[..], [Handled::Done(ran)] if ran.is_empty()), "{handled:?}");
+    assert_eq!(fleet.engine.ports.queue.waiting(Delivery::IncomingEmail).len(), 1, "it comes again");
+    let state = fleet.state(&mailbox).await;
+    assert!(state.enabled && state.transient_failure_count == 0, "{state:?}");
+    assert_eq!((fleet.alerts().await, fleet.notices(NoticeKind::Disabled).await.len()), (vec![], 0));
 }

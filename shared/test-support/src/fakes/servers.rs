@@ -44,7 +44,7 @@ struct State {
     sent: Vec<(Vec<EmailAddress>, String)>,
     /// Recipients at whose name the server of outgoing email hangs up.
     hangs_up_at: BTreeSet<EmailAddress>,
-    /// Whether the server of outgoing email keeps its answers back.
+    /// Whether the servers keep their answers back.
     is_slow: bool,
 }
 
@@ -107,7 +107,7 @@ impl MemoryServers {
         lock(&self.0).hangs_up_at.insert(recipient);
     }
 
-    /// Keeps the answers to what is sent back, until they are let go.
+    /// Keeps the answers to who connects and to what is sent back, until they are let go.
     pub fn set_slow(&self, is_slow: bool) {
         lock(&self.0).is_slow = is_slow;
     }
@@ -226,6 +226,9 @@ impl IncomingServers for MemoryServers {
             Some(Affliction::Panic) => panic!("the adapter panics for {}", access.username),
             Some(Affliction::Silence) => std::future::pending().await,
             None => {}
+        }
+        while lock(&self.0).is_slow {
+            tokio::task::yield_now().await;
         }
         let mut state = lock(&self.0);
         state.connections += 1;
