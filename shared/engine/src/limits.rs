@@ -82,7 +82,9 @@ pub const UNCOUNTED_BYTES: u64 = 64 * 1024;
 pub const UNKNOWN_SIZE_BYTES: u64 = 1024 * 1024;
 /// Size of the pieces of a message that is streamed (S3: at least 5 MiB for a part that is not the last).
 pub const CHUNK_BYTES: usize = 5 * 1024 * 1024;
-/// HTML that is looked at for a preview.
+/// HTML that is read for a preview, with styles, programs and images that are left out.
+pub const HTML_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// HTML that is cleaned for a preview.
 pub const HTML_INPUT_BYTES_MAX: usize = 65_536;
 /// Largest object that is read back whole: an outgoing message.
 pub const OUTGOING_BYTES_MAX: u64 = 35 * 1024 * 1024;

@@ -123,12 +123,12 @@ impl EmailRecords for DynamoRecords {
 }
 
 impl DynamoRecords {
-    /// Ties a reply to the Message-ID that it answers, whether that email is here yet or not.
+    /// Ties a reply to the Message-IDs that it may answer, whether those emails are here yet or not.
     async fn put_reply(&self, email: &Email) -> Result<(), Outage> {
-        match email.answers() {
-            Some(answered) => self.0.put(key_of(keys::reply(&message_key(answered), &email.id))).await,
-            None => Ok(()),
+        for answered in email.answered() {
+            self.0.put(key_of(keys::reply(&message_key(answered), &email.id))).await?;
         }
+        Ok(())
     }
 }
 

@@ -157,8 +157,7 @@ pub fn mailbox(id: &str, at: &str, profile: &EmailServerProfile) -> Mailbox {
 /// A received email of `mailbox`.
 #[must_use]
 pub fn received(mailbox: &MailboxId, message_id: &str, second: i64) -> Email {
-    let identity =
-        MessageIdentity { message_id: Some(message_id), date: Some(second), originator_fields: &[], body: b"" };
+    let identity = MessageIdentity { message_id: Some(message_id), date: Some(second), ..MessageIdentity::default() };
     let id = received_email_id(&identity);
     Email {
         raw_key: format!("emails/{id}/raw"),

@@ -7,7 +7,11 @@ use std::{
 };
 
 use end_to_end::{letter::with_crlf, stack::Server, world::World};
-use mailrail_domain::{seconds_after, settings::profile::IncomingProtocol, words::id::EmailId};
+use mailrail_domain::{
+    seconds_after,
+    settings::profile::IncomingProtocol,
+    words::id::{EmailId, MailboxId},
+};
 use mailrail_engine::mime::read;
 use mailrail_test_support::build;
 
@@ -46,18 +50,29 @@ fn handed_out(raw: &[u8], server: Server) -> Vec<u8> {
     lines
 }
 
-/// Whether two files are one message: by Message-ID and Date, or, where there is no Message-ID, by what its author wrote.
+/// Whether two files are one message: by Message-ID and Date, or, where there is no Message-ID, by what its author wrote,
+/// decoded.
 fn are_one_message(one: &[u8], other: &[u8]) -> bool {
     let same = |name: &str| field(one, name) == field(other, name);
     match field(one, "Message-ID") {
         Some(_) => same("Message-ID") && same("Date"),
-        None => ["Message-ID", "Date", "From", "To", "Cc", "Subject"].into_iter().all(same) && body(one) == body(other),
+        None => {
+            ["Message-ID", "Date", "From", "To", "Cc", "Subject"].into_iter().all(same)
+                && decoded(one) == decoded(other)
+        }
     }
 }
 
-fn body(raw: &[u8]) -> &[u8] {
-    let end = raw.windows(4).position(|four| four == b"\r\n\r\n");
-    end.and_then(|end| raw.get(end..)).unwrap_or_default()
+/// Words, and files with their names.
+type Decoded = (Vec<String>, Vec<(Option<String>, Vec<u8>)>);
+
+/// What a message comes to once it is decoded.
+fn decoded(raw: &[u8]) -> Option<Decoded> {
+    let mailbox = MailboxId::parse("m1").expect("an identifier");
+    let message = read(raw, raw.len() as u64, &mailbox, None, build::clock()).ok()?;
+    let names = message.email.attachments.into_iter().map(|attachment| attachment.name);
+    let files = names.zip(message.attachments.iter().map(|content| content.to_vec())).collect();
+    Some((message.email.text.split_whitespace().map(str::to_owned).collect(), files))
 }
 
 /// The first field of this name, unfolded, as it stands in the header.
@@ -82,10 +97,11 @@ async fn check_corpora(server: Server) {
     let mailbox = world.reader(server, &account).await;
     world.receive(&mailbox).await;
 
-    let mut records: BTreeMap<Vec<u8>, EmailId> = BTreeMap::new();
+    // A message without Message-ID and Date is another one each time it arrives, though its bytes are the same.
+    let mut records: BTreeMap<Vec<u8>, Vec<EmailId>> = BTreeMap::new();
     let emails = world.emails(&mailbox).await;
     for email in &emails {
-        records.insert(world.object(&email.raw_key).await, email.id.clone());
+        records.entry(world.object(&email.raw_key).await).or_default().push(email.id.clone());
     }
     let mut quarantine = BTreeSet::new();
     for entry in world.quarantined(&mailbox).await {
@@ -98,15 +114,15 @@ async fn check_corpora(server: Server) {
     let mut used = BTreeSet::new();
     for (path, raw) in &messages {
         let raw = handed_out(raw, server);
-        if let Some(id) = records.get(&raw) {
-            used.insert(id.clone());
+        if let Some(ids) = records.get(&raw) {
+            used.extend(ids.iter().cloned());
             own += 1;
         } else if quarantine.contains(&raw) {
             refused += 1;
         } else {
             // Its record was made of another file; the two must then be the same message.
             let known = read(&raw, raw.len() as u64, &mailbox, None, build::clock()).map(|message| message.email.id);
-            let twin = known.ok().and_then(|id| records.iter().find(|(_, record)| **record == id));
+            let twin = known.ok().and_then(|id| records.iter().find(|(_, ids)| ids.contains(&id)));
             if twin.is_some_and(|(other, _)| are_one_message(&raw, other)) {
                 shared += 1;
             } else {

@@ -38,6 +38,9 @@ pub const REFERENCES_MAX: usize = 100;
 /// Longest Message-ID that is kept, in bytes (source system: 320, which real ones exceed).
 pub const MESSAGE_ID_BYTES_MAX: usize = 998;
 
+/// Emails that one email may answer, of which the nearest that is here counts.
+pub const ANSWERED_MAX: usize = 3;
+
 /// The direction of an email.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -241,9 +244,20 @@ pub struct Email {
 }
 
 impl Email {
-    /// The Message-ID of the email that this one answers: In-Reply-To, or the last of References.
+    /// The Message-IDs of emails that this one may answer, the nearest first: In-Reply-To, and the last of References. A
+    /// relay may have put another Message-ID on an email than we know it by, or the nearest may be elsewhere.
     #[must_use]
-    pub fn answers(&self) -> Option<&str> {
-        self.in_reply_to.as_deref().or_else(|| self.references.last().map(String::as_str))
+    pub fn answered(&self) -> Vec<&str> {
+        let mut answered: Vec<&str> = Vec::new();
+        for id in self.in_reply_to.iter().chain(self.references.iter().rev()).map(String::as_str) {
+            // Our own emails name themselves among their references.
+            if self.message_id.as_deref() != Some(id) && !answered.contains(&id) {
+                answered.push(id);
+            }
+            if answered.len() == ANSWERED_MAX {
+                break;
+            }
+        }
+        answered
     }
 }

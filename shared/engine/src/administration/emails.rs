@@ -88,15 +88,30 @@ impl<P: Ports> Engine<P> {
     pub async fn email_in_thread(&self, id: &str) -> Result<InThread, Refusal> {
         let email = self.find_email(id).await?.email;
         let records = self.ports.records();
-        let answers = match email.answers() {
-            Some(message_id) => records.with_message_id(message_id).await?.into_iter().next().map(|email| email.id),
-            None => None,
-        };
-        let replies = match &email.message_id {
-            Some(message_id) => records.replies(message_id).await?,
-            None => Vec::new(),
-        };
+        let answers = self.nearest_answered(&email).await?;
+        let mut replies = Vec::new();
+        if let Some(message_id) = &email.message_id {
+            let may_answer = records.replies(message_id).await?;
+            for reply in records.emails_with(&may_answer).await? {
+                // It answers this one unless a nearer one is here.
+                let is_direct = reply.email.answered().first() == Some(&message_id.as_str());
+                if is_direct || self.nearest_answered(&reply.email).await?.as_ref() == Some(&email.id) {
+                    replies.push(reply.email.id);
+                }
+            }
+        }
         Ok(InThread { email, answers, replies })
+    }
+
+    /// Of the records that an email may answer, the nearest that is here.
+    async fn nearest_answered(&self, email: &Email) -> Result<Option<EmailId>, Outage> {
+        for message_id in email.answered() {
+            let found = self.ports.records().with_message_id(message_id).await?;
+            if let Some(answered) = found.into_iter().next() {
+                return Ok(Some(answered.id));
+            }
+        }
+        Ok(None)
     }
 
     /// The raw message of a record, of at most `bytes_max`.

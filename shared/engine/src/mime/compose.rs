@@ -6,6 +6,8 @@ use mail_builder::{
 };
 use mailrail_domain::{Timestamp, words::address::EmailAddress};
 
+use super::ids::is_id;
+
 /// What an outgoing message is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Composition<'a> {
@@ -36,7 +38,7 @@ pub fn compose(parts: &Composition<'_>) -> Vec<u8> {
     let mut message = MessageBuilder::new()
         .message_id(parts.message_id.to_owned())
         .subject(parts.subject.to_owned())
-        .text_body(parts.text.to_owned());
+        .text_body(in_lines(parts.text));
     if let Some((name, address)) = parts.from {
         message = message.from(Address::new_address(Some(name.to_owned()), address.as_str().to_owned()));
     }
@@ -47,19 +49,29 @@ pub fn compose(parts: &Composition<'_>) -> Vec<u8> {
         message = message.cc(addresses(parts.cc));
     }
     if let Some(html) = parts.html {
-        message = message.html_body(html.to_owned());
+        message = message.html_body(in_lines(html));
     }
-    if let Some(answered) = parts.references.last() {
-        message = message
-            .in_reply_to(MessageId::new(answered.clone()))
-            .references(MessageId::new_list(parts.references.iter().cloned()));
+    // What came with a message of somebody else goes into a field of ours only if it is an identifier.
+    let answered: Vec<&String> = parts.references.iter().filter(|id| is_id(id)).collect();
+    if let Some(last) = answered.last() {
+        message = message.in_reply_to(MessageId::new((*last).clone()));
     }
+    // Our own identifier is among the references, because some relays put another Message-ID on what they send, and keep
+    // the references. So a reply finds what it answers.
+    let own = parts.message_id.to_owned();
+    message = message.references(MessageId::new_list(answered.into_iter().cloned().chain([own])));
     let mut raw = Vec::new();
     // Writing to memory does not fail; the builder's signature is that of any writer.
     if let Err(error) = message.write_to(&mut raw) {
         tracing::error!(%error, "a message could not be composed");
     }
     without_date(raw)
+}
+
+/// Text in lines that end by CR and LF (RFC 5322 section 2.3: the two occur only together), without NUL.
+fn in_lines(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
+    text.replace('\n', "\r\n")
 }
 
 /// The builder dates every message by the system's clock; ours are dated when they are sent.
@@ -115,5 +127,26 @@ mod tests {
         let header_end = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
         let dates = raw[..header_end].split(|b| *b == b'\n').filter(|l| l.starts_with(b"Date:"));
         assert_eq!(dates.count(), 1);
+    }
+
+    #[test]
+    fn nothing_of_a_foreign_message_gets_into_a_field_or_ends_a_line_by_itself() {
+        let from = EmailAddress::parse("me@example.org").unwrap();
+        let hostile = ["x\rBcc: victim@z.test", "a\0b@x", "=?utf-8?Q?=3Ca?= b", "é@x", "good@x"].map(str::to_owned);
+        let raw = compose(&Composition {
+            from: Some(("Me", &from)),
+            message_id: "own@example.org",
+            references: &hostile,
+            text: "one\rtwo\0\nthree",
+            ..Composition::default()
+        });
+        let text = String::from_utf8(raw).unwrap();
+        assert!(!text.contains("Bcc") && !text.contains('\0'), "{text}");
+        assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "{text:?}");
+        assert!(text.contains("In-Reply-To: <good@x>\r\n"), "{text}");
+        assert!(
+            text.contains("<good@x> <own@example.org>") || text.contains("<good@x>\r\n <own@example.org>"),
+            "{text}"
+        );
     }
 }

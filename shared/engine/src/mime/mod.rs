@@ -1,9 +1,16 @@
 //! Messages as records: reading what arrived, cleaning its HTML, composing what is sent.
 
 mod apart;
+mod bodies;
+mod charset;
 mod clean;
 mod compose;
+mod dates;
+mod encoded_words;
+mod ids;
+mod mend;
 mod notice;
+mod people;
 mod read;
 
 pub use apart::{Apart, Attached, message_id, with_blind_copies};

@@ -1,11 +1,12 @@
 //! Reading a raw message into an email record and its attachments.
 //!
-//! `mail-parser` accepts nearly anything; what it cannot make a message of is told apart here and goes to quarantine.
+//! `mail-parser` accepts nearly anything, once what it misreads is put right (`mend.rs`, `dates.rs`, `ids.rs`, `people.rs`).
+//! What it cannot make a message of is told apart here and goes to quarantine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use mail_parser::{Address, HeaderName, Message, MessageParser, MimeHeaders, PartType};
+use mail_parser::{Header, HeaderName, HeaderValue, Message, MessageParser, MimeHeaders};
 use mailrail_domain::{
     Timestamp,
     email::{
@@ -24,7 +25,13 @@ use mailrail_domain::{
 };
 use sha2::{Digest, Sha256};
 
-use super::clean::{beginning, clean_html};
+use super::{
+    bodies::{Bodies, type_of},
+    clean::{beginning, clean_html},
+    dates, ids,
+    mend::{Mended, TooDeep, mended},
+    people::{self, cleaned},
+};
 
 /// Longest name, address, media type or content id that is kept, in bytes.
 const FIELD_BYTES_MAX: usize = 512;
@@ -91,40 +98,62 @@ fn read_parsed(
     now: Timestamp,
 ) -> Result<ReadMessage, Unreadable> {
     let not_a_message = |detail: &str| Unreadable { reason: QuarantineReason::NotAMessage, detail: detail.to_owned() };
-    let message = MessageParser::default().parse(raw).ok_or_else(|| not_a_message("it is empty"))?;
+    let Mended { raw: readable, is_cut } = mended(raw).map_err(|TooDeep| Unreadable {
+        reason: QuarantineReason::Unreadable,
+        detail: "its parts are nested deeper than those of any mail".to_owned(),
+    })?;
+    let message = MessageParser::default().parse(readable.as_ref()).ok_or_else(|| not_a_message("it is empty"))?;
     if !message.parts.first().is_some_and(|root| root.headers.iter().any(|h| is_known(&h.name))) {
         return Err(not_a_message("it has none of the header fields of a message"));
     }
     let whole = raw.len() as u64 >= size;
-    let mut cut = Cut(!whole);
-    let date = message.date().filter(|d| d.is_valid()).and_then(|d| Timestamp::from_timestamp(d.to_timestamp(), 0));
-    let message_id = message.message_id().map(|id| cut.text(id, MESSAGE_ID_BYTES_MAX)).filter(|id| !id.is_empty());
-    let id = identity(&message, raw, message_id.as_deref(), date);
-    let received_at = received_at.or_else(|| received_date(&message)).or(date).unwrap_or(now);
+    let mut cut = Cut(!whole || is_cut);
+    let fields = Fields { message: &message, text: &readable };
+    let date_text = fields.text(&HeaderName::Date);
+    let date = dates::moment(&date_text);
+    let message_id = fields.ids(&HeaderName::MessageId).into_iter().next();
+    let message_id = message_id.map(|id| cut.text(&id, MESSAGE_ID_BYTES_MAX)).filter(|id| !id.is_empty());
+    let [from, to, cc, bcc] = [HeaderName::From, HeaderName::To, HeaderName::Cc, HeaderName::Bcc]
+        .map(|name| correspondents(fields.people(&name), &mut cut));
+    let subject =
+        fields.first(&HeaderName::Subject).and_then(|field| field.value.as_text()).map_or(String::new(), cleaned);
+    let arrived = received_at.or_else(|| fields.received());
+    let bodies = Bodies::of(&message);
+    let id = {
+        let named = |people: &[Correspondent]| format!("{people:?}");
+        let originator_fields = [named(&from), named(&to), named(&cc), subject.clone()];
+        let attached = if message_id.is_some() { Vec::new() } else { digest_of_attached(&bodies, &message) };
+        received_email_id(&MessageIdentity {
+            message_id: message_id.as_deref(),
+            date: date.map(|date| date.timestamp()),
+            date_text: &date_text,
+            originator_fields: &originator_fields,
+            text: &bodies.text,
+            attached: &attached,
+            received: arrived.map(|at| at.timestamp()),
+        })
+    };
     let place = place(&id, raw);
-    let (attachments, contents) = if whole { attachments(&message, &place, &mut cut) } else { (vec![], vec![]) };
-    let html = message.html_bodies().find_map(|part| match &part.body {
-        PartType::Html(html) => Some(html.as_ref()),
-        _ => None,
-    });
+    let (attachments, contents) =
+        if whole { attachments(&bodies, &message, &place, &mut cut) } else { (vec![], vec![]) };
     let email = Email {
         mailbox_id: mailbox.clone(),
         direction: Direction::Incoming,
         status: EmailStatus::Received,
         message_id,
-        in_reply_to: ids(message.in_reply_to()).pop(),
-        references: last(ids(message.references()), REFERENCES_MAX),
-        from: correspondents(message.from(), &mut cut),
-        to: correspondents(message.to(), &mut cut),
-        cc: correspondents(message.cc(), &mut cut),
-        bcc: correspondents(message.bcc(), &mut cut),
-        subject: message.subject().unwrap_or_default().chars().take(SUBJECT_CHARS_MAX).collect(),
+        in_reply_to: fields.ids(&HeaderName::InReplyTo).into_iter().next(),
+        references: last(fields.ids(&HeaderName::References), REFERENCES_MAX),
+        from,
+        to,
+        cc,
+        bcc,
+        subject: subject.chars().take(SUBJECT_CHARS_MAX).collect(),
         date,
-        received_at,
+        received_at: arrived.or(date).unwrap_or(now),
         size,
-        headers: cut.text(&header_block(&message, raw), HEADERS_BYTES_MAX),
-        text: message.body_text(0).map_or(String::new(), |text| cut.text(&text, TEXT_PREVIEW_BYTES_MAX)),
-        html: html.map_or(String::new(), |html| cut.html(html)),
+        headers: cut.text(&header_block(raw), HEADERS_BYTES_MAX),
+        text: cut.text(&bodies.text, TEXT_PREVIEW_BYTES_MAX),
+        html: cut.html(&bodies.html),
         truncated: cut.0,
         raw_key: format!("{place}/raw"),
         attachments,
@@ -132,6 +161,57 @@ fn read_parsed(
         id,
     };
     Ok(ReadMessage { email: fitted(email), attachments: contents })
+}
+
+/// The fields of a message's header. Of several fields of one name the first counts: trace fields are put in front
+/// (RFC 5322 section 3.6.7), and of the others there should be one.
+struct Fields<'a> {
+    message: &'a Message<'a>,
+    text: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn first(&self, name: &HeaderName<'_>) -> Option<&Header<'_>> {
+        self.message.parts.first()?.headers.iter().find(|header| header.name == *name)
+    }
+
+    /// The value of a field as it is written.
+    fn text(&self, name: &HeaderName<'_>) -> String {
+        let place = self.first(name).map(|field| field.offset_start as usize..field.offset_end as usize);
+        let text = place.and_then(|place| self.text.get(place)).unwrap_or_default();
+        String::from_utf8_lossy(text).trim().to_owned()
+    }
+
+    fn ids(&self, name: &HeaderName<'_>) -> Vec<String> {
+        let mut ids = ids::ids(&self.text(name));
+        ids.retain(|id| id.len() <= MESSAGE_ID_BYTES_MAX);
+        ids
+    }
+
+    fn people(&self, name: &HeaderName<'_>) -> Vec<(Option<String>, String)> {
+        people::people(self.first(name).and_then(|field| field.value.as_address()), &self.text(name))
+    }
+
+    /// When the receiving server says that it took the message: the date of the uppermost Received field.
+    fn received(&self) -> Option<Timestamp> {
+        let HeaderValue::Received(received) = &self.first(&HeaderName::Received)?.value else {
+            return None;
+        };
+        let date = received.date()?;
+        Timestamp::from_timestamp(date.to_timestamp(), 0).filter(|_| date.is_valid())
+    }
+}
+
+/// A digest of what is attached, with its names and types, decoded, so that boundaries and line lengths do not count.
+fn digest_of_attached(bodies: &Bodies, message: &Message<'_>) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in bodies.attached(message).take(ATTACHMENTS_MAX) {
+        for field in [part.attachment_name().unwrap_or_default(), &type_of(part)] {
+            hash.update(Sha256::digest(field.as_bytes()));
+        }
+        hash.update(Sha256::digest(part.contents()));
+    }
+    hash.finalize().to_vec()
 }
 
 /// The record, its lists shortened if it would not fit a row: each field is bounded, and all at their bounds are not.
@@ -197,52 +277,20 @@ fn is_known(name: &HeaderName<'_>) -> bool {
     !matches!(name, HeaderName::Other(_))
 }
 
-fn identity(message: &Message<'_>, raw: &[u8], message_id: Option<&str>, date: Option<Timestamp>) -> EmailId {
-    let fields: Vec<&[u8]> = ["From", "To", "Cc", "Subject"]
-        .into_iter()
-        .filter_map(|name| message.header_raw(name).map(str::as_bytes))
-        .collect();
-    let body = message.parts.first().and_then(|root| raw.get(root.raw_body_offset() as usize..)).unwrap_or_default();
-    received_email_id(&MessageIdentity {
-        message_id,
-        date: date.map(|date| date.timestamp()),
-        originator_fields: &fields,
-        body,
-    })
+fn header_block(raw: &[u8]) -> String {
+    let bounded = raw.get(..2 * HEADERS_BYTES_MAX).unwrap_or(raw);
+    let ends = [&b"\r\n\r\n"[..], b"\n\n"].map(|blank| memchr::memmem::find(bounded, blank));
+    let end = ends.into_iter().flatten().min().unwrap_or(bounded.len());
+    String::from_utf8_lossy(bounded.get(..end).unwrap_or(bounded)).trim_end().to_owned()
 }
 
-/// When the receiving server says that it took the message: the date of the uppermost Received field.
-fn received_date(message: &Message<'_>) -> Option<Timestamp> {
-    let date = message.received()?.date()?;
-    Timestamp::from_timestamp(date.to_timestamp(), 0).filter(|_| date.is_valid())
-}
-
-fn header_block(message: &Message<'_>, raw: &[u8]) -> String {
-    let end = message.parts.first().map_or(0, |root| root.raw_body_offset() as usize);
-    String::from_utf8_lossy(raw.get(..end.min(2 * HEADERS_BYTES_MAX)).unwrap_or(raw)).trim_end().to_owned()
-}
-
-fn correspondents(address: Option<&Address<'_>>, cut: &mut Cut) -> Vec<Correspondent> {
-    let Some(address) = address else {
-        return Vec::new();
-    };
-    let mut listed: Vec<Correspondent> = address
-        .iter()
-        .filter(|a| a.address.is_some() || a.name.is_some())
-        .take(ADDRESSES_MAX + 1)
-        .map(|a| Correspondent {
-            name: a.name().map(|name| cut.text(name, FIELD_BYTES_MAX)),
-            address: cut.text(a.address().unwrap_or_default(), FIELD_BYTES_MAX),
-        })
-        .collect();
-    cut.0 |= listed.len() > ADDRESSES_MAX;
-    listed.truncate(ADDRESSES_MAX);
-    listed
-}
-
-fn ids(value: &mail_parser::HeaderValue<'_>) -> Vec<String> {
-    let ids = value.as_text_list().unwrap_or_default();
-    ids.iter().filter(|id| !id.is_empty() && id.len() <= MESSAGE_ID_BYTES_MAX).map(ToString::to_string).collect()
+fn correspondents(people: Vec<(Option<String>, String)>, cut: &mut Cut) -> Vec<Correspondent> {
+    cut.0 |= people.len() > ADDRESSES_MAX;
+    let listed = people.into_iter().take(ADDRESSES_MAX).map(|(name, address)| Correspondent {
+        name: name.map(|name| cut.text(&name, FIELD_BYTES_MAX)),
+        address: cut.text(&address, FIELD_BYTES_MAX),
+    });
+    listed.collect()
 }
 
 /// The last entries of a list, because a reply is tied to its nearest ancestors.
@@ -251,20 +299,17 @@ fn last(mut list: Vec<String>, most: usize) -> Vec<String> {
     list
 }
 
-fn attachments(message: &Message<'_>, place: &str, cut: &mut Cut) -> (Vec<Attachment>, Vec<Bytes>) {
-    cut.0 |= message.attachment_count() > ATTACHMENTS_MAX;
-    let parts = message.attachments().take(ATTACHMENTS_MAX);
+fn attachments(bodies: &Bodies, message: &Message<'_>, place: &str, cut: &mut Cut) -> (Vec<Attachment>, Vec<Bytes>) {
+    cut.0 |= bodies.attached(message).count() > ATTACHMENTS_MAX;
+    let parts = bodies.attached(message).take(ATTACHMENTS_MAX);
     parts
         .enumerate()
         .map(|(number, part)| {
             let content = Bytes::copy_from_slice(part.contents());
             let attachment = Attachment {
-                name: part.attachment_name().map(|name| cut.text(name, FIELD_BYTES_MAX)),
-                content_type: part.content_type().map_or_else(
-                    || "application/octet-stream".to_owned(),
-                    |t| cut.text(&format!("{}/{}", t.ctype(), t.subtype().unwrap_or("*")), FIELD_BYTES_MAX),
-                ),
-                content_id: part.content_id().map(|id| cut.text(id, FIELD_BYTES_MAX)),
+                name: part.attachment_name().map(|name| cut.text(&cleaned(name), FIELD_BYTES_MAX)),
+                content_type: cut.text(&type_of(part), FIELD_BYTES_MAX),
+                content_id: part.content_id().map(|id| cut.text(&cleaned(id), FIELD_BYTES_MAX)),
                 size: content.len() as u64,
                 key: format!("{place}/attachments/{number}"),
             };
@@ -299,13 +344,147 @@ mod tests {
         assert_eq!(email.from[0].name.as_deref(), Some("Jürgen"));
         assert_eq!(email.to.len(), 2);
         assert_eq!(email.message_id.as_deref(), Some("one@example.org"));
-        assert_eq!(email.answers(), Some("zero@example.org"));
+        assert_eq!(email.answered(), ["zero@example.org", "a@x"]);
         assert_eq!(email.html, "<p>Hi</p>");
         assert!(email.text.contains("Hi"));
         assert_eq!(email.received_at.to_rfc3339(), "2023-01-02T10:00:00+00:00");
         assert_eq!((email.attachments[0].name.as_deref(), email.attachments[0].size), (Some("a.pdf"), 4));
         assert_eq!(attachments[0].as_ref(), [0, 1, 2, 3]);
         assert!(!email.truncated);
+    }
+
+    fn plain(fields: &str, body: &str) -> Email {
+        let raw = format!(
+            "From: a@x.test\r\nMessage-ID: <m@x.test>\r\nDate: Mon, 2 Jan 2023 10:00:00 +0000\r\n{fields}\r\n{body}"
+        );
+        read_whole(raw.as_bytes()).unwrap().email
+    }
+
+    #[test]
+    fn nothing_of_a_message_is_nowhere() {
+        let part = |kind: &str, text: &str| format!("--b\r\nContent-Type: {kind}\r\n\r\n{text}\r\n");
+        let picture = "--b\r\nContent-Type: image/png; name=a.png\r\nContent-Disposition: inline\r\n\
+                       Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n";
+        let mixed = "Content-Type: multipart/mixed; boundary=b\r\n";
+        let email =
+            plain(mixed, &(part("text/plain", "See the picture:") + picture + &part("text/plain", "call 555-0100.")));
+        assert_eq!((email.text.as_str(), email.attachments.len()), ("See the picture:\r\ncall 555-0100.", 1));
+        let email = plain(mixed, &(part("text/html", "<p>one</p>") + picture + &part("text/html", "<p>two</p>")));
+        assert!(email.html.contains("one") && email.html.contains("two") && email.text.contains("two"), "{email:?}");
+        let alternative = "Content-Type: multipart/alternative; boundary=b\r\n";
+        let calendar = part("text/calendar", "BEGIN:VCALENDAR");
+        let email =
+            plain(alternative, &(part("text/plain", " ") + &part("text/html", "<p>Order 4711</p>") + &calendar));
+        assert_eq!(email.text.trim(), "Order 4711", "a blank text says nothing");
+        assert_eq!(email.attachments.iter().map(|a| a.content_type.as_str()).collect::<Vec<_>>(), ["text/calendar"]);
+        for (kind, text) in [
+            ("text", "words"),
+            ("text/markdown", "# words"),
+            ("text/plain charset=iso-8859-1", "words"),
+            ("multipart/mixed", "words"),
+            ("multipart/mixed; boundary=other", "words"),
+        ] {
+            let email = plain(&format!("Content-Type: {kind}\r\n"), text);
+            assert_eq!((email.text.as_str(), email.attachments.len()), (text, 0), "{kind}");
+        }
+    }
+
+    #[test]
+    fn text_is_in_the_character_set_that_was_meant() {
+        let typed = |kind: &str, body: &[u8]| {
+            let raw = [b"From: a@x.test\r\nContent-Type: ", kind.as_bytes(), b"\r\n\r\n", body].concat();
+            read_whole(&raw).unwrap().email.text
+        };
+        for (kind, body, text) in [
+            ("text/plain; charset=windows1251", &b"\xcf\xf0\xe8\xe2\xe5\xf2"[..], "Привет"),
+            ("text/plain; charset=us-ascii", "Grüße".as_bytes(), "Grüße"),
+            ("text/plain; charset=utf-8", b"Gr\xfc\xdfe aus K\xf6ln", "Grüße aus Köln"),
+            ("text/plain", b"Gr\xfc\xdfe aus K\xf6ln", "Grüße aus Köln"),
+            ("text/html", b"<meta charset=\"windows-1251\"><p>\xcf\xf0\xe8\xe2\xe5\xf2</p>", "Привет"),
+        ] {
+            assert_eq!(typed(kind, body).trim(), text, "{kind}");
+        }
+        let named =
+            b"From: J\xfcrgen M\xfcller <j@x.test>\r\nSubject: =?utf-8?B?5pel5g==?=\r\n =?utf-8?B?nKzoqp4=?=\r\n\r\n";
+        let email = read_whole(named).unwrap().email;
+        assert_eq!((email.from[0].name.as_deref(), email.subject.as_str()), (Some("Jürgen Müller"), "日本語"));
+        let bom = read_whole(b"\xef\xbb\xbfFrom: a@x.test\r\nSubject: s\r\n\r\n").unwrap().email;
+        assert_eq!(bom.from[0].address, "a@x.test");
+    }
+
+    #[test]
+    fn files_are_decoded_whatever_stands_between_their_digits() {
+        for coding in ["base64", "base64;", "\"base64\"", "base64 (x)", "base-64"] {
+            for content in ["AAECAw==\r\n", "AA!ECAw==\r\n", "AAECAw==\r\nScanned by a scanner.\r\n"] {
+                let fields =
+                    format!("Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: {coding}\r\n");
+                let raw = format!("From: a@x.test\r\n{fields}\r\n{content}");
+                assert_eq!(
+                    read_whole(raw.as_bytes()).unwrap().attachments,
+                    [Bytes::from_static(&[0, 1, 2, 3])],
+                    "{raw}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_traces_the_newest_is_the_arrival() {
+        let email = plain(
+            "Received: from mx by store; Wed, 17 Jul 2024 02:50:00 +0000\r\n\
+             Received: from pc by mx; Thu, 01 Jan 1970 00:00:10 +0000\r\n",
+            "",
+        );
+        assert_eq!(email.received_at.to_rfc3339(), "2024-07-17T02:50:00+00:00");
+    }
+
+    #[test]
+    fn what_is_rendered_anew_is_the_same_message_and_another_content_is_another() {
+        let rendered = |boundary: &str, text: &str, file: &str| {
+            let raw = format!(
+                "From: a@x.test\r\nDate: Mon, 2 Jan 2023 10:00:00 +0000\r\nContent-Type: multipart/mixed;\r\n boundary=\"{boundary}\"\r\n\r\n\
+                 --{boundary}\r\nContent-Type: text/plain\r\n\r\n{text}\r\n--{boundary}\r\n\
+                 Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\n{file}\r\n--{boundary}--\r\n"
+            );
+            read_whole(raw.as_bytes()).unwrap().email.id
+        };
+        let first = rendered("one", "text", "AAECAwQF");
+        assert_eq!(first, rendered("another", "text", "AAEC\r\nAwQF"));
+        assert_ne!(first, rendered("one", "other", "AAECAwQF"));
+        assert_ne!(first, rendered("one", "text", "AAECAwQG"));
+    }
+
+    #[test]
+    fn alarms_without_message_id_and_date_are_a_record_each() {
+        let raw = b"From: Alarm <alarm@device.test>\r\nSubject: Paper jam\r\n\r\nPaper jam in tray 2.\r\n";
+        let received = |second| {
+            let at = Timestamp::from_timestamp(second, 0);
+            read(raw, raw.len() as u64, &MailboxId::parse("m1").unwrap(), at, now()).unwrap().email.id
+        };
+        assert_eq!(received(1), received(1));
+        assert_ne!(received(1), received(2));
+    }
+
+    #[test]
+    fn nothing_that_ends_a_line_is_left_in_a_field() {
+        let email = plain(
+            "Subject: =?utf-8?Q?a=0D=0ABcc:_x=40y?=\r\nIn-Reply-To: <x\rBcc: victim@z.test>\r\nReferences: <a\0b@x> <c@x>\r\n",
+            "",
+        );
+        assert_eq!(
+            (email.subject.as_str(), email.in_reply_to, email.references),
+            ("a Bcc: x@y", None, vec!["c@x".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_message_nested_beyond_measure_is_told_apart_and_ends_nothing() {
+        let raw = "Content-Type: message/rfc822\r\n\r\n".repeat(120_000);
+        let unreadable = read_whole(raw.as_bytes()).unwrap_err();
+        assert_eq!(unreadable.reason, QuarantineReason::Unreadable);
+        assert!(unreadable.detail.contains("nested"), "{unreadable:?}");
+        let some = "Content-Type: message/rfc822\r\n\r\n".repeat(100) + "Subject: inside\r\n\r\nx";
+        assert_eq!(read_whole(some.as_bytes()).unwrap().email.attachments.len(), 1);
     }
 
     #[test]

@@ -81,6 +81,6 @@ pub trait EmailRecords: Send + Sync {
     /// The records with this Message-ID: the email that a reply answers.
     fn with_message_id(&self, message_id: &str) -> impl Future<Output = Result<Vec<Email>, Outage>> + Send;
 
-    /// The ids of the records that answer this Message-ID, whichever came first.
+    /// The ids of the records that may answer this Message-ID ([`Email::answered`]), whichever came first.
     fn replies(&self, message_id: &str) -> impl Future<Output = Result<Vec<EmailId>, Outage>> + Send;
 }

@@ -33,7 +33,8 @@ impl State {
         let new = !self.emails.contains_key(&email.id);
         if new {
             self.emails.insert(email.id.clone(), StoredEmail { email: email.clone(), revision: Revision::new(1) });
-            self.replies.extend(email.answers().map(|answered| (message_key(answered), email.id.clone())));
+            let ties = email.answered().into_iter().map(|answered| (message_key(answered), email.id.clone()));
+            self.replies.extend(ties);
         }
         self.listed.insert((mailbox.clone(), email.id.clone()));
         new

@@ -82,11 +82,11 @@ impl Reading {
             }
             arrival => engine.take(mailbox, None, arrival).await?.end,
         };
-        if end == End::Recorded {
+        if matches!(end, End::Recorded | End::OtherBytes) {
             let name = format!("{mailbox}-{remote}");
             let audit = engine.audit(BY, AuditAction::Replayed, mailbox, vec![remote.to_string()], &name);
             engine.ports.mailboxes().release(&message, &audit).await?;
-            if self.delete_after_processing {
+            if self.delete_after_processing && end == End::Recorded {
                 session.delete(&[remote]).await?;
             }
         }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    email::quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
+    email::{
+        quarantine::{Clues, QUARANTINE_DAYS, QuarantineReason, Quarantined},
+        record::Email,
+    },
     seconds_after,
     words::{hex::hex_of_first, id::MailboxId},
 };
@@ -15,7 +18,8 @@ use crate::{
     mime::{MESSAGE_TYPE, ReadMessage, Unreadable, clues, read},
     outage::Outage,
     ports::{
-        Arrival, BodyStore, Content, EmailRecords, IncomingServers, IncomingSession, Ports, QuarantineStore, RemoteId,
+        Arrival, BodyStore, Content, EmailRecords, IncomingServers, IncomingSession, Inserted, Ports, QuarantineStore,
+        RemoteId,
     },
     run::Stop,
 };
@@ -33,8 +37,10 @@ pub(crate) struct Taken {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A record has it. Anything else stays on the server, even where the profile says to delete.
+    /// A record has it, byte for byte. Anything else stays on the server, even where the profile says to delete.
     Recorded,
+    /// A record of the same identity has other bytes: a copy of another mailbox, or another content.
+    OtherBytes,
     /// It is in quarantine.
     Quarantined,
     /// The server did not hand it out. It is in quarantine without its bytes, and is asked for again later.
@@ -63,10 +69,7 @@ impl<P: Ports> Engine<P> {
             Content::Whole(raw, reserved) => {
                 let end = match read(&raw, raw.len() as u64, mailbox, received_at, self.now()) {
                     Ok(message) if is_before_start(received_at, &message, start_date) => End::BeforeStart,
-                    Ok(message) => {
-                        self.store(mailbox, raw, message).await?;
-                        End::Recorded
-                    }
+                    Ok(message) => self.store(mailbox, raw, message).await?,
                     Err(unreadable) => {
                         self.quarantine(mailbox, &remote, (size, received_at), unreadable, Some(raw)).await?;
                         End::Quarantined
@@ -80,10 +83,10 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Writes the objects first, then the row that names them. A message that is a record already leaves no objects.
-    pub(crate) async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<(), Outage> {
-        if self.ports.records().email(&message.email.id).await?.is_some() {
+    pub(crate) async fn store(&self, mailbox: &MailboxId, raw: Bytes, message: ReadMessage) -> Result<End, Outage> {
+        if let Some(known) = self.ports.records().email(&message.email.id).await? {
             self.ports.records().insert_received(&message.email, mailbox).await?;
-            return Ok(());
+            return Ok(end_of(&known.email, &message.email));
         }
         let ReadMessage { email, attachments } = message;
         let bodies = self.ports.bodies();
@@ -94,8 +97,19 @@ impl<P: Ports> Engine<P> {
             Ok(())
         };
         tokio::try_join!(bodies.put(&email.raw_key, raw, MESSAGE_TYPE), put_attachments)?;
-        self.ports.records().insert_received(&email, mailbox).await?;
-        Ok(())
+        self.write_record(&email, mailbox).await
+    }
+
+    /// Writes the record of a message whose objects are there.
+    async fn write_record(&self, email: &Email, mailbox: &MailboxId) -> Result<End, Outage> {
+        let records = self.ports.records();
+        match records.insert_received(email, mailbox).await? {
+            Inserted::New => Ok(End::Recorded),
+            Inserted::AlreadyThere => {
+                let known = records.email(&email.id).await?;
+                Ok(known.map_or(End::OtherBytes, |known| end_of(&known.email, email)))
+            }
+        }
     }
 
     /// Streams a message that is too large to hold: its raw bytes pass through, and its record is made from its beginning.
@@ -134,10 +148,7 @@ impl<P: Ports> Engine<P> {
         }
         bodies.finish(upload).await?;
         match message {
-            Ok(message) => {
-                self.ports.records().insert_received(&message.email, mailbox).await?;
-                Ok(End::Recorded)
-            }
+            Ok(message) => Ok(self.write_record(&message.email, mailbox).await?),
             Err(unreadable) => {
                 self.list_quarantined(mailbox, remote, (size, received_at), unreadable, key, seen).await?;
                 Ok(End::Quarantined)
@@ -190,6 +201,12 @@ impl<P: Ports> Engine<P> {
         let until = seconds_after(at, i64::from(QUARANTINE_DAYS) * SECONDS_PER_DAY);
         self.ports.mailboxes().quarantine(&entry, until).await
     }
+}
+
+/// What became of a message whose record is `known`. The key of its bytes has their digest in it.
+fn end_of(known: &Email, message: &Email) -> End {
+    let is_same = known.raw_key == message.raw_key && known.size == message.size;
+    if is_same { End::Recorded } else { End::OtherBytes }
 }
 
 /// A protocol that does not say when a message was received leaves it to the message's own fields.

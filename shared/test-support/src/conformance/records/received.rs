@@ -29,7 +29,7 @@ pub async fn an_unknown_email_is_not_there(store: &impl EmailRecords) {
 
 pub async fn a_received_email_comes_back_as_it_was_written(store: &impl EmailRecords) {
     let mailbox = mailbox_id("m1");
-    let identity = MessageIdentity { message_id: None, date: None, originator_fields: &[b"x"], body: b"" };
+    let identity = MessageIdentity { originator_fields: &["x".to_owned()], ..MessageIdentity::default() };
     let bare = Email {
         id: received_email_id(&identity),
         message_id: None,

@@ -52,11 +52,19 @@ pub async fn replies_are_found_whichever_came_first(store: &impl EmailRecords) {
 }
 
 pub async fn a_reply_is_found_by_its_references(store: &impl EmailRecords) {
-    let references = vec!["first@example.org".to_owned(), "last@example.org".to_owned()];
-    let reply = Email { references, ..received(&mailbox_id("m1"), "a@example.org", 1) };
+    let references = ["oldest", "second", "third", "last", "own"].map(|name| format!("{name}@example.org"));
+    let reply = Email { references: references.into(), ..received(&mailbox_id("m1"), "own@example.org", 1) };
     insert(store, &reply).await;
-    assert_eq!(store.replies("last@example.org").await.unwrap(), [reply.id]);
-    assert_eq!(store.replies("first@example.org").await.unwrap(), []);
+    for near in ["last", "third", "second"] {
+        assert_eq!(
+            store.replies(&format!("{near}@example.org")).await.unwrap(),
+            std::slice::from_ref(&reply.id),
+            "{near}"
+        );
+    }
+    for no in ["oldest", "own"] {
+        assert_eq!(store.replies(&format!("{no}@example.org")).await.unwrap(), [], "{no}");
+    }
 }
 
 pub async fn a_reply_received_twice_is_one(store: &impl EmailRecords) {

@@ -1,0 +1,527 @@
+//! A message with what senders, lists and scanners do wrong put right, so that the reader finds what was meant.
+//!
+//! Only the reader sees it: what is stored is the message as it came. The depth and the number of its parts are bounded
+//! here, on the raw lines, before anything recursive sees them.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use mail_parser::{ContentType, MessageParser, MimeHeaders};
+
+use super::{charset, encoded_words};
+
+/// Deepest nesting of a message. RFC 2045 sets none; forwarded mail of years has some twenty levels.
+const DEPTH_MAX: usize = 128;
+/// Most parts of a message that are read; the raw message has the rest.
+const PARTS_MAX: usize = 2_000;
+/// Lines that may be delimiters and are remembered.
+const DELIMITERS_MAX: usize = 100_000;
+/// Bytes of a text that its character set is guessed from.
+const SAMPLE_BYTES: usize = 65_536;
+/// Types of text that are no text to read: they stay attachments.
+const TEXTS_OF_PROGRAMS: [&str; 9] =
+    ["calendar", "vcard", "x-vcard", "directory", "rtf", "css", "csv", "x-amp-html", "rfc822-headers"];
+
+/// A message as the reader gets it.
+pub(super) struct Mended<'a> {
+    pub raw: Cow<'a, [u8]>,
+    /// Whether parts were left out, because there are too many.
+    pub is_cut: bool,
+}
+
+/// A message whose parts are nested deeper than anybody's mail is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooDeep;
+
+/// Puts a message right.
+pub(super) fn mended(raw: &[u8]) -> Result<Mended<'_>, TooDeep> {
+    let Structure { parts, end, unclosed } = structure(raw)?;
+    let mut mended = Patched { raw, done: 0, text: None };
+    if raw.starts_with(BOM) {
+        mended.replace(0..BOM.len(), b"");
+    }
+    for part in &parts {
+        let (Some(header), Some(body)) = (raw.get(part.header.clone()), raw.get(part.body.clone())) else {
+            continue;
+        };
+        if let Some(better) = header_of(header, body, part) {
+            mended.replace(part.header.clone(), &better);
+        }
+        if part.is_base64
+            && let Some(better) = base64(body)
+        {
+            mended.replace(part.body.clone(), &better);
+        }
+    }
+    if !unclosed.is_empty() {
+        // The reader takes the last part of a multipart without an end for damaged.
+        let mut closing = if raw.ends_with(b"\n") { Vec::new() } else { b"\r\n".to_vec() };
+        closing.extend(unclosed.iter().flat_map(|delimiter| [*delimiter, b"--\r\n"].concat()));
+        mended.replace(end..end, &closing);
+    }
+    Ok(Mended { raw: mended.finish(end), is_cut: end < raw.len() })
+}
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A text of which parts are replaced. It is copied once something is.
+struct Patched<'a> {
+    raw: &'a [u8],
+    done: usize,
+    text: Option<Vec<u8>>,
+}
+
+impl<'a> Patched<'a> {
+    fn replace(&mut self, range: Range<usize>, by: &[u8]) {
+        let kept = self.raw.get(self.done..range.start).unwrap_or_default();
+        let text = self.text.get_or_insert_with(|| Vec::with_capacity(self.raw.len()));
+        text.extend_from_slice(kept);
+        text.extend_from_slice(by);
+        self.done = range.end;
+    }
+
+    fn finish(self, end: usize) -> Cow<'a, [u8]> {
+        match self.text {
+            None => Cow::Borrowed(self.raw.get(..end).unwrap_or(self.raw)),
+            Some(mut text) => {
+                text.extend_from_slice(self.raw.get(self.done..end).unwrap_or_default());
+                Cow::Owned(text)
+            }
+        }
+    }
+}
+
+/// A part of a message: where its header and its body are, and what it says of itself.
+#[derive(Debug, Default)]
+struct Part {
+    header: Range<usize>,
+    body: Range<usize>,
+    /// It is a multipart whose boundary never comes, so that it is a text.
+    is_broken: bool,
+    /// It holds other parts, or a message.
+    is_container: bool,
+    is_base64: bool,
+}
+
+/// What encloses the part that is being read.
+enum Level<'a> {
+    /// A multipart with this delimiter, and whether its parts are messages unless they say otherwise.
+    Parts(&'a [u8], bool),
+    Message,
+}
+
+/// How a message is made up.
+struct Structure<'a> {
+    /// Its parts, in order.
+    parts: Vec<Part>,
+    /// Where the last of them ends.
+    end: usize,
+    /// Delimiters of multiparts that do not end, the innermost first.
+    unclosed: Vec<&'a [u8]>,
+}
+
+fn structure(raw: &[u8]) -> Result<Structure<'_>, TooDeep> {
+    let last_delimiters = delimiters(raw);
+    let mut levels: Vec<Level<'_>> = Vec::new();
+    let mut open: HashSet<&[u8]> = HashSet::new();
+    let mut parts: Vec<Part> = Vec::new();
+    let start = if raw.starts_with(BOM) { BOM.len() } else { 0 };
+    let mut header_from = Some(start);
+    let mut at = start;
+    for line in raw.get(start..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+        let here = at;
+        at += line.len();
+        let (delimiter, is_closing) = delimiter(line);
+        let of_level = delimiter.filter(|delimiter| open.contains(delimiter)).and_then(|delimiter| {
+            levels.iter().rposition(|level| matches!(level, Level::Parts(known, _) if *known == delimiter))
+        });
+        let is_blank = matches!(line, b"\r\n" | b"\n");
+        if let Some(from) = header_from
+            && (is_blank || of_level.is_some())
+        {
+            let to = if is_blank { at } else { here };
+            let mut part = Part { header: from..to, body: to..to, ..Part::default() };
+            header_from = part_of(raw, &mut part, &last_delimiters, &mut levels, &mut open).then_some(to);
+            parts.push(part);
+            if levels.len() > DEPTH_MAX {
+                return Err(TooDeep);
+            }
+        }
+        if let Some(level) = of_level {
+            if let Some(part) = parts.last_mut() {
+                part.body.end = part.body.end.max(here);
+            }
+            levels.truncate(level + 1);
+            if is_closing {
+                levels.pop();
+            }
+            header_from = (!is_closing).then_some(at);
+            if parts.len() >= PARTS_MAX {
+                return Ok(Structure { parts, end: here, unclosed: unclosed(&levels) });
+            }
+        } else if let Some(part) = parts.last_mut().filter(|_| header_from.is_none()) {
+            part.body.end = at;
+        }
+    }
+    if let Some(from) = header_from {
+        let mut part = Part { header: from..at, body: at..at, ..Part::default() };
+        part_of(raw, &mut part, &last_delimiters, &mut levels, &mut open);
+        parts.push(part);
+    }
+    Ok(Structure { parts, end: raw.len(), unclosed: unclosed(&levels) })
+}
+
+fn unclosed<'a>(levels: &[Level<'a>]) -> Vec<&'a [u8]> {
+    let delimiter = |level: &Level<'a>| match level {
+        Level::Parts(delimiter, _) => Some(*delimiter),
+        Level::Message => None,
+    };
+    levels.iter().rev().filter_map(delimiter).collect()
+}
+
+/// Reads what a part says of itself. Whether a header follows, because the part is a message.
+fn part_of<'a>(
+    raw: &'a [u8],
+    part: &mut Part,
+    last_delimiters: &HashMap<&'a [u8], usize>,
+    levels: &mut Vec<Level<'a>>,
+    open: &mut HashSet<&'a [u8]>,
+) -> bool {
+    let header = raw.get(part.header.clone()).unwrap_or_default();
+    let is_in_digest = matches!(levels.last(), Some(Level::Parts(_, true)));
+    let parsed = MessageParser::new().with_mime_headers().parse_headers(header);
+    let content_type = parsed.as_ref().and_then(MimeHeaders::content_type);
+    let coding = field(header, b"content-transfer-encoding").map(coding);
+    part.is_base64 = coding == Some(Coding::Base64);
+    let of_type = |name: &str| content_type.is_some_and(|kind| kind.ctype().eq_ignore_ascii_case(name));
+    if of_type("multipart") {
+        let boundary = content_type.and_then(|kind| kind.attribute("boundary")).unwrap_or_default();
+        let delimiter = [b"--", boundary.as_bytes()].concat();
+        // The delimiter as it stands in the message outlives this function.
+        let known = last_delimiters.get_key_value(delimiter.as_slice()).filter(|(_, last)| **last >= part.header.end);
+        match known {
+            Some((delimiter, _)) if !boundary.is_empty() => {
+                let is_digest = content_type.and_then(ContentType::subtype) == Some("digest");
+                levels.push(Level::Parts(delimiter, is_digest));
+                open.insert(delimiter);
+                part.is_container = true;
+            }
+            _ => part.is_broken = true,
+        }
+        return false;
+    }
+    let is_message = of_type("message")
+        && content_type.and_then(ContentType::subtype).is_some_and(|kind| matches!(kind, "rfc822" | "global"));
+    let is_plain = coding.is_none_or(|coding| coding == Coding::None);
+    if (is_message || (is_in_digest && content_type.is_none())) && is_plain {
+        levels.push(Level::Message);
+        part.is_container = true;
+        return true;
+    }
+    false
+}
+
+/// Lines that may be delimiters of a multipart, each with the place where it comes last.
+fn delimiters(raw: &[u8]) -> HashMap<&[u8], usize> {
+    let mut found = HashMap::new();
+    let mut at = 0;
+    for line in raw.split_inclusive(|byte| *byte == b'\n') {
+        if let (Some(delimiter), _) = delimiter(line) {
+            if found.len() >= DELIMITERS_MAX && !found.contains_key(delimiter) {
+                continue;
+            }
+            found.insert(delimiter, at);
+        }
+        at += line.len();
+    }
+    found
+}
+
+/// The delimiter that a line may be, and whether it closes (RFC 2046 section 5.1.1).
+fn delimiter(line: &[u8]) -> (Option<&[u8]>, bool) {
+    if !line.starts_with(b"--") {
+        return (None, false);
+    }
+    let line = line.trim_ascii_end();
+    match line.strip_suffix(b"--") {
+        Some(opening) if opening.len() > 2 => (Some(opening), true),
+        _ => (Some(line), false),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    QuotedPrintable,
+    Base64,
+}
+
+/// The coding that a field names, in quotes, with a comment or a semicolon, or spelt with a hyphen.
+fn coding(value: &[u8]) -> Coding {
+    let word: Vec<u8> =
+        value.trim_ascii().iter().copied().take_while(|byte| !matches!(byte, b';' | b'(' | b' ')).collect();
+    let word: String = word
+        .iter()
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .map(|byte| char::from(byte.to_ascii_lowercase()))
+        .collect();
+    match word.as_str() {
+        "base64" => Coding::Base64,
+        "quotedprintable" => Coding::QuotedPrintable,
+        _ => Coding::None,
+    }
+}
+
+/// The fields of a header, each with the lines that continue it.
+fn fields(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = header;
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        for line in rest.split_inclusive(|byte| *byte == b'\n') {
+            if end > 0 && !matches!(line.first(), Some(b' ' | b'\t')) {
+                break;
+            }
+            end += line.len();
+        }
+        let (field, after) = rest.split_at_checked(end).filter(|(field, _)| !field.is_empty())?;
+        rest = after;
+        Some(field)
+    })
+}
+
+/// Name and value of a field.
+fn name_and_value(field: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = field.iter().position(|byte| *byte == b':')?;
+    Some((field.get(..colon)?.trim_ascii(), field.get(colon + 1..)?))
+}
+
+/// The value of the first field of this name.
+fn field<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    fields(header)
+        .filter_map(name_and_value)
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+/// A better header of a part, if there is one.
+fn header_of(header: &[u8], body: &[u8], part: &Part) -> Option<Vec<u8>> {
+    let mut better = Vec::with_capacity(header.len());
+    let mut is_changed = false;
+    let mut has_type = false;
+    for field in fields(header) {
+        let mut text = Cow::Borrowed(field);
+        let name = name_and_value(field).map_or(&b""[..], |(name, _)| name);
+        if std::str::from_utf8(field).is_err() {
+            text = Cow::Owned(charset::guessed(field).into_bytes());
+        }
+        if let Some(joined) = encoded_words::joined(&text) {
+            text = Cow::Owned(joined);
+        }
+        if name.eq_ignore_ascii_case(b"content-type") {
+            has_type = true;
+            if let Some(better) = content_type(&text, header, body, part) {
+                text = Cow::Owned(better);
+            }
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding")
+            && let Some((_, value)) = name_and_value(field)
+        {
+            let word = match coding(value) {
+                Coding::Base64 => "base64",
+                Coding::QuotedPrintable => "quoted-printable",
+                Coding::None => "",
+            };
+            if !word.is_empty() && !value.trim_ascii().eq_ignore_ascii_case(word.as_bytes()) {
+                text = Cow::Owned(format!("Content-Transfer-Encoding: {word}\r\n").into_bytes());
+            }
+        }
+        is_changed |= matches!(text, Cow::Owned(_));
+        better.extend_from_slice(&text);
+    }
+    // A text without a type has no character set either.
+    if !has_type
+        && !part.is_container
+        && let Some(charset) = charset_of(None, header, body, false)
+    {
+        let typed = format!("Content-Type: text/plain; charset={charset}\r\n");
+        let blank = if header.ends_with(b"\r\n") { 2 } else { usize::from(header.ends_with(b"\n")) };
+        let at = better.len().saturating_sub(blank).min(better.len());
+        better.splice(at..at, typed.into_bytes());
+        is_changed = true;
+    }
+    is_changed.then_some(better)
+}
+
+/// A better field of the type of a part, if there is one.
+fn content_type(field: &[u8], header: &[u8], body: &[u8], part: &Part) -> Option<Vec<u8>> {
+    if part.is_container {
+        return None;
+    }
+    let single = [field.trim_ascii_end(), b"\r\n\r\n"].concat();
+    let parsed = MessageParser::new().with_mime_headers().parse_headers(&single)?;
+    let known = parsed.content_type()?;
+    let (kind, subtype) = (known.ctype().trim().to_ascii_lowercase(), known.subtype().unwrap_or_default().trim());
+    let is_file = known.has_attribute("name")
+        || self::field(header, b"content-disposition").is_some_and(|value| !value.trim_ascii().is_empty());
+    let mut words = subtype.split_ascii_whitespace();
+    let subtype = words.next().unwrap_or_default().to_ascii_lowercase();
+    // `text/plain charset=utf-8`, without the semicolon.
+    let stray = words.find_map(|word| word.strip_prefix("charset=")).map(|name| name.trim_matches('"').to_owned());
+    let readable = match (kind.as_str(), subtype.as_str()) {
+        _ if part.is_broken => Some("plain"),
+        ("html", _) | ("text", "html") => Some("html"),
+        ("text", "plain" | "") => Some("plain"),
+        ("text", other) if is_file || TEXTS_OF_PROGRAMS.contains(&other) => None,
+        ("text", _) => Some("plain"),
+        // A type that is none means text (RFC 2045 section 5.2).
+        (other, "") if !is_file && !matches!(other, "multipart" | "message") => Some("plain"),
+        _ => None,
+    }?;
+    let given = known.attribute("charset").map(str::to_owned).or_else(|| stray.clone());
+    let charset = charset_of(given.as_deref(), header, body, readable == "html");
+    let is_as_it_is = !part.is_broken && stray.is_none() && kind == "text" && subtype == readable && charset.is_none();
+    if is_as_it_is {
+        return None;
+    }
+    let mut better = format!("Content-Type: text/{readable}");
+    if let Some(charset) = charset.or(given) {
+        better.push_str(&format!("; charset=\"{}\"", quotable(&charset)));
+    }
+    for attribute in known.attributes().into_iter().flatten().filter(|attribute| attribute.name != "charset") {
+        better.push_str(&format!("; {}=\"{}\"", quotable(&attribute.name), quotable(&attribute.value)));
+    }
+    better.push_str("\r\n");
+    Some(better.into_bytes())
+}
+
+/// Text as it may stand in quotes.
+fn quotable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect()
+}
+
+/// The character set of a text, if the one that is given is missing, unknown, or cannot be right.
+fn charset_of(given: Option<&str>, header: &[u8], body: &[u8], is_html: bool) -> Option<String> {
+    let sample = body.get(..SAMPLE_BYTES).unwrap_or(body);
+    let decoded = match field(header, b"content-transfer-encoding").map(coding) {
+        Some(Coding::Base64) => {
+            let clean = base64(sample);
+            mail_parser::decoders::base64::base64_decode(clean.as_deref().unwrap_or(sample))
+                .map_or(Cow::Borrowed(&b""[..]), Cow::Owned)
+        }
+        Some(Coding::QuotedPrintable) => mail_parser::decoders::quoted_printable::quoted_printable_decode(sample)
+            .map_or(Cow::Borrowed(&b""[..]), Cow::Owned),
+        Some(Coding::None) | None => Cow::Borrowed(sample),
+    };
+    charset::of_text(given, &decoded, is_html)
+}
+
+/// The lines of base64 without what is none (RFC 2045 section 6.8: it "must be ignored"), if there is any. Lines that are
+/// words, such as the footer of a list or a scanner, are left out, and so is everything behind the padding.
+fn base64(body: &[u8]) -> Option<Vec<u8>> {
+    let is_of_alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let mut clean = Vec::with_capacity(body.len());
+    let mut is_changed = false;
+    let mut has_ended = false;
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            clean.extend_from_slice(line);
+            continue;
+        }
+        let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+        let digits = text.get(..text.len() - padding).unwrap_or_default();
+        if !has_ended && padding <= 2 && digits.iter().all(is_of_alphabet) {
+            clean.extend_from_slice(line);
+            has_ended = padding > 0;
+            continue;
+        }
+        is_changed = true;
+        if has_ended {
+            continue;
+        }
+        let quoted = text.strip_prefix(b"> ").or_else(|| text.strip_prefix(b">")).unwrap_or(text);
+        let is_words = quoted.contains(&b' ') || quoted.iter().all(|byte| matches!(byte, b'-' | b'_' | b'='));
+        if is_words {
+            continue;
+        }
+        for byte in quoted {
+            match byte {
+                b'-' => clean.push(b'+'),
+                b'_' => clean.push(b'/'),
+                b'=' => {
+                    has_ended = true;
+                    clean.push(b'=');
+                }
+                byte if is_of_alphabet(byte) && !has_ended => clean.push(*byte),
+                _ => {}
+            }
+        }
+        clean.extend_from_slice(b"\r\n");
+    }
+    is_changed.then_some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw_of(raw: &[u8]) -> Cow<'_, [u8]> {
+        mended(raw).unwrap().raw
+    }
+
+    #[test]
+    fn a_message_without_mistakes_is_left_as_it_is() {
+        let whole = b"From: a@x.test\r\nSubject: =?utf-8?q?J=C3=BCrgen?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+            --b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--b\r\nContent-Type: application/pdf\r\n\
+            Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\nAw==\r\n--b--\r\n";
+        assert!(matches!(raw_of(whole), Cow::Borrowed(same) if same == whole));
+        for raw in [&b""[..], b"\r\n", b"no header", b"Subject: x", b"--", b"\xff\xfe"] {
+            raw_of(raw);
+        }
+    }
+
+    #[test]
+    fn what_is_no_base64_is_left_out() {
+        for (body, expected) in [
+            (&b"QUJD\r\nRA==\r\n"[..], None),
+            (b"QU!JD\r\n", Some(&b"QUJD\r\n"[..])),
+            (b"QU\0JD\r\n", Some(b"QUJD\r\n")),
+            (b"> QUJD\r\n", Some(b"QUJD\r\n")),
+            (b"QUJD\r\nRA==\r\nScanned by a scanner.\r\n", Some(b"QUJD\r\nRA==\r\n")),
+            (b"QUJD\r\n-- \r\nlist@x.test mailing list\r\n", Some(b"QUJD\r\n")),
+            (b"-_JD\r\n", Some(b"+/JD\r\n")),
+        ] {
+            assert_eq!(base64(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn nesting_and_parts_are_bounded() {
+        let forwarded = "Content-Type: message/rfc822\r\n\r\n".repeat(DEPTH_MAX + 1);
+        assert_eq!(mended(forwarded.as_bytes()).err(), Some(TooDeep));
+        let nested: String = (0..=DEPTH_MAX)
+            .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
+            .collect();
+        assert_eq!(mended(nested.as_bytes()).err(), Some(TooDeep));
+        let digest = "Content-Type: multipart/digest; boundary=b\r\n\r\n".to_owned()
+            + &"--b\r\n\r\nSubject: x\r\n\r\ny\r\n".repeat(50_000);
+        let mended = mended(digest.as_bytes()).unwrap();
+        assert!(mended.is_cut && mended.raw.len() < digest.len() / 10);
+    }
+
+    #[test]
+    fn boundaries_that_never_come_are_no_boundaries() {
+        let absent = |count: usize| -> String {
+            let part = |n: usize| format!("--b\r\nContent-Type: multipart/mixed; boundary=c{n}\r\n\r\nx\r\n");
+            let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_owned();
+            head + &(0..count).map(part).collect::<String>() + "--b--\r\n"
+        };
+        let raw = absent(3);
+        let mended = raw_of(raw.as_bytes());
+        assert_eq!(String::from_utf8_lossy(&mended).matches("Content-Type: text/plain").count(), 3);
+        assert!(absent(50_000).len() > 2_000_000);
+        raw_of(absent(50_000).as_bytes());
+    }
+}
