@@ -33,6 +33,8 @@ pub struct Script(Vec<Step>);
 #[derive(Debug, Clone)]
 enum Step {
     Hear(String),
+    /// Lines up to this one.
+    HearTo(&'static str),
     Say(Vec<u8>),
 }
 
@@ -47,6 +49,13 @@ impl Script {
     #[must_use]
     pub fn hear(mut self, words: &str) -> Self {
         self.0.push(Step::Hear(words.to_owned()));
+        self
+    }
+
+    /// The same, then hears lines up to this one, such as the end of a message.
+    #[must_use]
+    pub fn hear_to(mut self, last: &'static str) -> Self {
+        self.0.push(Step::HearTo(last));
         self
     }
 
@@ -245,6 +254,16 @@ async fn play_steps<S: AsyncRead + AsyncWrite>(
                 // What continues a command has no tag, and no blank.
                 if let Some((first, _)) = line.split_once(' ') {
                     first.clone_into(&mut tag);
+                }
+            }
+            Step::HearTo(last) => {
+                let mut line = Vec::new();
+                while String::from_utf8_lossy(&line).trim_end() != *last {
+                    line.clear();
+                    let heard = timeout(PATIENCE, from.read_until(b'\n', &mut line)).await;
+                    if !matches!(heard, Ok(Ok(1..))) {
+                        return Some(format!("the end instead of {last:?}"));
+                    }
                 }
             }
             Step::Say(bytes) => {

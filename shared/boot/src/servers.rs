@@ -1,14 +1,21 @@
 //! The choice of a server's adapter by the endpoint that is talked to. The set is closed, so sessions are enums.
 
+use std::panic::AssertUnwindSafe;
+
 use anyhow::Result;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use mailrail_connect::Connector;
 use mailrail_domain::{
     Timestamp,
     email::{position::Position, sending::ContentReply},
     rules::retry::Pace,
     settings::endpoint::Endpoint,
-    words::{address::EmailAddress, cause::DeliveryError},
+    words::{
+        address::EmailAddress,
+        cause::{Cause, DeliveryError},
+        evidence::{Evidence, Stage},
+    },
 };
 use mailrail_engine::ports::{
     Access, Arrival, EnvelopeReply, Finder, Folder, IncomingServers, IncomingSession, Look, MemoryBudget,
@@ -57,6 +64,14 @@ pub enum OutgoingMail {
     Server(Box<mailrail_exchange_server::OutgoingMailbox>),
 }
 
+/// A call that a panic beneath it does not end. Readers of other people's replies may panic at what no real server says,
+/// which is then that server's failure and not ours.
+async fn fenced<T>(stage: Stage, call: impl Future<Output = Result<T, DeliveryError>>) -> Result<T, DeliveryError> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+        Err(DeliveryError::new(Cause::ProtocolViolation, Evidence::new(stage, "the server's reply cannot be read")))
+    })
+}
+
 /// The same call on whichever it is.
 macro_rules! any {
     ($servers:ident, $self:expr, $session:ident => $call:expr) => {
@@ -70,7 +85,7 @@ macro_rules! any {
 
 impl IncomingSession for IncomingMail {
     async fn look(&mut self, position: Option<&Position>) -> Result<Look, DeliveryError> {
-        any!(IncomingMail, self, session => session.look(position).await)
+        any!(IncomingMail, self, session => fenced(Stage::Open, session.look(position)).await)
     }
 
     async fn begin(
@@ -80,11 +95,11 @@ impl IncomingSession for IncomingMail {
         start_date: Option<Timestamp>,
         pace: Pace,
     ) -> Result<usize, DeliveryError> {
-        any!(IncomingMail, self, session => session.begin(position, notes, start_date, pace).await)
+        any!(IncomingMail, self, session => fenced(Stage::List, session.begin(position, notes, start_date, pace)).await)
     }
 
     async fn next(&mut self) -> Result<Option<Arrival>, DeliveryError> {
-        any!(IncomingMail, self, session => session.next().await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.next()).await)
     }
 
     fn unread(&mut self) -> Option<RemoteId> {
@@ -96,11 +111,11 @@ impl IncomingSession for IncomingMail {
     }
 
     async fn again(&mut self, remote_id: &str) -> Result<Option<Arrival>, DeliveryError> {
-        any!(IncomingMail, self, session => session.again(remote_id).await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.again(remote_id)).await)
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DeliveryError> {
-        any!(IncomingMail, self, session => session.read().await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.read()).await)
     }
 
     fn position(&self, last: Option<&RemoteId>) -> Position {
@@ -120,15 +135,15 @@ impl IncomingSession for IncomingMail {
     }
 
     async fn move_undeliverable(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
-        any!(IncomingMail, self, session => session.move_undeliverable(messages).await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.move_undeliverable(messages)).await)
     }
 
     async fn delete(&mut self, messages: &[RemoteId]) -> Result<(), DeliveryError> {
-        any!(IncomingMail, self, session => session.delete(messages).await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.delete(messages)).await)
     }
 
     async fn close(self) -> Result<(), DeliveryError> {
-        any!(IncomingMail, self, session => session.close().await)
+        any!(IncomingMail, self, session => fenced(Stage::Fetch, session.close()).await)
     }
 }
 
@@ -138,19 +153,24 @@ impl OutgoingSession for OutgoingMail {
         from: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
-        any!(OutgoingMail, self, session => session.envelope(from, recipients).await)
+        any!(OutgoingMail, self, session => fenced(Stage::Envelope, session.envelope(from, recipients)).await)
     }
 
     async fn content(&mut self, message: &[u8]) -> Result<ContentReply, DeliveryError> {
-        any!(OutgoingMail, self, session => session.content(message).await)
+        let handed_over =
+            any!(OutgoingMail, self, session => AssertUnwindSafe(session.content(message)).catch_unwind().await);
+        // Nobody knows then whether the server took the email.
+        handed_over.unwrap_or_else(|_| {
+            Ok(ContentReply::Unknown(Evidence::new(Stage::Data, "the server's reply cannot be read")))
+        })
     }
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {
-        any!(OutgoingMail, self, session => session.reset().await)
+        any!(OutgoingMail, self, session => fenced(Stage::Envelope, session.reset()).await)
     }
 
     async fn close(self) {
-        any!(OutgoingMail, self, session => session.close().await);
+        let _ = any!(OutgoingMail, self, session => AssertUnwindSafe(session.close()).catch_unwind().await);
     }
 }
 
@@ -158,6 +178,20 @@ impl IncomingServers for Servers {
     type Session = IncomingMail;
 
     async fn open(&self, access: &Access, memory: &MemoryBudget) -> Result<IncomingMail, DeliveryError> {
+        fenced(Stage::SignIn, self.open_incoming(access, memory)).await
+    }
+
+    fn is_exclusive(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Graph(_) => self.exchange_online.is_exclusive(endpoint),
+            Endpoint::Ews(_) => self.exchange_server.is_exclusive(endpoint),
+            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => self.internet_mail.is_exclusive(endpoint),
+        }
+    }
+}
+
+impl Servers {
+    async fn open_incoming(&self, access: &Access, memory: &MemoryBudget) -> Result<IncomingMail, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => {
                 let session = IncomingServers::open(&self.exchange_online, access, memory).await?;
@@ -172,18 +206,16 @@ impl IncomingServers for Servers {
             }
         }
     }
-
-    fn is_exclusive(&self, endpoint: &Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Graph(_) => self.exchange_online.is_exclusive(endpoint),
-            Endpoint::Ews(_) => self.exchange_server.is_exclusive(endpoint),
-            Endpoint::Imap(_) | Endpoint::Pop3(_) | Endpoint::Smtp(_) => self.internet_mail.is_exclusive(endpoint),
-        }
-    }
 }
 
 impl Finder for Servers {
     async fn has(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
+        fenced(Stage::Open, self.find(access, folder, message_id)).await
+    }
+}
+
+impl Servers {
+    async fn find(&self, access: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => self.exchange_online.has(access, folder, message_id).await,
             Endpoint::Ews(_) => self.exchange_server.has(access, folder, message_id).await,
@@ -198,6 +230,12 @@ impl OutgoingServers for Servers {
     type Session = OutgoingMail;
 
     async fn open(&self, access: &Access) -> Result<OutgoingMail, DeliveryError> {
+        fenced(Stage::SignIn, self.open_outgoing(access)).await
+    }
+}
+
+impl Servers {
+    async fn open_outgoing(&self, access: &Access) -> Result<OutgoingMail, DeliveryError> {
         match access.endpoint {
             Endpoint::Graph(_) => Ok(OutgoingMail::Online(OutgoingServers::open(&self.exchange_online, access).await?)),
             Endpoint::Ews(_) => {

@@ -33,14 +33,14 @@ pub struct Composition<'a> {
 #[must_use]
 pub fn compose(parts: &Composition<'_>) -> Vec<u8> {
     let addresses = |list: &[EmailAddress]| {
-        Address::new_list(list.iter().map(|a| Address::new_address(None::<&str>, a.as_str().to_owned())).collect())
+        Address::new_list(list.iter().map(|a| Address::new_address(None::<&str>, wire_form(a))).collect())
     };
     let mut message = MessageBuilder::new()
         .message_id(parts.message_id.to_owned())
         .subject(parts.subject.to_owned())
         .text_body(in_lines(parts.text));
     if let Some((name, address)) = parts.from {
-        message = message.from(Address::new_address(Some(name.to_owned()), address.as_str().to_owned()));
+        message = message.from(Address::new_address(Some(name.to_owned()), wire_form(address)));
     }
     if !parts.to.is_empty() {
         message = message.to(addresses(parts.to));
@@ -66,6 +66,16 @@ pub fn compose(parts: &Composition<'_>) -> Vec<u8> {
         tracing::error!(%error, "a message could not be composed");
     }
     without_date(raw)
+}
+
+/// An address with its domain in ASCII (RFC 5890), if its local part is: any server takes it then.
+#[must_use]
+pub fn wire_form(address: &EmailAddress) -> String {
+    let ascii = address.as_str().rsplit_once('@').filter(|(local, _)| local.is_ascii()).and_then(|(local, domain)| {
+        let domain = idna::domain_to_ascii(domain).ok()?;
+        Some(format!("{local}@{domain}"))
+    });
+    ascii.filter(|_| !address.as_str().is_ascii()).unwrap_or_else(|| address.as_str().to_owned())
 }
 
 /// Text in lines that end by CR and LF (RFC 5322 section 2.3: the two occur only together), without NUL.

@@ -15,7 +15,7 @@ mod read;
 
 pub use apart::{Apart, Attached, message_id, with_blind_copies};
 pub use clean::{beginning, clean_html};
-pub use compose::{Composition, compose, dated};
+pub use compose::{Composition, compose, dated, wire_form};
 pub use notice::rendered;
 pub use read::{ReadMessage, Unreadable, clues, read};
 

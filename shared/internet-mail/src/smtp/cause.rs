@@ -8,6 +8,9 @@ use mailrail_domain::words::{
     evidence::{Evidence, Stage},
 };
 
+/// The enhanced code of a limit that is reached.
+const LIMIT_REACHED: &str = "5.4.5";
+
 /// A reply: its code, its enhanced code and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -32,8 +35,15 @@ impl Refusal {
         Self { code, enhanced, words: rest.trim().to_owned() }
     }
 
+    /// Whether it is for good. A limit that is reached passes, whatever its code is (RFC 3463 section 3.5: X.4.5 is only a
+    /// persistent transient error).
     pub(super) fn is_permanent(&self) -> bool {
-        self.code >= 500
+        self.code >= 500 && self.enhanced() != LIMIT_REACHED
+    }
+
+    /// Whether a recipient is refused only because the email has so many (RFC 5321 section 4.5.3.1.10: 552 is 452 then).
+    pub(super) fn is_too_many(&self) -> bool {
+        self.code == 552 && matches!(self.enhanced.as_deref(), None | Some("5.5.3" | "4.5.3"))
     }
 
     pub(super) fn evidence(&self, stage: Stage) -> Evidence {
@@ -80,6 +90,8 @@ fn cause(stage: Stage, refusal: &Refusal) -> Cause {
         (421, "4.7.0" | "4.7.28", _) => Cause::ServerBusy,
         (421, ..) => Cause::ServerUnavailable,
         (_, "4.2.2" | "5.2.2", _) => Cause::OverQuota,
+        // Observed with Gmail: 550 5.4.5 says that the account has sent its share of the day.
+        (500..=599, LIMIT_REACHED, Stage::Envelope | Stage::Data) => Cause::SenderDeferred,
         (400..=499, _, Stage::Envelope | Stage::Data) => Cause::SenderDeferred,
         (400..=499, _, Stage::SignIn) => Cause::SignInFailed,
         (400..=499, ..) => Cause::ServerUnavailable,
@@ -101,7 +113,7 @@ fn without_reply(stage: Stage, error: &Error) -> DeliveryError {
         below = cause.source();
     }
     let cause = match io.map(std::io::Error::kind) {
-        // Observed with lettre 0.11: a reply that is not UTF-8 comes as a network error.
+        // A reply that is longer than any comes as this error of the stream.
         Some(std::io::ErrorKind::InvalidData) => Cause::ProtocolViolation,
         Some(std::io::ErrorKind::TimedOut) => Cause::TimedOut,
         Some(_) => Cause::ConnectionLost,
@@ -137,6 +149,7 @@ mod tests {
             (Stage::Envelope, 553, "5.7.1 Sender address rejected: not owned by user", Cause::SenderRefused),
             (Stage::Envelope, 452, "4.2.2 over quota", Cause::OverQuota),
             (Stage::Envelope, 503, "no words", Cause::SenderRefused),
+            (Stage::Envelope, 550, "5.4.5 Daily user sending quota exceeded", Cause::SenderDeferred),
         ];
         for (stage, code, words, expected) in table {
             assert_eq!(refused(stage, &Refusal::new(code, words)).cause, expected, "{code} {words}");

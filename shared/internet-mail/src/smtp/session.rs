@@ -23,7 +23,10 @@ use mailrail_domain::{
         evidence::{Evidence, Stage},
     },
 };
-use mailrail_engine::ports::{Access, EnvelopeReply, OutgoingSession};
+use mailrail_engine::{
+    mime::wire_form,
+    ports::{Access, EnvelopeReply, OutgoingSession},
+};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -174,18 +177,17 @@ impl OutgoingSession for Session {
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
         self.stage = Stage::Envelope;
-        let Some(sender) = smtp_address(from) else {
-            let evidence = Evidence::new(Stage::Envelope, "the mailbox's address cannot be used in SMTP");
+        let takes_utf8 = self.connection.server_info().supports_feature(Extension::SmtpUtfEight);
+        let Some(sender) = smtp_address(from, takes_utf8) else {
+            let evidence = Evidence::new(Stage::Envelope, &unsendable("the mailbox's address"));
             return Ok(EnvelopeReply::EmailRefused(evidence));
         };
-        let mut parameters = Vec::new();
-        if !from.as_str().is_ascii() || recipients.iter().any(|r| !r.as_str().is_ascii()) {
-            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-                let words = "the server takes no address with letters outside ASCII (SMTPUTF8)";
-                return Ok(EnvelopeReply::EmailRefused(Evidence::new(Stage::Envelope, words)));
-            }
-            parameters.push(MailParameter::SmtpUtfEight);
-        }
+        let addresses: Vec<Option<Address>> = recipients.iter().map(|to| smtp_address(to, takes_utf8)).collect();
+        let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+        let parameters = match addresses.iter().flatten().chain([&sender]).all(is_ascii) {
+            true => Vec::new(),
+            false => vec![MailParameter::SmtpUtfEight],
+        };
         if let Err(refusal) = self.command(Mail::new(Some(sender), parameters)).await? {
             if refusal.concerns_email() {
                 return Ok(EnvelopeReply::EmailRefused(refusal.evidence(Stage::Envelope)));
@@ -193,12 +195,12 @@ impl OutgoingSession for Session {
             return Err(refused(Stage::Envelope, &refusal));
         }
         let mut replies = Vec::with_capacity(recipients.len());
-        for recipient in recipients {
-            let reply = match smtp_address(recipient) {
-                None => RecipientReply::Refused(Evidence::new(Stage::Envelope, "the address cannot be used in SMTP")),
+        for (recipient, address) in recipients.iter().zip(addresses) {
+            let reply = match address {
+                None => RecipientReply::Refused(Evidence::new(Stage::Envelope, &unsendable("the address"))),
                 Some(address) => match self.command(Rcpt::new(address, Vec::new())).await? {
                     Ok(_) => RecipientReply::Accepted,
-                    Err(refusal) if refusal.is_permanent() => {
+                    Err(refusal) if refusal.is_permanent() && !refusal.is_too_many() => {
                         RecipientReply::Refused(refusal.evidence(Stage::Envelope))
                     }
                     Err(refusal) => RecipientReply::Deferred(refusal.evidence(Stage::Envelope)),
@@ -231,8 +233,15 @@ fn content_reply(refusal: &Refusal) -> ContentReply {
     if refusal.is_permanent() { ContentReply::Refused(evidence) } else { ContentReply::Deferred(evidence) }
 }
 
-fn smtp_address(address: &EmailAddress) -> Option<Address> {
-    address.as_str().parse().ok()
+/// An address as this server can be told it: its domain in ASCII where its name is (RFC 5890), and otherwise as it is, if
+/// the server takes that (RFC 6531).
+fn smtp_address(address: &EmailAddress, takes_utf8: bool) -> Option<Address> {
+    let told = wire_form(address);
+    if told.is_ascii() || takes_utf8 { told.parse().ok() } else { None }
+}
+
+fn unsendable(whose: &str) -> String {
+    format!("{whose} has letters that the server does not take (SMTPUTF8), or cannot be used in SMTP")
 }
 
 /// The name that we introduce ourselves by. A function has no name of its own (RFC 5321 section 4.1.1.1 wants an
