@@ -302,6 +302,7 @@ impl World {
             position: None,
             alerts: Vec::new(),
             notice: None,
+            audit: None,
             interval_minutes: row.interval_minutes.unwrap_or(5),
             previous_interval_minutes: row.interval_minutes,
         };

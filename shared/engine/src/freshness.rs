@@ -84,7 +84,7 @@ impl<P: Ports> Engine<P> {
         }
         tracing::warn!(mailbox = %wake.mailbox, delivery = wake.delivery.as_str(), "stalled");
         // The write is refused if a run ended meanwhile, and then the delivery is not stalled.
-        self.commit(&row, &row.claim, &stored.profile, None, end).await?;
+        self.commit(&row, &row.claim, &stored.profile, None, end, None).await?;
         Ok(true)
     }
 }

@@ -108,7 +108,7 @@ impl<P: Ports> Engine<P> {
             let is_unproven = row.state.passed_over.is_some_and(|known| known.is_unproven);
             let passed_over = PassedOver { ask_at: self.now(), asked: 0, is_unproven };
             let state = DeliveryState { passed_over: Some(passed_over), ..row.state.clone() };
-            if self.commit(&row, &row.claim, &stored.profile, None, End::quiet(state)).await? {
+            if self.commit(&row, &row.claim, &stored.profile, None, End::quiet(state), None).await? {
                 store.hurry(mailbox, delivery).await?;
                 let wake = Wake { mailbox: mailbox.clone(), delivery };
                 self.ports.queue().send(&[wake.into()], WAKE_DELAY_SECONDS).await?;

@@ -30,7 +30,9 @@ impl AccessStore for Store {
         let item = listed(item, (keys::TOKENS.to_owned(), token.id.clone()));
         match self.write_audited(vec![self.table.putting_new(item)?], audit).await? {
             Written::Done => Ok(()),
-            Written::AddressTaken(_) | Written::Superseded => Err(Outage::new("there is such a token already")),
+            Written::AddressTaken(_) | Written::Superseded | Written::ProfileGone => {
+                Err(Outage::new("there is such a token already"))
+            }
         }
     }
 

@@ -78,9 +78,13 @@ impl Directory for Store {
         for delivery in Delivery::ALL {
             writes.extend(self.beginning(mailbox, delivery, None, audit.at).await?);
         }
-        match self.write_audited(writes, audit).await? {
-            Written::Done => Ok(Written::Done),
-            Written::AddressTaken(_) | Written::Superseded => self.taken(mailbox).await,
+        let profile = writes.len();
+        writes.push(self.table.requiring(keys::profile(&mailbox.mailbox.profile_id))?);
+        writes.push(self.auditing(audit).await?);
+        match self.table.transact(writes).await? {
+            None => Ok(Written::Done),
+            Some(n) if n == profile => Ok(Written::ProfileGone),
+            Some(_) => self.taken(mailbox).await,
         }
     }
 
@@ -136,9 +140,14 @@ impl Directory for Store {
         let old = &before.stored.mailbox;
         let is_moved = old.normalized_address() != after.mailbox.normalized_address();
         for _ in 0..ENABLE_TRIES {
-            let writes = self.change_writes(old, after, audit).await?;
+            let mut writes = self.change_writes(old, after, audit).await?;
+            let profile = writes.len();
+            if old.profile_id != after.mailbox.profile_id {
+                writes.push(self.table.requiring(keys::profile(&after.mailbox.profile_id))?);
+            }
             match self.table.transact(writes).await? {
                 None => return Ok(Written::Done),
+                Some(n) if n == profile => return Ok(Written::ProfileGone),
                 Some(0) => return Ok(Written::Superseded),
                 Some(1) if is_moved && after.mailbox.normalized_address().is_some() => return self.taken(after).await,
                 // A run of a delivery ended meanwhile, and nobody changed the mailbox.
@@ -367,7 +376,7 @@ impl Store {
         }
     }
 
-    async fn auditing(&self, entry: &AuditEntry) -> Result<TransactWriteItem, Outage> {
+    pub(crate) async fn auditing(&self, entry: &AuditEntry) -> Result<TransactWriteItem, Outage> {
         self.list_month(entry.at).await?;
         let item = encode(keys::audit(entry), &AuditRow { entry: entry.clone() })?;
         let list = keys::audit_of(entry.subject, &entry.subject_id);

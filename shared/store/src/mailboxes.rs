@@ -66,7 +66,11 @@ impl MailboxStore for Store {
         let request = self
             .table
             .updating(keys::delivery(&claim.mailbox, claim.delivery))
-            .update_expression("SET reached = :reached, #state.#source = :source, version = :next")
+            // A page is stored, so that the row of failures is broken, even if the end of the run is never written.
+            .update_expression(
+                "SET reached = :reached, #state.#source = :source, version = :next \
+                 REMOVE #state.transient_failure_count, #state.failing_since",
+            )
             .condition_expression(UNCHANGED)
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#source", "source")
@@ -81,7 +85,7 @@ impl MailboxStore for Store {
         let interval = closing.state.scheduled(closing.interval_minutes);
         let change = Change::of(claim, closing, interval)?;
         let moved = closing.previous_interval_minutes != interval;
-        if closing.alerts.is_empty() && closing.notice.is_none() && !moved {
+        if closing.alerts.is_empty() && closing.notice.is_none() && closing.audit.is_none() && !moved {
             // The idle mailbox: one write unit, where a transaction would cost two.
             let request = self.table.updating(change.key);
             let request = request
@@ -105,6 +109,9 @@ impl MailboxStore for Store {
             writes.extend(self.alert_writes(&claim.mailbox, claim.delivery, alert).await?);
         }
         writes.extend(self.noticing(closing.notice.as_ref())?);
+        if let Some(entry) = &closing.audit {
+            writes.push(self.auditing(entry).await?);
+        }
         if moved {
             let before = closing.previous_interval_minutes;
             writes.extend(self.schedule_writes(&claim.mailbox, claim.delivery, before, interval).await?);

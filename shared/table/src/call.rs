@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::{
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
     types::{
-        AttributeValue, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-        builders::UpdateBuilder,
+        AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update, builders::UpdateBuilder,
     },
 };
 use aws_smithy_types::error::display::DisplayErrorContext;
@@ -368,6 +368,14 @@ impl Table {
         let delete = delete.condition_expression("attribute_exists(pk)").build();
         let delete = delete.map_err(|error| Outage::because("asking for a deletion", error))?;
         Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    /// A part of a transaction that changes nothing and needs a row to be there.
+    pub fn requiring(&self, key: Key) -> Result<TransactWriteItem, Outage> {
+        let check = ConditionCheck::builder().table_name(&self.name).set_key(Some(key_of(key)));
+        let check = check.condition_expression("attribute_exists(pk)").build();
+        let check = check.map_err(|error| Outage::because("asking for a write", error))?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// A part of a transaction that deletes a row, if it is there.

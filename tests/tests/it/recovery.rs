@@ -1,11 +1,17 @@
 //! What the owner of a profile hears before and after a disabling, and deliveries that are tried again by themselves.
 
-use end_to_end::fleet::{Fleet, OUTAGE_MINUTES};
+use end_to_end::{
+    fleet::{Fleet, OUTAGE_MINUTES},
+    world::now,
+};
 use mailrail_domain::{
-    settings::hold::{HoldSettings, RecoveryProbe},
+    settings::{
+        approval::ApprovalState,
+        hold::{HoldSettings, RecoveryProbe},
+    },
     words::notice::NoticeKind,
 };
-use mailrail_engine::ports::Directory;
+use mailrail_engine::ports::{Directory, Written};
 use mailrail_test_support::build;
 
 /// A mailbox that an outage has disabled, under these settings.
@@ -96,4 +102,18 @@ async fn a_mailbox_owner_gets_a_copy_where_the_organization_says_so() {
     let sent = fleet.servers().sent();
     let to: Vec<&str> = sent.last().expect("a notice").0.iter().map(|address| address.as_str()).collect();
     assert_eq!(to, ["owner@example.test", "m0000@example.test"]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_probed_and_not_approved_any_more_is_disabled_once() {
+    let fleet = disabled(RecoveryProbe::Resume).await;
+    let (store, id) = (&fleet.engine.ports.state, &fleet.mailboxes[0]);
+    let before = store.mailbox(id).await.expect("a store that works").expect("a mailbox");
+    let mut after = before.stored.clone();
+    after.mailbox.approval.state = ApprovalState::Rejected;
+    let written = store.change_mailbox(&before, &after, &build::audit_at(now())).await;
+    assert_eq!(written.expect("a store that works"), Written::Done);
+    fleet.minutes(120).await;
+    assert_eq!(fleet.state(id).await.times_disabled, 1);
+    assert_eq!(fleet.notices(NoticeKind::Disabled).await.len(), 1);
 }

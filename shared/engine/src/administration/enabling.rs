@@ -65,6 +65,16 @@ impl<P: Ports> Engine<P> {
         Ok(details)
     }
 
+    /// Lets the enabled deliveries of a mailbox run at once, so that each is looked at and scheduled as it is set up now.
+    pub(super) async fn wake_enabled(&self, details: &MailboxDetails) -> Result<(), Outage> {
+        let id = &details.stored.mailbox.id;
+        for (delivery, _) in details.deliveries.iter().filter(|(_, state)| state.enabled) {
+            self.ports.mailboxes().hurry(id, *delivery).await?;
+            self.wake([id.clone()], *delivery, WAKE_DELAY_SECONDS).await?;
+        }
+        Ok(())
+    }
+
     /// Wakes a delivery of each of these mailboxes, as many at once as the queue takes.
     pub(super) async fn wake(
         &self,

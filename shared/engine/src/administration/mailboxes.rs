@@ -158,6 +158,10 @@ impl<P: Ports> Engine<P> {
         let audit = by.audit(self.now(), AuditAction::Changed, subject, fields);
         require_written(self.ports.mailboxes().change_mailbox(&before, &after, &audit).await?)?;
         self.unshare_all(&before).await?;
+        if before.stored.mailbox.profile_id != after.mailbox.profile_id {
+            // The other profile has another interval, which holds from the next run on.
+            self.wake_enabled(&before).await?;
+        }
         let deliveries = states_after(&before, &after.mailbox);
         let stored = StoredMailbox { revision: after.revision + 1, ..after };
         Ok(KnownMailbox { details: MailboxDetails { stored, deliveries }, profile: Some(profile) })

@@ -178,6 +178,7 @@ fn require_written(written: Written) -> Result<(), Refusal> {
             Err(Invalid::new("address", problem, "Give another address, or change that mailbox").into())
         }
         Written::Superseded => Err(Refusal::Superseded),
+        Written::ProfileGone => Err(mailboxes::no_such_profile().into()),
     }
 }
 

@@ -5,7 +5,7 @@ use mailrail_domain::words::{
     delivery::{Delivery, SynchronizationMethod},
     id::ProfileId,
     role::Role,
-    trial::{MailboxTest, ProfileTest},
+    trial::{MailboxTest, ProfileTest, TestPhase},
 };
 
 use super::{By, Refusal, bulk};
@@ -48,8 +48,14 @@ impl<P: Ports> Engine<P> {
         if self.request_test(&mailbox.id, &asked, &audit).await? {
             return Ok(());
         }
+        let under_way = self.ports.mailboxes().test(&mailbox.id).await?;
+        if under_way.is_some_and(|test| test.phase == TestPhase::Waiting) {
+            // Its message may have been lost. A second one does no harm, because the row says what is to be done.
+            self.ports.queue().send(&[Job::Trial(mailbox.id)], 0).await?;
+            return Ok(());
+        }
         let detail = format!("The mailbox {} is being tested already.", mailbox.name);
-        Err(Refusal::conflict(detail, "Follow that test at /v1/mailboxes/{id}/test."))
+        Err(Refusal::conflict(detail, format!("Follow that test at /v1/mailboxes/{id}/test.")))
     }
 
     /// Asks for tests of all mailboxes of a profile, page by page. The audit has a test once its page is reached.

@@ -68,6 +68,8 @@ pub enum Written {
     AddressTaken(MailboxId),
     /// Somebody else wrote, or deleted it, since it was read. Nothing was written.
     Superseded,
+    /// Its profile is not there any more. Nothing was written.
+    ProfileGone,
 }
 
 /// The page of a list that is wanted.
@@ -117,7 +119,7 @@ pub trait Directory: Send + Sync {
     /// Deletes a profile that has no mailboxes; the caller has looked.
     fn delete_profile(&self, id: &ProfileId, audit: &AuditEntry) -> impl Future<Output = Result<(), Outage>> + Send;
 
-    /// Creates a mailbox with its three deliveries, none of them enabled.
+    /// Creates a mailbox with its three deliveries, none of them enabled. Its profile has to be there.
     fn create_mailbox(
         &self,
         mailbox: &StoredMailbox,

@@ -7,6 +7,7 @@ use mailrail_domain::{
     settings::mailbox::Mailbox,
     words::{
         alert::{Alert, AlertKind},
+        audit::AuditEntry,
         delivery::Delivery,
         id::{MailboxId, ProfileId},
         notice::Notice,
@@ -58,6 +59,8 @@ pub struct Closing {
     pub alerts: Vec<AlertWrite>,
     /// The notice of a disabling.
     pub notice: Option<Notice>,
+    /// The entry of what a person's test has enabled.
+    pub audit: Option<AuditEntry>,
     /// The interval under which the delivery is to stand in the schedule; a disabled one leaves it.
     pub interval_minutes: u16,
     /// The interval under which it stood.

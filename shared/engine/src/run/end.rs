@@ -14,7 +14,7 @@ use mailrail_domain::{
         alert::{About, alert_on},
         notice::notice_of,
     },
-    words::{alert::Alert, event::Event, state::DeliveryState},
+    words::{alert::Alert, audit::AuditEntry, event::Event, state::DeliveryState, trial::MailboxTest},
 };
 
 use super::{Run, profiles::ProfileInUse};
@@ -30,12 +30,12 @@ impl<P: Ports> Engine<P> {
     /// test is written again over what was written meanwhile, because a person waits for it.
     pub(super) async fn conclude(
         &self,
-        row: &DeliveryRow,
-        claim: &Claim,
+        (row, claim): (&DeliveryRow, &Claim),
         profile: &ProfileInUse,
         organization: &Organization,
         position: Option<Position>,
         ran: &Concluded<'_>,
+        test: Option<&MailboxTest>,
     ) -> Result<Option<Vec<Event>>, Outage> {
         let credentials = profile.profile().credentials;
         let terms = Terms { policy: self.settings.retry, organization, hold: profile.hold, credentials };
@@ -44,9 +44,13 @@ impl<P: Ports> Engine<P> {
             return Ok(None);
         }
         let closing = |before: &DeliveryState| end(before, ran, &terms, self.now());
+        let enabling = |ended: &End, before: &DeliveryState| {
+            let is_enabled = ended.state.enabled && !before.enabled;
+            test.filter(|_| is_enabled).map(|test| self.enabled_by_test(test, claim.delivery))
+        };
         let ended = closing(&row.state);
-        let events = ended.events.clone();
-        if self.commit(row, claim, profile.profile(), position, ended).await? {
+        let (events, audit) = (ended.events.clone(), enabling(&ended, &row.state));
+        if self.commit(row, claim, profile.profile(), position, ended, audit).await? {
             return Ok(Some(events));
         }
         if ran.mode != Mode::Trial {
@@ -57,8 +61,8 @@ impl<P: Ports> Engine<P> {
                 return Ok(None);
             };
             let ended = closing(&there.state);
-            let events = ended.events.clone();
-            if self.commit(&there, &there.claim, profile.profile(), None, ended).await? {
+            let (events, audit) = (ended.events.clone(), enabling(&ended, &there.state));
+            if self.commit(&there, &there.claim, profile.profile(), None, ended, audit).await? {
                 return Ok(Some(events));
             }
         }
@@ -80,6 +84,7 @@ impl<P: Ports> Engine<P> {
         profile: &EmailServerProfile,
         position: Option<Position>,
         ended: End,
+        audit: Option<AuditEntry>,
     ) -> Result<bool, Outage> {
         let (now, delivery) = (self.now(), claim.delivery);
         let policy = self.settings.retry;
@@ -100,6 +105,7 @@ impl<P: Ports> Engine<P> {
             position,
             alerts,
             notice: ended.notice.map(|to_write| notice_of(&to_write, &about)),
+            audit,
             interval_minutes: self.interval(delivery, profile),
             previous_interval_minutes: row.interval_minutes,
         };
@@ -136,6 +142,7 @@ impl<P: Ports> Engine<P> {
             position: None,
             alerts: Vec::new(),
             notice: None,
+            audit: None,
             interval_minutes: self.interval(run.claim.delivery, run.profile.profile()),
             previous_interval_minutes: run.row.interval_minutes,
         };

@@ -223,7 +223,7 @@ impl<P: Ports> Engine<P> {
             if let Some(end) = told(&row.state, story, organization)
                 && !self.is_in_use(&row)
             {
-                self.commit(&row, &row.claim, profile.profile(), None, end).await?;
+                self.commit(&row, &row.claim, profile.profile(), None, end, None).await?;
             }
             return Ok(Concluding::Dropped);
         }
@@ -258,12 +258,16 @@ impl<P: Ports> Engine<P> {
             }
             return Ok(Concluding::Busy);
         }
-        if let (Some(stages), Err(error)) = (stages, &result) {
-            stages.failed(error);
-        }
+        let test = stages.map(|stages| {
+            if let Err(error) = &result {
+                stages.failed(error);
+            }
+            stages.test()
+        });
         let Run { moved, position, claim, mode, .. } = run;
         let concluded = Concluded { mode, started, moved: &moved, result: result.as_ref().copied() };
-        let Some(events) = self.conclude(&row, &claim, &profile, organization, position, &concluded).await? else {
+        let Some(events) = self.conclude((&row, &claim), &profile, organization, position, &concluded, test).await?
+        else {
             // Somebody else ran the same delivery meanwhile. What we stored is there, and theirs is the count.
             tracing::info!(%mailbox, delivery = delivery.as_str(), "superseded by another run");
             return Ok(Concluding::Dropped);

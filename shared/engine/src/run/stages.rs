@@ -28,6 +28,11 @@ impl<'a> Stages<'a> {
         Self { test, delivery }
     }
 
+    /// The test, with what is noted of it so far.
+    pub(crate) const fn test(&self) -> &MailboxTest {
+        self.test
+    }
+
     /// The identifier of the test.
     pub(crate) fn test_id(&self) -> &str {
         &self.test.id

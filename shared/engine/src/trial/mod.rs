@@ -13,7 +13,7 @@ use crate::{
     Deadline, Engine,
     limits::{TRIAL_BUSY_SECONDS, TRIALS_PAGE},
     outage::Outage,
-    ports::{AccessStore, Directory, Job, JobQueue, MailboxStore, PageRequest, Ports, TestStore},
+    ports::{Directory, Job, JobQueue, MailboxStore, PageRequest, Ports, TestStore},
     run::{Concluding, Ran, Stages, profiles::Profiles},
 };
 
@@ -112,13 +112,12 @@ impl<P: Ports> Engine<P> {
             if row.mailbox.method(delivery) != SynchronizationMethod::ServerSideSynchronization {
                 continue;
             }
-            let was_enabled = row.state.enabled;
             let mut stages = Stages::begin(&mut test, delivery);
             stages.save(self).await?;
             let tried = self.run_delivery((mailbox, delivery), Some(&mut stages), profiles, deadline).await?;
             match tried {
                 Concluding::Ran(one) => {
-                    self.note_result(&mut test, delivery, &one.result, was_enabled).await?;
+                    self.note_result(&mut test, delivery, &one.result).await?;
                     ran.push(*one);
                 }
                 Concluding::Dropped => {}
@@ -136,23 +135,23 @@ impl<P: Ports> Engine<P> {
         Ok(ran)
     }
 
-    /// Writes what the trial of a delivery came to, and in the audit that it was enabled.
+    /// The entry of a delivery that a test has enabled. It is written with the enabling.
+    pub(crate) fn enabled_by_test(&self, test: &MailboxTest, delivery: Delivery) -> AuditEntry {
+        let fields = vec![delivery.as_str().to_owned()];
+        let name = format!("{}-{}", test.id, delivery.as_str());
+        self.audit(&test.requested_by, AuditAction::Enabled, &test.mailbox_id, fields, &name)
+    }
+
+    /// Writes what the trial of a delivery came to.
     async fn note_result(
         &self,
         test: &mut MailboxTest,
         delivery: Delivery,
         result: &Result<(), DeliveryError>,
-        was_enabled: bool,
     ) -> Result<(), Outage> {
         let part = test.part(delivery);
         part.status = if result.is_ok() { TestStatus::Success } else { TestStatus::Failure };
         part.cause = result.as_ref().err().map(|error| error.cause);
-        if result.is_ok() && !was_enabled {
-            let fields = vec![delivery.as_str().to_owned()];
-            let name = format!("{}-{}", test.id, delivery.as_str());
-            let entry = self.audit(&test.requested_by, AuditAction::Enabled, &test.mailbox_id, fields, &name);
-            self.ports.mailboxes().record(&entry).await?;
-        }
         self.ports.mailboxes().update_test(test).await?;
         Ok(())
     }

@@ -5,10 +5,10 @@ use mailrail_domain::{
     words::{
         audit::AuditAction,
         delivery::{Delivery, SynchronizationMethod},
-        trial::TestPhase,
+        trial::{MailboxTest, TestPhase},
     },
 };
-use mailrail_engine::ports::{Job, JobQueue, QueueName};
+use mailrail_engine::ports::{Job, JobQueue, QueueName, TestStore};
 use mailrail_test_support::fakes::Reads;
 
 use super::*;
@@ -77,11 +77,16 @@ async fn a_test_is_asked_for_once_and_followed() {
     assert_eq!((test.phase, test.requested_by.as_str()), (TestPhase::Waiting, "ann"));
     assert!(test.items_with_this_organization_only);
     assert_eq!(last_audited(&world).await, ("ann".into(), AuditAction::Tested, "m1".into(), vec![]));
+    // Its message may have been lost, so that it is sent again. Once the test has begun, there is no other.
+    world.ask_for_test(&ann(), "m1", true).await.unwrap();
+    assert_eq!(requests(&world).await.len(), 2);
+    let running = MailboxTest { phase: TestPhase::Running, ..test };
+    assert!(world.ports.state.update_test(&running).await.unwrap());
     check_conflict(world.ask_for_test(&ann(), "m1", true).await, "being tested already");
     check_conflict(world.ask_for_test(&ann(), "idle", true).await, "no delivery to test");
     check_not_found(world.ask_for_test(&ann(), "m2", true).await);
     check_forbidden(world.ask_for_test(&rita(), "m1", true).await);
-    assert_eq!(requests(&world).await.len(), 1);
+    assert_eq!(requests(&world).await.len(), 0);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     build::{audit, clock},
-    conformance::this_second,
+    conformance::{every_page, this_second},
 };
 
 fn read_to_7() -> Position {
@@ -102,6 +102,18 @@ pub async fn a_commit_writes_alert_notice_and_schedule_with_the_state(store: &im
         [AlertKind::MailboxCredentialsIncorrect]
     );
     assert_eq!(after.pending, Vec::from_iter(closing.notice));
+}
+
+pub async fn a_commit_writes_who_had_the_delivery_enabled(store: &impl StateStore) {
+    let mailbox = created(store, "m1").await;
+    let row = load(store, &mailbox, INCOMING).await;
+    let entry = audit();
+    let state = DeliveryState { enabled: true, ..row.state.clone() };
+    let closing = Closing { state, audit: Some(entry.clone()), ..unchanged(&row) };
+    commit(store, &row.claim, &closing).await;
+    assert!(!store.commit(&row.claim, &closing).await.unwrap(), "the claim is spent");
+    let written = every_page(100, async |page| store.audit(None, page).await).await;
+    assert_eq!(written.iter().filter(|known| **known == entry).count(), 1);
 }
 
 pub async fn a_commit_after_somebody_else_wrote_changes_nothing(store: &impl StateStore) {

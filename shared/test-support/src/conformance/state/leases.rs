@@ -6,7 +6,7 @@ use mailrail_domain::{
     seconds_after,
     words::{delivery::Delivery, state::DeliveryState},
 };
-use mailrail_engine::ports::Claim;
+use mailrail_engine::ports::{Claim, Closing};
 
 use super::{INCOMING, INTERVAL, OUTGOING, SOURCE, StateStore, change, commit, created, details, load, unchanged};
 use crate::{
@@ -133,6 +133,17 @@ pub async fn an_advance_keeps_the_position_of_a_maildrop(store: &impl StateStore
     let row = load(store, &mailbox, INCOMING).await;
     store.advance(&row.claim, &maildrop(), SOURCE).await.unwrap().expect("nobody else wrote");
     assert_eq!(load(store, &mailbox, INCOMING).await.position, Some(maildrop()));
+}
+
+pub async fn an_advance_breaks_the_row_of_failures(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let row = load(store, &mailbox, INCOMING).await;
+    let state = DeliveryState { transient_failure_count: 9, failing_since: Some(now), ..row.state.clone() };
+    commit(store, &row.claim, &Closing { state, ..unchanged(&row) }).await;
+    let row = load(store, &mailbox, INCOMING).await;
+    store.advance(&row.claim, &folder(1), SOURCE).await.unwrap().expect("nobody else wrote");
+    let state = load(store, &mailbox, INCOMING).await.state;
+    assert_eq!((state.transient_failure_count, state.failing_since), (0, None));
 }
 
 pub async fn an_advance_moves_the_claim_and_keeps_the_lease(store: &impl StateStore) {

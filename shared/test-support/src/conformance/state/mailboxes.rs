@@ -54,6 +54,7 @@ pub async fn an_unknown_mailbox_is_not_there(store: &impl StateStore) {
 
 pub async fn a_new_mailbox_has_three_deliveries_in_their_first_state(store: &impl StateStore) {
     let mailbox = mailbox_id("m1");
+    put(store, &a_profile("p1")).await;
     assert_eq!(store.create_mailbox(&a_mailbox("m1"), &audit()).await.unwrap(), Written::Done);
     let details = details(store, &mailbox).await;
     assert_eq!(details.stored, StoredMailbox { revision: 1, ..a_mailbox("m1") });
@@ -82,6 +83,17 @@ pub async fn a_delivery_comes_with_its_mailbox_and_the_sealed_credentials(store:
             assert_eq!((row.claim.mailbox, row.claim.delivery), (stored.mailbox.id.clone(), delivery));
         }
     }
+}
+
+pub async fn a_mailbox_is_of_a_profile_that_is_there(store: &impl StateStore) {
+    let mut gone = a_mailbox("m1");
+    gone.mailbox.profile_id = a_profile("gone").profile.id;
+    assert_eq!(store.create_mailbox(&gone, &audit()).await.unwrap(), Written::ProfileGone);
+    assert!(store.mailbox(&mailbox_id("m1")).await.unwrap().is_none());
+    let mailbox = created(store, "m1").await;
+    let moved = change(store, &mailbox, |stored| stored.mailbox.profile_id = a_profile("gone").profile.id).await;
+    assert_eq!(moved, Written::ProfileGone);
+    assert_eq!(details(store, &mailbox).await.stored.mailbox.profile_id, a_profile("p1").profile.id);
 }
 
 pub async fn an_address_belongs_to_one_mailbox_however_it_is_spelled(store: &impl StateStore) {

@@ -199,6 +199,7 @@ impl MailboxStore for MemoryState {
         Ok(state.row(claim).map(|row| {
             row.position = Some(position.clone());
             row.state.source = Some(source.to_owned());
+            (row.state.transient_failure_count, row.state.failing_since) = (0, None);
             row.version += 1;
             Claim { version: row.version, ..claim.clone() }
         }))
@@ -221,6 +222,7 @@ impl MailboxStore for MemoryState {
         if let Some(notice) = &closing.notice {
             state.notices.insert(notice.id.clone(), notice.clone());
         }
+        state.audit.extend(closing.audit.clone());
         Ok(true)
     }
 
@@ -303,6 +305,9 @@ impl Directory for MemoryState {
 
     async fn create_mailbox(&self, mailbox: &StoredMailbox, audit: &AuditEntry) -> Result<Written, Outage> {
         let mut state = lock(&self.0);
+        if !state.profiles.contains_key(&mailbox.mailbox.profile_id) {
+            return Ok(Written::ProfileGone);
+        }
         if let Some(owner) = state.take_address(&mailbox.mailbox) {
             return Ok(Written::AddressTaken(owner));
         }
@@ -359,6 +364,9 @@ impl Directory for MemoryState {
         let (old, new) = (&before.stored.mailbox, &after.mailbox);
         if state.mailboxes.get(&new.id).map(|known| known.revision) != Some(after.revision) {
             return Ok(Written::Superseded);
+        }
+        if old.profile_id != new.profile_id && !state.profiles.contains_key(&new.profile_id) {
+            return Ok(Written::ProfileGone);
         }
         if !old.has_same_address(new) {
             if let Some(owner) = state.take_address(new) {
