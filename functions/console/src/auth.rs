@@ -59,7 +59,9 @@ async fn caller<P: Ports>(app: &App<P>, digest: &str) -> Result<By, Problem> {
 
 fn token(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    given.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| !token.is_empty())
+    // The name of a scheme is read in any case (RFC 9110 section 11.1).
+    let (scheme, token) = given?.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty())
 }
 
 /// What is kept of a token.

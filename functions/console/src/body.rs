@@ -1,15 +1,29 @@
 //! Bodies and queries of requests, whose errors name the field.
 
+use std::marker::PhantomData;
+
 use axum::{
+    Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
-use mailrail_domain::rules::support::{REFUSED_VALUES, refused_value};
-use serde::{Serialize, de::DeserializeOwned};
+use mailrail_domain::{
+    rules::support::{REFUSED_VALUES, refused_value},
+    words::invalid::Invalid,
+};
+use mailrail_engine::administration::Expected;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::Value;
 
 use crate::problem::Problem;
+
+/// Largest request (Lambda: 6 MB for an invocation's payload).
+pub(crate) const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// A query that was read into its type.
 pub(crate) struct Parameters<T>(pub T);
@@ -22,6 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         query.map(|Query(query)| Self(query)).map_err(|rejection| {
             let problem =
                 std::error::Error::source(&rejection).map_or_else(|| rejection.body_text(), ToString::to_string);
+            let problem = plain(&problem);
             // "name: what is wrong", or an unknown name in backticks.
             let named = problem.split_once(": ").map(|(name, _)| name).or_else(|| problem.split('`').nth(1));
             Problem {
@@ -42,6 +57,10 @@ impl<S: Send + Sync> FromRequest<S> for Content {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| {
             let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                let detail = format!("The body has more than {REQUEST_BYTES_MAX} bytes.");
+                return Problem::new(status, "Too large", detail).with_remedy("Send it in several requests.");
+            }
             Problem::new(status, "The request cannot be read", rejection.body_text())
         })
     }
@@ -55,11 +74,74 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Content(bytes) = Content::from_request(request, state).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| {
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let detail = format!("The body is not JSON: {error}.");
             Problem::new(StatusCode::BAD_REQUEST, "The request cannot be read", detail)
         })?;
+        if !value.is_object() {
+            let problem = "the body is no JSON object";
+            return Err(Invalid::new("body", problem, "Give an object, such as {\"name\": \"Ann\"}").into());
+        }
         Ok(Self(from_value(value)?))
+    }
+}
+
+/// An object within a body. The readers of structures would take a list of their fields as well.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_map(self)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_option(Object(PhantomData))
+}
+
+/// The same, where the object has to be there.
+pub(crate) fn required_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    object(deserializer)?.ok_or_else(|| serde::de::Error::custom("invalid type: null, expected an object"))
+}
+
+/// A problem of a value in words of the API rather than of its reader.
+fn plain(problem: &str) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number, not negative"),
+        ("expected u64", "expected a whole number, not negative"),
+        ("expected usize", "expected a whole number, not negative"),
+        ("expected a string", "expected text"),
+        ("expected a sequence", "expected a list"),
+        ("invalid type: map", "invalid type: an object"),
+        ("invalid type: sequence", "invalid type: a list"),
+        ("invalid type: unit value", "invalid type: nothing"),
+    ];
+    let mut words = problem.to_owned();
+    for (theirs, ours) in WORDS {
+        words = words.replace(theirs, ours);
+    }
+    match words.find("expected struct ") {
+        Some(at) => format!("{}expected an object", words.get(..at).unwrap_or_default()),
+        None => words,
     }
 }
 
@@ -75,7 +157,7 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        let problem = error.into_inner().to_string();
+        let problem = plain(&error.into_inner().to_string());
         // An unknown or missing field stands in the message, not in the path.
         let named = problem.split('`').nth(1).filter(|_| problem.contains("field `"));
         let field = match (path.as_str(), named) {
@@ -96,20 +178,35 @@ pub(crate) fn names(patch: &Value) -> Vec<String> {
     patch.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// The revision that a change is conditional on, if it is conditional on any (RFC 9110 section 13.1.1).
-pub(crate) fn expected_revision(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(wanted) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let wanted = wanted.to_str().unwrap_or_default().trim().trim_matches('"');
-    if wanted == "*" {
-        return Ok(None);
+/// The revisions that a change is conditional on, if it is conditional on any (RFC 9110 section 13.1.1).
+pub(crate) fn expected_revision(headers: &HeaderMap) -> Result<Expected, Problem> {
+    let given: Vec<&str> = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
+    let tags: Vec<&str> = given.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+    if given.is_empty() || tags == ["*"] {
+        return Ok(Expected::Any);
     }
-    wanted.parse().map(Some).map_err(|_| {
+    let revisions = tags.iter().map(|tag| tag.trim_matches('"').parse()).collect::<Result<_, _>>();
+    revisions.map(Expected::OneOf).map_err(|_| {
         let detail = "If-Match names no revision.";
         let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "Conflict", detail);
-        problem.with_remedy("Give the revision that you read, a number, or leave the header out.")
+        problem.with_remedy("Give the ETag that you read, or leave the header out.")
     })
+}
+
+/// An answer with its revision as its tag (RFC 9110 section 8.8.3), for a change on condition of it.
+pub(crate) struct Tagged<T>(pub T);
+
+/// What has a revision.
+pub(crate) trait Revised {
+    /// How often it has been written.
+    fn revision(&self) -> u64;
+}
+
+impl<T: Serialize + Revised> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let tag = format!("\"{}\"", self.0.revision());
+        ([(header::ETAG, tag)], Json(self.0)).into_response()
+    }
 }
 
 /// Settings with a merge patch, read into their type again.
@@ -163,6 +260,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only its fields' names and types are read")]
     struct Outer {
+        #[serde(deserialize_with = "required_object")]
         inner: Inner,
     }
 
@@ -181,6 +279,7 @@ mod tests {
             (json!({ "inner": {} }), "inner.port"),
             (json!({ "inner": { "port": 1 }, "outer": 2 }), "outer"),
             (json!({}), "inner"),
+            (json!({ "inner": [1] }), "inner"),
         ] {
             let problem = from_value::<Outer>(value.clone()).unwrap_err();
             assert_eq!(problem.field.as_deref(), Some(field), "{value} {problem:?}");
@@ -206,12 +305,13 @@ mod tests {
     #[test]
     fn a_revision_is_asked_for_by_number_or_not_at_all() {
         let headers = |value: &'static str| HeaderMap::from_iter([(header::IF_MATCH, value.parse().unwrap())]);
-        assert_eq!(expected_revision(&HeaderMap::new()), Ok(None));
-        assert_eq!(expected_revision(&headers("*")), Ok(None));
+        assert_eq!(expected_revision(&HeaderMap::new()), Ok(Expected::Any));
+        assert_eq!(expected_revision(&headers("*")), Ok(Expected::Any));
         for value in ["\"7\"", "7", " \"7\" "] {
-            assert_eq!(expected_revision(&headers(value)), Ok(Some(7)), "{value}");
+            assert_eq!(expected_revision(&headers(value)), Ok(Expected::OneOf(vec![7])), "{value}");
         }
-        for value in ["\"x\"", "\"1\", \"2\"", ""] {
+        assert_eq!(expected_revision(&headers("\"1\", \"3\"")), Ok(Expected::OneOf(vec![1, 3])));
+        for value in ["\"x\"", "\"1\", W/\"2\"", ""] {
             assert_eq!(expected_revision(&headers(value)).unwrap_err().status, 412, "{value}");
         }
     }

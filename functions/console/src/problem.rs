@@ -89,7 +89,12 @@ impl From<Outage> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self)).into_response()
+        let answer = (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 section 15.5.2: the answer says how to sign in.
+            return ([(header::WWW_AUTHENTICATE, "Bearer realm=\"Mailrail\"")], answer).into_response();
+        }
+        answer.into_response()
     }
 }
 

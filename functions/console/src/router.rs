@@ -14,11 +14,10 @@ use crate::{
         test_and_enable, tokens,
     },
     app::App,
-    auth, openapi, problem,
+    auth,
+    body::REQUEST_BYTES_MAX,
+    openapi, problem,
 };
-
-/// Largest request (Lambda: 6 MB for an invocation's payload).
-const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The whole API.
 pub(crate) fn router<P: Ports + 'static>(app: App<P>) -> Router {

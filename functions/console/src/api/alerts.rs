@@ -144,6 +144,7 @@ impl From<alert::Alert> for AlertView {
 /// Which alerts are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct AlertQuery {
     /// `open` (default) or `closed`.
     #[param(inline)]

@@ -68,6 +68,7 @@ impl From<audit::AuditEntry> for AuditEntryView {
 /// Which part of the audit is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
     /// `mailbox`, `profile`, `organization` or `api-token`; with `subject_id`.
     #[param(inline)]

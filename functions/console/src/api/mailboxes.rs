@@ -36,7 +36,7 @@ use super::{
 use crate::{
     app::App,
     auth::Caller,
-    body::{Body, Content, Parameters, expected_revision, merged, names, never_shown, removes},
+    body::{Body, Content, Parameters, Revised, Tagged, expected_revision, merged, names, never_shown, removes},
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -200,6 +200,12 @@ impl From<StoredMailbox> for MailboxView {
     }
 }
 
+impl Revised for MailboxView {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
 impl From<MailboxOverview> for MailboxView {
     fn from(overview: MailboxOverview) -> Self {
         let MailboxOverview { details, warnings, next_due, outbox } = overview;
@@ -247,6 +253,7 @@ impl MailboxInput {
 /// Which mailboxes are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct MailboxQuery {
     /// Those of this profile alone.
     profile_id: Option<String>,
@@ -262,8 +269,8 @@ async fn create_mailbox<P: Ports>(app: &App<P>, by: &By, input: MailboxInput) ->
 }
 
 /// A mailbox as it is shown by itself.
-async fn view<P: Ports>(app: &App<P>, known: KnownMailbox) -> Result<Json<MailboxView>, Problem> {
-    Ok(Json(app.engine.overview(known).await?.into()))
+async fn view<P: Ports>(app: &App<P>, known: KnownMailbox) -> Result<Tagged<MailboxView>, Problem> {
+    Ok(Tagged(app.engine.overview(known).await?.into()))
 }
 
 /// Lists mailboxes.
@@ -272,7 +279,10 @@ pub(crate) async fn list<P: Ports>(
     State(app): State<App<P>>,
     Parameters(query): Parameters<MailboxQuery>,
 ) -> Result<Json<Listing<MailboxView>>, Problem> {
-    let profile = query.profile_id.as_deref().map(ProfileId::parse).transpose()?;
+    let profile = match query.profile_id {
+        Some(id) => Some(app.engine.find_profile(&id).await?.profile.id),
+        None => None,
+    };
     let page = PageQuery { limit: query.limit, cursor: query.cursor }.request()?;
     let mailboxes = app.engine.list_mailboxes(profile.as_ref(), &page).await?;
     Ok(Json(Listing::of(mailboxes, MailboxView::from)))
@@ -284,7 +294,7 @@ pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<MailboxInput>,
-) -> Result<(StatusCode, Json<MailboxView>), Problem> {
+) -> Result<(StatusCode, Tagged<MailboxView>), Problem> {
     let known = create_mailbox(&app, &by, input).await?;
     Ok((StatusCode::CREATED, view(&app, known).await?))
 }
@@ -306,7 +316,7 @@ pub(crate) async fn import<P: Ports>(
 pub(crate) async fn read<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
-) -> Result<Json<MailboxView>, Problem> {
+) -> Result<Tagged<MailboxView>, Problem> {
     view(&app, app.engine.know_mailbox(&id).await?).await
 }
 
@@ -319,8 +329,8 @@ pub(crate) async fn change<P: Ports>(
     Path(id): Path<String>,
     headers: HeaderMap,
     Body(patch): Body<Value>,
-) -> Result<Json<MailboxView>, Problem> {
-    let before = app.engine.mailbox_to_change(&id, expected_revision(&headers)?).await?;
+) -> Result<Tagged<MailboxView>, Problem> {
+    let before = app.engine.mailbox_to_change(&id, &expected_revision(&headers)?).await?;
     let (fields, removed) = (names(&patch), removes(&patch, "password"));
     let input = merged(&MailboxView::from(before.stored.clone()).settings, patch)?;
     let old = &before.stored.mailbox;
@@ -330,13 +340,14 @@ pub(crate) async fn change<P: Ports>(
 }
 
 /// Deletes a mailbox. Its email records stay.
-#[utoipa::path(delete, path = "/v1/mailboxes/{id}", params(("id" = String, Path, description = "Identifier of the mailbox")), responses((status = 204), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/mailboxes/{id}", params(("id" = String, Path, description = "Identifier of the mailbox")), responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn delete<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    app.engine.delete_mailbox(&by, &id).await?;
+    app.engine.delete_mailbox(&by, &id, &expected_revision(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -349,23 +360,26 @@ fn delivery_of(name: &str) -> Result<delivery::Delivery, Invalid> {
 }
 
 /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.
-#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/enable", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/enable", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 200, body = MailboxView), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn enable<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path((id, delivery)): Path<(String, String)>,
-) -> Result<Json<MailboxView>, Problem> {
-    view(&app, app.engine.enable_delivery(&by, &id, delivery_of(&delivery)?).await?).await
+    headers: HeaderMap,
+) -> Result<Tagged<MailboxView>, Problem> {
+    let expected = expected_revision(&headers)?;
+    view(&app, app.engine.enable_delivery(&by, &id, delivery_of(&delivery)?, &expected).await?).await
 }
 
 /// Runs a delivery now, whatever its polling interval; a gap between two tries stays.
-#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/run", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(post, path = "/v1/mailboxes/{id}/deliveries/{delivery}/run", params(("id" = String, Path, description = "Identifier of the mailbox"), ("delivery" = inline(super::words::Delivery), Path, description = "The delivery")), responses((status = 202), (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn run<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path((id, delivery)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    app.engine.run_now(&by, &id, delivery_of(&delivery)?).await?;
+    app.engine.run_now(&by, &id, delivery_of(&delivery)?, &expected_revision(&headers)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -92,6 +92,7 @@ impl From<notice::Notice> for NoticeView {
 /// Which notices are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct NoticeQuery {
     /// `pending` (default) or `sent`.
     #[param(inline)]

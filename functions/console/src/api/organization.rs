@@ -1,6 +1,6 @@
 //! The organization's settings: read and change.
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{extract::State, http::HeaderMap};
 use mailrail_domain::{settings::organization::Organization, words::id::MailboxId, words::invalid::Invalid};
 use mailrail_engine::{
     administration::settings::{SettingsChange, no_such_notice_mailbox},
@@ -14,7 +14,7 @@ use super::words::{HoldInput, Level};
 use crate::{
     app::App,
     auth::Caller,
-    body::{Body, expected_revision, merged, names},
+    body::{Body, Revised, Tagged, expected_revision, merged, names, required_object},
     problem::Problem,
 };
 
@@ -38,6 +38,7 @@ pub struct OrganizationSettings {
     /// Recipients that one mailbox may send to within an hour, 1 to 10000.
     recipients_per_hour: u32,
     /// What happens when servers fail, where a profile says nothing else.
+    #[serde(deserialize_with = "required_object")]
     outages: HoldInput,
     /// Whether an owner is told at the eighth failure in a row, two before the last.
     warn_before_disabling: bool,
@@ -62,6 +63,12 @@ pub(crate) struct OrganizationView {
     /// Everything that was given.
     #[serde(flatten)]
     settings: OrganizationSettings,
+}
+
+impl Revised for OrganizationView {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
 }
 
 impl From<StoredOrganization> for OrganizationView {
@@ -125,8 +132,8 @@ impl TryFrom<OrganizationSettings> for Organization {
 
 /// Reads the organization's settings.
 #[utoipa::path(get, path = "/v1/organization", responses((status = 200, body = OrganizationView)))]
-pub(crate) async fn read<P: Ports>(State(app): State<App<P>>) -> Result<Json<OrganizationView>, Problem> {
-    Ok(Json(app.engine.organization().await?.into()))
+pub(crate) async fn read<P: Ports>(State(app): State<App<P>>) -> Result<Tagged<OrganizationView>, Problem> {
+    Ok(Tagged(app.engine.organization().await?.into()))
 }
 
 /// Changes the organization's settings by a merge patch (RFC 7396).
@@ -136,10 +143,10 @@ pub(crate) async fn change<P: Ports>(
     Caller(by): Caller,
     headers: HeaderMap,
     Body(patch): Body<Value>,
-) -> Result<Json<OrganizationView>, Problem> {
-    let before = app.engine.organization_to_change(expected_revision(&headers)?).await?;
+) -> Result<Tagged<OrganizationView>, Problem> {
+    let before = app.engine.organization_to_change(&expected_revision(&headers)?).await?;
     let fields = names(&patch);
     let settings = merged(&OrganizationView::from(before.clone()).settings, patch)?;
     let change = SettingsChange { before, after: settings.try_into()?, fields };
-    Ok(Json(app.engine.change_organization(&by, change).await?.into()))
+    Ok(Tagged(app.engine.change_organization(&by, change).await?.into()))
 }

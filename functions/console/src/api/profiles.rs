@@ -26,7 +26,9 @@ use super::words::{HoldInput, api_enum, default_of_the_rules};
 use crate::{
     app::App,
     auth::Caller,
-    body::{Body, Content, Parameters, expected_revision, merged, names, never_shown, removes},
+    body::{
+        Body, Content, Parameters, Revised, Tagged, expected_revision, merged, names, never_shown, object, removes,
+    },
     import::{self, Imported},
     page::{Listing, PageQuery},
     problem::Problem,
@@ -129,10 +131,10 @@ pub(crate) struct ProfileInput {
     #[serde(default)]
     server_type: ServerType,
     /// Where incoming email is read from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     incoming: Option<IncomingInput>,
     /// Where outgoing email is handed over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     outgoing: Option<OutgoingInput>,
     /// Whether the servers are found by autodiscover.
     #[serde(default)]
@@ -198,7 +200,7 @@ pub(crate) struct ProfileInput {
     #[serde(default)]
     unknown_outcome: UnknownOutcome,
     /// What happens when its servers fail, where it is not as the organization has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     outages: Option<HoldInput>,
 }
 
@@ -224,6 +226,12 @@ pub(crate) struct ProfileView {
     /// Everything that was given.
     #[serde(flatten)]
     settings: ProfileInput,
+}
+
+impl Revised for ProfileView {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
 }
 
 impl From<StoredProfile> for ProfileView {
@@ -366,8 +374,8 @@ pub(crate) async fn create<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Body(input): Body<ProfileInput>,
-) -> Result<(StatusCode, Json<ProfileView>), Problem> {
-    Ok((StatusCode::CREATED, Json(create_profile(&app, &by, input).await?.into())))
+) -> Result<(StatusCode, Tagged<ProfileView>), Problem> {
+    Ok((StatusCode::CREATED, Tagged(create_profile(&app, &by, input).await?.into())))
 }
 
 /// Imports profiles from CSV (`text/csv`) or JSON lines (`application/jsonl`).
@@ -387,8 +395,8 @@ pub(crate) async fn import<P: Ports>(
 pub(crate) async fn read<P: Ports>(
     State(app): State<App<P>>,
     Path(id): Path<String>,
-) -> Result<Json<ProfileView>, Problem> {
-    Ok(Json(app.engine.find_profile(&id).await?.into()))
+) -> Result<Tagged<ProfileView>, Problem> {
+    Ok(Tagged(app.engine.find_profile(&id).await?.into()))
 }
 
 /// Changes a profile by a merge patch (RFC 7396). Its mailboxes are woken, so that a new interval holds at once.
@@ -399,24 +407,25 @@ pub(crate) async fn change<P: Ports>(
     Path(id): Path<String>,
     headers: HeaderMap,
     Body(patch): Body<Value>,
-) -> Result<Json<ProfileView>, Problem> {
-    let before = app.engine.profile_to_change(&id, expected_revision(&headers)?).await?;
+) -> Result<Tagged<ProfileView>, Problem> {
+    let before = app.engine.profile_to_change(&id, &expected_revision(&headers)?).await?;
     let (fields, removed) = (names(&patch), removes(&patch, "password"));
     let input = merged(&ProfileView::from(before.clone()).settings, patch)?;
     let (after, secret) = input.into_parts(before.profile.id.clone(), before.profile.created_at)?;
     let secret = SecretChange::requested(secret, removed);
     let change = ProfileChange { before, after, secret, fields };
-    Ok(Json(app.engine.change_profile(&by, change).await?.into()))
+    Ok(Tagged(app.engine.change_profile(&by, change).await?.into()))
 }
 
 /// Deletes a profile that has no mailboxes.
-#[utoipa::path(delete, path = "/v1/profiles/{id}", params(("id" = String, Path, description = "Identifier of the profile")), responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/profiles/{id}", params(("id" = String, Path, description = "Identifier of the profile")), responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn delete<P: Ports>(
     State(app): State<App<P>>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    app.engine.delete_profile(&by, &id).await?;
+    app.engine.delete_profile(&by, &id, &expected_revision(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -92,6 +92,7 @@ impl From<quarantine::Quarantined> for QuarantinedView {
 /// Which messages are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct QuarantineQuery {
     /// `not-a-message`, `unreadable`, `too-large`, `not-handed-out` or `gone`.
     #[param(inline)]
@@ -187,6 +188,7 @@ impl From<Replays> for ReplayResult {
 /// What somebody misses.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct WantedQuery {
     /// Message-ID, with or without angle brackets.
     message_id: Option<String>,

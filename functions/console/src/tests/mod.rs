@@ -1,6 +1,7 @@
 //! The API over fakes, from the request to what stands in the stores.
 
 mod administration;
+mod conditions;
 mod description;
 mod imports;
 mod pages;

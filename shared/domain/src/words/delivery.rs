@@ -28,6 +28,15 @@ impl Delivery {
         }
     }
 
+    /// Whether this version moves its items. Appointments, contacts and tasks may be set up and are not moved yet.
+    #[must_use]
+    pub const fn is_moved(self) -> bool {
+        match self {
+            Self::IncomingEmail | Self::OutgoingEmail => true,
+            Self::AppointmentsContactsTasks => false,
+        }
+    }
+
     /// The delivery of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -81,7 +81,12 @@ impl<P: Ports> Engine<P> {
 
     /// Lists a mailbox's email records, the newest first.
     pub async fn list_emails(&self, mailbox: &MailboxId, page: &PageRequest) -> Result<Page<Email>, Refusal> {
-        Ok(self.ports.records().emails(mailbox, page).await?)
+        let found = self.ports.records().emails(mailbox, page).await?;
+        // The records of a mailbox that was deleted stay.
+        if found.items.is_empty() && page.cursor.is_none() {
+            self.find_mailbox(mailbox.as_str()).await?;
+        }
+        Ok(found)
     }
 
     /// The email record with this identifier, with what it answers and what answers it.

@@ -11,7 +11,7 @@ use mailrail_domain::{
     },
 };
 
-use super::{By, Refusal, mailboxes::KnownMailbox};
+use super::{By, Expected, Refusal, mailboxes::KnownMailbox};
 use crate::{
     Engine,
     limits::{QUEUE_BATCH, QUEUE_BATCHES_AT_ONCE, WAKE_DELAY_SECONDS},
@@ -21,9 +21,15 @@ use crate::{
 
 impl<P: Ports> Engine<P> {
     /// Enables a delivery again: its failures are forgotten, its alerts closed, and it runs at once.
-    pub async fn enable_delivery(&self, by: &By, id: &str, delivery: Delivery) -> Result<KnownMailbox, Refusal> {
+    pub async fn enable_delivery(
+        &self,
+        by: &By,
+        id: &str,
+        delivery: Delivery,
+        expected: &Expected,
+    ) -> Result<KnownMailbox, Refusal> {
         by.needs(Role::Administrator, "Enabling a delivery")?;
-        let mut details = self.mailbox_with_delivery(id, delivery).await?;
+        let mut details = self.mailbox_with_delivery(id, delivery, expected).await?;
         let mailbox = details.stored.mailbox.clone();
         let profile = self.find_profile(mailbox.profile_id.as_str()).await?.profile;
         let organization = self.ports.mailboxes().organization().await?.organization;
@@ -49,15 +55,27 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Runs a delivery now, whatever its polling interval; a gap between two tries stays.
-    pub async fn run_now(&self, by: &By, id: &str, delivery: Delivery) -> Result<(), Refusal> {
+    pub async fn run_now(&self, by: &By, id: &str, delivery: Delivery, expected: &Expected) -> Result<(), Refusal> {
         by.needs(Role::Administrator, "Running a delivery")?;
-        let mailbox = self.mailbox_with_delivery(id, delivery).await?.stored.mailbox.id;
+        let mailbox = self.mailbox_with_delivery(id, delivery, expected).await?.stored.mailbox.id;
         self.ports.mailboxes().hurry(&mailbox, delivery).await?;
         Ok(self.wake([mailbox], delivery, WAKE_DELAY_SECONDS).await?)
     }
 
-    async fn mailbox_with_delivery(&self, id: &str, delivery: Delivery) -> Result<MailboxDetails, Refusal> {
-        let details = self.find_mailbox(id).await?;
+    async fn mailbox_with_delivery(
+        &self,
+        id: &str,
+        delivery: Delivery,
+        expected: &Expected,
+    ) -> Result<MailboxDetails, Refusal> {
+        let details = self.mailbox_to_change(id, expected).await?;
+        if !delivery.is_moved() {
+            let detail = "Appointments, contacts and tasks are not synchronized yet.";
+            return Err(Refusal::conflict(
+                detail,
+                "Leave them to Outlook, or set their synchronization method to none.",
+            ));
+        }
         if details.stored.mailbox.method(delivery) == SynchronizationMethod::None {
             let detail = format!("The synchronization method of {} is none.", delivery.as_str());
             return Err(Refusal::conflict(detail, "Set it to server-side-synchronization first."));

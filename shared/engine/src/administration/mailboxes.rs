@@ -19,7 +19,9 @@ use mailrail_domain::{
     },
 };
 
-use super::{By, Refusal, SecretChange, check_credential, emails::Waiting, require_revision, require_written};
+use super::{
+    By, Expected, Refusal, SecretChange, check_credential, emails::Waiting, require_revision, require_written,
+};
 use crate::{
     Engine,
     access::mailbox_owner,
@@ -132,7 +134,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads a mailbox that is to be changed, on condition of the revision that the person has seen.
-    pub async fn mailbox_to_change(&self, id: &str, expected: Option<u64>) -> Result<MailboxDetails, Refusal> {
+    pub async fn mailbox_to_change(&self, id: &str, expected: &Expected) -> Result<MailboxDetails, Refusal> {
         let details = self.find_mailbox(id).await?;
         require_revision(expected, details.stored.revision)?;
         Ok(details)
@@ -168,9 +170,9 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Deletes a mailbox. Its email records stay.
-    pub async fn delete_mailbox(&self, by: &By, id: &str) -> Result<(), Refusal> {
+    pub async fn delete_mailbox(&self, by: &By, id: &str, expected: &Expected) -> Result<(), Refusal> {
         by.needs(Role::Administrator, "Deleting a mailbox")?;
-        let details = self.find_mailbox(id).await?;
+        let details = self.mailbox_to_change(id, expected).await?;
         let audit = by.audit(self.now(), AuditAction::Deleted, (AuditSubject::Mailbox, id), vec![]);
         self.ports.mailboxes().delete_mailbox(&details, &audit).await?;
         Ok(self.unshare_all(&details).await?)

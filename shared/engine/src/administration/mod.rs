@@ -161,12 +161,21 @@ impl<T> SecretChange<T> {
     }
 }
 
+/// The revision that something must have for a change of it to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Any.
+    Any,
+    /// One of these.
+    OneOf(Vec<u64>),
+}
+
 /// Refuses a change that is made on condition of another revision than the present one.
-fn require_revision(expected: Option<u64>, revision: u64) -> Result<(), Refusal> {
-    if expected.is_none_or(|expected| expected == revision) {
-        return Ok(());
+fn require_revision(expected: &Expected, revision: u64) -> Result<(), Refusal> {
+    match expected {
+        Expected::OneOf(revisions) if !revisions.contains(&revision) => Err(Refusal::Outdated { revision }),
+        Expected::Any | Expected::OneOf(_) => Ok(()),
     }
-    Err(Refusal::Outdated { revision })
 }
 
 /// What a conditional write came to.

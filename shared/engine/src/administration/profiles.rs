@@ -12,7 +12,7 @@ use mailrail_domain::{
     },
 };
 
-use super::{By, Refusal, SecretChange, check_credential, require_revision, require_written};
+use super::{By, Expected, Refusal, SecretChange, check_credential, require_revision, require_written};
 use crate::{
     Engine,
     access::profile_owner,
@@ -93,7 +93,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads a profile that is to be changed, on condition of the revision that the person has seen.
-    pub async fn profile_to_change(&self, id: &str, expected: Option<u64>) -> Result<StoredProfile, Refusal> {
+    pub async fn profile_to_change(&self, id: &str, expected: &Expected) -> Result<StoredProfile, Refusal> {
         let stored = self.find_profile(id).await?;
         require_revision(expected, stored.revision)?;
         Ok(stored)
@@ -118,9 +118,9 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Deletes a profile that has no mailboxes.
-    pub async fn delete_profile(&self, by: &By, id: &str) -> Result<(), Refusal> {
+    pub async fn delete_profile(&self, by: &By, id: &str, expected: &Expected) -> Result<(), Refusal> {
         by.needs(Role::Administrator, "Deleting an email server profile")?;
-        let stored = self.find_profile(id).await?;
+        let stored = self.profile_to_change(id, expected).await?;
         let page = PageRequest { limit: 1, cursor: None };
         let mailboxes = self.ports.mailboxes().mailboxes(Some(&stored.profile.id), &page).await?;
         if !mailboxes.items.is_empty() {

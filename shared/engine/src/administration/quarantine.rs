@@ -61,7 +61,11 @@ impl<P: Ports> Engine<P> {
         mailbox: &MailboxId,
         page: &PageRequest,
     ) -> Result<Page<Quarantined>, Refusal> {
-        Ok(self.ports.mailboxes().quarantined(mailbox, page).await?)
+        let found = self.ports.mailboxes().quarantined(mailbox, page).await?;
+        if found.items.is_empty() {
+            self.find_mailbox(mailbox.as_str()).await?;
+        }
+        Ok(found)
     }
 
     /// Lists the quarantine of all mailboxes, the newest first; of one reason, or of all.

@@ -9,7 +9,7 @@ use mailrail_domain::{
     },
 };
 
-use super::{By, Refusal, require_revision, require_written};
+use super::{By, Expected, Refusal, require_revision, require_written};
 use crate::{
     Engine,
     ports::{Directory, Ports, StoredOrganization},
@@ -43,7 +43,7 @@ impl<P: Ports> Engine<P> {
     }
 
     /// Reads settings that are to be changed, on condition of the revision that the person has seen.
-    pub async fn organization_to_change(&self, expected: Option<u64>) -> Result<StoredOrganization, Refusal> {
+    pub async fn organization_to_change(&self, expected: &Expected) -> Result<StoredOrganization, Refusal> {
         let stored = self.organization().await?;
         require_revision(expected, stored.revision)?;
         Ok(stored)

@@ -38,7 +38,7 @@ impl<P: Ports> Engine<P> {
         by.needs(Role::Administrator, "Testing a mailbox")?;
         let mailbox = self.find_mailbox(id).await?.stored.mailbox;
         let synchronized = SynchronizationMethod::ServerSideSynchronization;
-        if !Delivery::ALL.into_iter().any(|delivery| mailbox.method(delivery) == synchronized) {
+        if !Delivery::ALL.into_iter().any(|of| of.is_moved() && mailbox.method(of) == synchronized) {
             let detail =
                 format!("The mailbox {} has no delivery to test: every synchronization method is none.", mailbox.name);
             return Err(Refusal::conflict(detail, "Set a method to server-side-synchronization first."));

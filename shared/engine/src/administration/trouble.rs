@@ -29,8 +29,11 @@ impl<P: Ports> Engine<P> {
     pub async fn list_alerts(&self, of: AlertsOf, page: &PageRequest) -> Result<Page<Alert>, Refusal> {
         let store = self.ports.mailboxes();
         let filter = match of {
-            AlertsOf::Mailbox(mailbox) => return Ok(alerts_of_mailbox(store, &mailbox, page).await?),
-            AlertsOf::Profile(profile) => AlertFilter::Profile(profile),
+            AlertsOf::Mailbox(mailbox) => {
+                self.find_mailbox(mailbox.as_str()).await?;
+                return Ok(alerts_of_mailbox(store, &mailbox, page).await?);
+            }
+            AlertsOf::Profile(profile) => AlertFilter::Profile(self.find_profile(profile.as_str()).await?.profile.id),
             AlertsOf::Everybody(status) => AlertFilter::Status(status),
         };
         Ok(store.alerts(&filter, page).await?)

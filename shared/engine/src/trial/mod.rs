@@ -109,7 +109,8 @@ impl<P: Ports> Engine<P> {
             let Some(row) = mailboxes.load(mailbox, delivery).await? else {
                 return Ok(ran);
             };
-            if row.mailbox.method(delivery) != SynchronizationMethod::ServerSideSynchronization {
+            let method = row.mailbox.method(delivery);
+            if !delivery.is_moved() || method != SynchronizationMethod::ServerSideSynchronization {
                 continue;
             }
             let mut stages = Stages::begin(&mut test, delivery);

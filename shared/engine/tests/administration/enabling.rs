@@ -27,10 +27,10 @@ async fn a_delivery_is_enabled_once_its_address_is_approved() {
     let world = world();
     let profile = with_profile(&world).await.profile;
     with_mailbox(&world, "m1", &profile).await;
-    check_conflict(world.enable_delivery(&ann(), "m1", INCOMING).await, "not approved");
+    check_conflict(world.enable_delivery(&ann(), "m1", INCOMING, &Expected::Any).await, "not approved");
     world.decide(&ann(), "m1", Verdict::Approve).await.unwrap();
     let reads = world.ports.state.reads();
-    let enabled = world.enable_delivery(&ann(), "m1", INCOMING).await.unwrap();
+    let enabled = world.enable_delivery(&ann(), "m1", INCOMING, &Expected::Any).await.unwrap();
     let expected =
         Reads { mailboxes: reads.mailboxes + 1, profiles: reads.profiles + 1, organization: reads.organization + 1 };
     assert_eq!(world.ports.state.reads(), expected, "nothing is read back, and no profile twice");
@@ -47,12 +47,12 @@ async fn what_is_not_synchronized_is_neither_enabled_nor_run() {
     let world = world();
     let profile = with_profile(&world).await.profile;
     idle(&world, &profile).await;
-    check_conflict(world.enable_delivery(&ann(), "idle", INCOMING).await, "incoming-email is none");
-    check_conflict(world.run_now(&ann(), "idle", INCOMING).await, "incoming-email is none");
-    check_not_found(world.enable_delivery(&ann(), "m2", INCOMING).await);
-    check_not_found(world.run_now(&ann(), "m2", INCOMING).await);
-    check_forbidden(world.enable_delivery(&rita(), "idle", INCOMING).await);
-    check_forbidden(world.run_now(&rita(), "idle", INCOMING).await);
+    check_conflict(world.enable_delivery(&ann(), "idle", INCOMING, &Expected::Any).await, "incoming-email is none");
+    check_conflict(world.run_now(&ann(), "idle", INCOMING, &Expected::Any).await, "incoming-email is none");
+    check_not_found(world.enable_delivery(&ann(), "m2", INCOMING, &Expected::Any).await);
+    check_not_found(world.run_now(&ann(), "m2", INCOMING, &Expected::Any).await);
+    check_forbidden(world.enable_delivery(&rita(), "idle", INCOMING, &Expected::Any).await);
+    check_forbidden(world.run_now(&rita(), "idle", INCOMING, &Expected::Any).await);
     assert!(world.ports.queue.waiting(INCOMING).is_empty());
 }
 
@@ -61,7 +61,7 @@ async fn a_delivery_runs_at_once_when_somebody_asks_for_it() {
     let world = world();
     let profile = with_profile(&world).await.profile;
     with_mailbox(&world, "m1", &profile).await;
-    world.run_now(&ann(), "m1", Delivery::OutgoingEmail).await.unwrap();
+    world.run_now(&ann(), "m1", Delivery::OutgoingEmail, &Expected::Any).await.unwrap();
     assert_eq!(world.ports.queue.waiting(Delivery::OutgoingEmail).len(), 1);
 }
 

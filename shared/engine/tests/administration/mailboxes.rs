@@ -65,9 +65,9 @@ async fn a_mailbox_is_changed_on_condition_of_its_revision_and_read_once() {
     let profile = with_profile(&world).await.profile;
     with_mailbox(&world, "m1", &profile).await;
     world.decide(&ann(), "m1", Verdict::Approve).await.unwrap();
-    check_outdated(world.mailbox_to_change("m1", Some(1)).await, 2);
+    check_outdated(world.mailbox_to_change("m1", &Expected::OneOf(vec![1])).await, 2);
     let reads = world.ports.state.reads();
-    let before = world.mailbox_to_change("m1", Some(2)).await.unwrap();
+    let before = world.mailbox_to_change("m1", &Expected::OneOf(vec![2])).await.unwrap();
     let renamed = Mailbox { name: "Another".into(), ..before.stored.mailbox.clone() };
     let after = world.change_mailbox(&ann(), change(&before, renamed.clone())).await.unwrap();
     let expected = Reads { mailboxes: reads.mailboxes + 1, profiles: reads.profiles + 1, ..reads };
@@ -87,9 +87,9 @@ async fn what_begins_anew_is_answered_as_it_was_written() {
     with_mailbox(&world, "m1", &profile).await;
     world.decide(&ann(), "m1", Verdict::Approve).await.unwrap();
     for delivery in [Delivery::IncomingEmail, Delivery::OutgoingEmail] {
-        world.enable_delivery(&ann(), "m1", delivery).await.unwrap();
+        world.enable_delivery(&ann(), "m1", delivery, &Expected::Any).await.unwrap();
     }
-    let before = world.mailbox_to_change("m1", None).await.unwrap();
+    let before = world.mailbox_to_change("m1", &Expected::Any).await.unwrap();
     let without = Mailbox { incoming_email: SynchronizationMethod::None, ..before.stored.mailbox.clone() };
     let after = world.change_mailbox(&ann(), change(&before, without)).await.unwrap().details;
     assert_eq!(world.find_mailbox("m1").await.unwrap(), after);
@@ -108,10 +108,10 @@ async fn a_mailbox_is_deleted() {
     let world = world();
     let profile = with_profile(&world).await.profile;
     with_mailbox(&world, "m1", &profile).await;
-    check_forbidden(world.delete_mailbox(&rita(), "m1").await);
-    world.delete_mailbox(&ann(), "m1").await.unwrap();
+    check_forbidden(world.delete_mailbox(&rita(), "m1", &Expected::Any).await);
+    world.delete_mailbox(&ann(), "m1", &Expected::Any).await.unwrap();
     assert_eq!(last_audited(&world).await, ("ann".into(), AuditAction::Deleted, "m1".into(), vec![]));
-    check_not_found(world.delete_mailbox(&ann(), "m1").await);
+    check_not_found(world.delete_mailbox(&ann(), "m1", &Expected::Any).await);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn an_overview_says_what_is_due_and_what_waits() {
     let profile = with_profile(&world).await.profile;
     with_mailbox(&world, "m1", &profile).await;
     world.decide(&ann(), "m1", Verdict::Approve).await.unwrap();
-    let enabled = world.enable_delivery(&ann(), "m1", Delivery::IncomingEmail).await.unwrap();
+    let enabled = world.enable_delivery(&ann(), "m1", Delivery::IncomingEmail, &Expected::Any).await.unwrap();
     let overview = world.overview(enabled).await.unwrap();
     assert_eq!(overview.next_due.keys().copied().collect::<Vec<_>>(), [Delivery::IncomingEmail]);
     assert!(overview.next_due[&Delivery::IncomingEmail] > moment(0));

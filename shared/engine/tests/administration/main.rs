@@ -24,7 +24,7 @@ use mailrail_domain::{
 };
 use mailrail_engine::{
     Engine, Settings,
-    administration::{By, Refusal},
+    administration::{By, Expected, Refusal},
     ports::{PageRequest, StoredProfile},
 };
 use mailrail_test_support::{

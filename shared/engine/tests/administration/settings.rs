@@ -19,7 +19,7 @@ fn change(before: &StoredOrganization, after: Organization) -> SettingsChange {
 #[tokio::test]
 async fn settings_are_changed_on_condition_of_their_revision_and_read_once() {
     let world = world();
-    let before = world.organization_to_change(Some(0)).await.unwrap();
+    let before = world.organization_to_change(&Expected::OneOf(vec![0])).await.unwrap();
     let after = Organization { stall_minutes: 5, ..before.organization.clone() };
     let reads = world.ports.state.reads();
     let stored = world.change_organization(&ann(), change(&before, after.clone())).await.unwrap();
@@ -30,7 +30,7 @@ async fn settings_are_changed_on_condition_of_their_revision_and_read_once() {
     assert_eq!(last_audited(&world).await, ("ann".into(), AuditAction::Changed, "organization".into(), fields));
 
     check_superseded(world.change_organization(&ann(), change(&before, after.clone())).await);
-    check_outdated(world.organization_to_change(Some(0)).await, 1);
+    check_outdated(world.organization_to_change(&Expected::OneOf(vec![0])).await, 1);
     check_forbidden(world.change_organization(&rita(), change(&stored, after.clone())).await);
     let bad = Organization { closed_alert_days: 4_000, ..after.clone() };
     check_invalid(world.change_organization(&ann(), change(&stored, bad)).await, "closed_alert_days");
