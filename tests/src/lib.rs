@@ -8,6 +8,7 @@ pub mod letter;
 pub mod on_premises;
 pub mod online;
 pub mod scripted;
+pub mod simulation;
 pub mod site;
 pub mod stack;
 pub mod world;

@@ -22,4 +22,5 @@ mod quarantine;
 mod receiving;
 mod recovery;
 mod sending;
+mod simulation;
 mod testing;

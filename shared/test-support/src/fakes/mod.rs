@@ -1,6 +1,7 @@
 //! Ports in memory. They keep the contracts of the real ones, as the conformance suites show.
 
 mod bodies;
+mod faulty;
 mod queue;
 mod records;
 mod servers;
@@ -10,6 +11,7 @@ mod vault;
 use std::sync::{Mutex, MutexGuard};
 
 pub use bodies::MemoryBodies;
+pub use faulty::{Faults, Faulty, FaultyPorts};
 use mailrail_engine::ports::{Finder, IncomingServers, OutgoingServers, Page, PageRequest, Ports};
 pub use queue::{MemoryQueue, QueueCall};
 pub use records::MemoryRecords;

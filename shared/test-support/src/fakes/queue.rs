@@ -62,6 +62,29 @@ impl MemoryQueue {
         }
     }
 
+    /// Loses, doubles or delays a message, now and then.
+    pub fn disturb(&self, random: &mut fastrand::Rng) {
+        let mut state = lock(&self.0);
+        let Some(receipt) = random.choice(state.messages.keys().copied().collect::<Vec<_>>()) else {
+            return;
+        };
+        match random.u8(0..3) {
+            0 => {
+                state.messages.remove(&receipt);
+            }
+            1 => {
+                state.next += 1;
+                let (next, double) = (state.next, state.messages[&receipt].clone());
+                state.messages.insert(next, Message { in_flight: false, ..double });
+            }
+            _ => {
+                if let Some(message) = state.messages.get_mut(&receipt) {
+                    message.delay_seconds += random.u32(1..300);
+                }
+            }
+        }
+    }
+
     /// Lets `seconds` pass: delays run off, and what is in flight becomes visible again.
     pub fn pass(&self, seconds: u32) {
         for message in lock(&self.0).messages.values_mut() {

@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use mailrail_domain::{
     Timestamp,
-    email::{imap::ImapPosition, position::Position, sending::ContentReply},
+    email::{
+        imap::ImapPosition,
+        position::Position,
+        sending::{ContentReply, RecipientReply},
+    },
     rules::retry::Pace,
     settings::endpoint::Endpoint,
     words::{
@@ -44,6 +48,10 @@ struct State {
     sent: Vec<(Vec<EmailAddress>, String)>,
     /// Recipients at whose name the server of outgoing email hangs up.
     hangs_up_at: BTreeSet<EmailAddress>,
+    /// Trouble at random: whose order it is in, and at how many of a thousand calls.
+    trouble: Option<(fastrand::Rng, u32)>,
+    /// Whether copies of what is sent are kept, and can be looked for.
+    keeps_copies: bool,
     /// Whether the servers keep their answers back.
     is_slow: bool,
 }
@@ -66,7 +74,30 @@ pub enum Withheld {
     HungUp,
 }
 
+impl State {
+    /// Whether this call meets trouble, and of which of `kinds`.
+    fn trouble(&mut self, kinds: u8) -> Option<u8> {
+        let (random, per_mille) = self.trouble.as_mut()?;
+        (random.u32(0..1_000) < *per_mille).then(|| random.u8(0..kinds))
+    }
+}
+
 impl MemoryServers {
+    /// Makes trouble in the order of this seed at so many of a thousand calls, or none any more.
+    pub fn set_trouble(&self, seed: u64, per_mille: u32) {
+        lock(&self.0).trouble = Some((fastrand::Rng::with_seed(seed), per_mille)).filter(|_| per_mille > 0);
+    }
+
+    /// Keeps copies of what is sent from now on, so that they can be looked for.
+    pub fn keep_copies(&self) {
+        lock(&self.0).keeps_copies = true;
+    }
+
+    /// Takes an account that was refused again.
+    pub fn accept(&self, username: &str) {
+        lock(&self.0).refused.remove(username);
+    }
+
     /// Withholds a message of an account, by its number from 1 on, or hands it out again.
     pub fn withhold(&self, username: &str, number: u32, withheld: Option<Withheld>) {
         let (mut state, key) = (lock(&self.0), (username.to_owned(), number));
@@ -126,6 +157,7 @@ impl MemoryServers {
 /// A session with the server of incoming email.
 #[derive(Debug)]
 pub struct MemoryIncoming {
+    servers: Arc<Mutex<State>>,
     messages: Vec<Bytes>,
     withheld: BTreeMap<u32, Withheld>,
     waiting: VecDeque<u32>,
@@ -173,7 +205,13 @@ impl IncomingSession for MemoryIncoming {
         let (remote, message) = (Self::remote(uid), self.messages[uid as usize - 1].clone());
         let size = message.len() as u64;
         let refusal = |cause| DeliveryError::new(cause, Evidence::new(Stage::Fetch, "no such luck"));
-        let content = match (self.left_out.take_if(|(name, _)| *name == remote.name), self.withheld.get(&uid)) {
+        let trouble = lock(&self.servers).trouble(2);
+        let withheld = match trouble {
+            None => self.withheld.get(&uid).copied(),
+            Some(0) => Some(Withheld::Refused),
+            Some(_) => Some(Withheld::HungUp),
+        };
+        let content = match (self.left_out.take_if(|(name, _)| *name == remote.name), withheld) {
             (Some((_, because)), _) => Content::Missing(because),
             (None, Some(Withheld::Refused)) => Content::Missing(refusal(Cause::ServerUnavailable)),
             (None, Some(Withheld::HungUp)) => {
@@ -232,7 +270,7 @@ impl IncomingServers for MemoryServers {
         }
         let mut state = lock(&self.0);
         state.connections += 1;
-        if state.is_down {
+        if state.is_down || state.trouble(1).is_some() {
             let evidence = Evidence::new(Stage::Connect, "Connection refused");
             return Err(DeliveryError::new(Cause::ConnectionRefused, evidence));
         }
@@ -243,7 +281,8 @@ impl IncomingServers for MemoryServers {
         let messages = state.mail.get(&access.username).cloned().unwrap_or_default();
         let of_account = state.withheld.iter().filter(|((username, _), _)| *username == access.username);
         let withheld = of_account.map(|((_, number), withheld)| (*number, *withheld)).collect();
-        Ok(MemoryIncoming { messages, withheld, waiting: VecDeque::new(), unread: None, left_out: None })
+        let servers = Arc::clone(&self.0);
+        Ok(MemoryIncoming { servers, messages, withheld, waiting: VecDeque::new(), unread: None, left_out: None })
     }
 
     fn is_exclusive(&self, _: &Endpoint) -> bool {
@@ -252,8 +291,16 @@ impl IncomingServers for MemoryServers {
 }
 
 impl Finder for MemoryServers {
-    async fn has(&self, _: &Access, _: Folder, _: &str) -> Result<Option<bool>, DeliveryError> {
-        Ok(None)
+    async fn has(&self, _: &Access, folder: Folder, message_id: &str) -> Result<Option<bool>, DeliveryError> {
+        let mut state = lock(&self.0);
+        if !state.keeps_copies || folder != Folder::Sent {
+            return Ok(None);
+        }
+        if state.trouble(1).is_some() {
+            return Err(DeliveryError::new(Cause::TimedOut, Evidence::new(Stage::Open, "no answer")));
+        }
+        let id = format!("<{message_id}>");
+        Ok(Some(state.sent.iter().any(|(_, message)| message.contains(&id))))
     }
 }
 
@@ -270,7 +317,21 @@ impl OutgoingSession for MemoryOutgoing {
         _: &EmailAddress,
         recipients: &[EmailAddress],
     ) -> Result<EnvelopeReply, DeliveryError> {
-        let state = lock(&self.servers);
+        let mut state = lock(&self.servers);
+        match state.trouble(2) {
+            None => {}
+            Some(0) => {
+                let evidence = Evidence::new(Stage::Envelope, "the connection was reset");
+                return Err(DeliveryError::new(Cause::ConnectionLost, evidence));
+            }
+            Some(_) => {
+                let put_off = |recipient: &EmailAddress| {
+                    let evidence = Evidence::new(Stage::Envelope, "greylisted").with_code("450");
+                    (recipient.clone(), RecipientReply::Deferred(evidence))
+                };
+                return Ok(EnvelopeReply::Recipients(recipients.iter().map(put_off).collect()));
+            }
+        }
         if recipients.iter().any(|recipient| state.hangs_up_at.contains(recipient)) {
             let evidence = Evidence::new(Stage::Envelope, "the server hung up");
             return Err(DeliveryError::new(Cause::ConnectionLost, evidence));
@@ -286,8 +347,15 @@ impl OutgoingSession for MemoryOutgoing {
             tokio::task::yield_now().await;
         }
         let message = String::from_utf8_lossy(message).into_owned();
-        lock(&self.servers).sent.push((std::mem::take(&mut self.recipients), message));
-        Ok(ContentReply::Accepted)
+        let mut state = lock(&self.servers);
+        let trouble = state.trouble(2);
+        if trouble != Some(0) {
+            state.sent.push((std::mem::take(&mut self.recipients), message));
+        }
+        match trouble {
+            None => Ok(ContentReply::Accepted),
+            Some(_) => Ok(ContentReply::Unknown(Evidence::new(Stage::Data, "no answer"))),
+        }
     }
 
     async fn reset(&mut self) -> Result<(), DeliveryError> {
