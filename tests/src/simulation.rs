@@ -1,7 +1,7 @@
 //! A simulation from a seed: the engine over hours of virtual time, with faults at any of its calls, troubled mail servers,
 //! wakes that are lost, doubled or late, and people who act meanwhile. What must always hold is asked when all is calm.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use mailrail_domain::{
     Timestamp,
@@ -41,10 +41,20 @@ use mailrail_test_support::{
     fakes::{FaultyPorts, Withheld},
 };
 
-use crate::{
-    letter::Letter,
-    world::{now, pass},
-};
+use crate::letter::Letter;
+
+thread_local! {
+    /// A seed has a clock of its own, so that it goes the same way whenever it is run.
+    static SECONDS: Cell<i64> = const { Cell::new(0) };
+}
+
+fn now() -> Timestamp {
+    build::moment(SECONDS.get())
+}
+
+fn pass(seconds: i64) {
+    SECONDS.set(SECONDS.get() + seconds);
+}
 
 const INVOCATION: Duration = Duration::from_secs(600);
 const MINUTE: i64 = 60;
@@ -96,6 +106,7 @@ impl Simulation {
     }
 
     async fn of_seed(seed: u64) -> Self {
+        SECONDS.set(0);
         let mut random = fastrand::Rng::with_seed(seed);
         let ports = FaultyPorts::of_seed(seed);
         let settings = Settings { invocations_max: 1, ..Settings::default() };
@@ -173,7 +184,7 @@ impl Simulation {
             0..10 => {
                 let number = self.delivered.get(&id).map_or(0, Vec::len);
                 let subject = format!("{id} message {number}");
-                let mut letter = Letter::new(&subject);
+                let mut letter = Letter::new(&subject).at(now());
                 letter.message_id = Some(format!("{id}.{number}@sender.test"));
                 let raw = String::from_utf8(letter.raw()).expect("text");
                 self.engine.ports.servers.deliver(&username, &raw);
@@ -360,7 +371,11 @@ impl Simulation {
             for subject in subjects {
                 let records = emails.iter().filter(|email| email.subject == *subject).count();
                 if records != 1 {
-                    return Err(format!("{subject:?} has {records} records"));
+                    let left = self.state().quarantined(id, &page).await.expect("a store that works").items;
+                    let left: Vec<_> = left.into_iter().map(|message| (message.remote_id, message.reason)).collect();
+                    let row = self.state().load(id, Delivery::IncomingEmail).await.expect("a store that works");
+                    let row = row.map(|row| (row.state, row.position));
+                    return Err(format!("{subject:?} has {records} records; in quarantine: {left:?}; {row:?}"));
                 }
             }
         }

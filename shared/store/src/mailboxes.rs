@@ -10,6 +10,7 @@ use mailrail_domain::{
         alert::{Alert, AlertKind, AlertStatus},
         delivery::Delivery,
         id::{MailboxId, ProfileId},
+        passed_over::PassedOver,
     },
 };
 use mailrail_engine::{
@@ -76,6 +77,19 @@ impl MailboxStore for Store {
             .expression_attribute_names("#source", "source")
             .expression_attribute_values(":reached", attribute(position)?)
             .expression_attribute_values(":source", text(source))
+            .expression_attribute_values(":version", number(claim.version))
+            .expression_attribute_values(":next", number(claim.version + 1));
+        self.claimed(claim, request).await
+    }
+
+    async fn mark_passed_over(&self, claim: &Claim, passed_over: PassedOver) -> Result<Option<Claim>, Outage> {
+        let request = self
+            .table
+            .updating(keys::delivery(&claim.mailbox, claim.delivery))
+            .update_expression("SET #state.passed_over = :passed_over, version = :next")
+            .condition_expression(UNCHANGED)
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":passed_over", attribute(&passed_over)?)
             .expression_attribute_values(":version", number(claim.version))
             .expression_attribute_values(":next", number(claim.version + 1));
         self.claimed(claim, request).await

@@ -27,12 +27,17 @@ pub fn passes_over(suspects: usize, read: bool, pace: Pace, before: Option<Passe
     suspects == 1 && (read || (pace == Pace::PassOver && !before.is_some_and(|known| known.is_unproven)))
 }
 
+/// What is remembered of messages that are about to be passed over.
+#[must_use]
+pub fn marked(now: Timestamp) -> PassedOver {
+    PassedOver { ask_at: seconds_after(now, i64::from(ASK_AGAIN_SECONDS)), asked: 0, is_unproven: true }
+}
+
 /// What is remembered of passed over messages after a run.
 #[must_use]
 pub fn after(before: Option<PassedOver>, moved: &Moved, now: Timestamp) -> Option<PassedOver> {
     if moved.passed_over > 0 {
-        let ask_at = seconds_after(now, i64::from(ASK_AGAIN_SECONDS));
-        return Some(PassedOver { ask_at, asked: 0, is_unproven: !moved.has_read });
+        return Some(PassedOver { is_unproven: !moved.has_read, ..marked(now) });
     }
     let before = before?;
     match moved.asked_again {

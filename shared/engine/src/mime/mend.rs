@@ -50,9 +50,14 @@ pub(super) fn mended(raw: &[u8]) -> Result<Mended<'_>, TooDeep> {
         if let Some(better) = header_of(header, body, part) {
             mended.replace(part.header.clone(), &better);
         }
-        if part.is_base64
-            && let Some(better) = base64(body)
-        {
+        let better = match part.coding {
+            Coding::Base64 => base64(body),
+            Coding::QuotedPrintable => quoted_printable(body),
+            Coding::None => None,
+        };
+        let better =
+            part.within.and_then(|delimiter| told_apart(better.as_deref().unwrap_or(body), delimiter)).or(better);
+        if let Some(better) = better {
             mended.replace(part.body.clone(), &better);
         }
     }
@@ -96,14 +101,16 @@ impl<'a> Patched<'a> {
 
 /// A part of a message: where its header and its body are, and what it says of itself.
 #[derive(Debug, Default)]
-struct Part {
+struct Part<'a> {
     header: Range<usize>,
     body: Range<usize>,
     /// It is a multipart whose boundary never comes, so that it is a text.
     is_broken: bool,
     /// It holds other parts, or a message.
     is_container: bool,
-    is_base64: bool,
+    coding: Coding,
+    /// The delimiter of the multipart that it is in.
+    within: Option<&'a [u8]>,
 }
 
 /// What encloses the part that is being read.
@@ -116,7 +123,7 @@ enum Level<'a> {
 /// How a message is made up.
 struct Structure<'a> {
     /// Its parts, in order.
-    parts: Vec<Part>,
+    parts: Vec<Part<'a>>,
     /// Where the last of them ends.
     end: usize,
     /// Delimiters of multiparts that do not end, the innermost first.
@@ -127,7 +134,7 @@ fn structure(raw: &[u8]) -> Result<Structure<'_>, TooDeep> {
     let last_delimiters = delimiters(raw);
     let mut levels: Vec<Level<'_>> = Vec::new();
     let mut open: HashSet<&[u8]> = HashSet::new();
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<Part<'_>> = Vec::new();
     let start = if raw.starts_with(BOM) { BOM.len() } else { 0 };
     let mut header_from = Some(start);
     let mut at = start;
@@ -185,17 +192,21 @@ fn unclosed<'a>(levels: &[Level<'a>]) -> Vec<&'a [u8]> {
 /// Reads what a part says of itself. Whether a header follows, because the part is a message.
 fn part_of<'a>(
     raw: &'a [u8],
-    part: &mut Part,
+    part: &mut Part<'a>,
     last_delimiters: &HashMap<&'a [u8], usize>,
     levels: &mut Vec<Level<'a>>,
     open: &mut HashSet<&'a [u8]>,
 ) -> bool {
     let header = raw.get(part.header.clone()).unwrap_or_default();
+    part.within = levels.iter().rev().find_map(|level| match level {
+        Level::Parts(delimiter, _) => Some(*delimiter),
+        Level::Message => None,
+    });
     let is_in_digest = matches!(levels.last(), Some(Level::Parts(_, true)));
     let parsed = MessageParser::new().with_mime_headers().parse_headers(header);
     let content_type = parsed.as_ref().and_then(MimeHeaders::content_type);
     let coding = field(header, b"content-transfer-encoding").map(coding);
-    part.is_base64 = coding == Some(Coding::Base64);
+    part.coding = coding.unwrap_or_default();
     let of_type = |name: &str| content_type.is_some_and(|kind| kind.ctype().eq_ignore_ascii_case(name));
     if of_type("multipart") {
         let boundary = content_type.and_then(|kind| kind.attribute("boundary")).unwrap_or_default();
@@ -252,8 +263,9 @@ fn delimiter(line: &[u8]) -> (Option<&[u8]>, bool) {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Coding {
+    #[default]
     None,
     QuotedPrintable,
     Base64,
@@ -307,7 +319,7 @@ fn field<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// A better header of a part, if there is one.
-fn header_of(header: &[u8], body: &[u8], part: &Part) -> Option<Vec<u8>> {
+fn header_of(header: &[u8], body: &[u8], part: &Part<'_>) -> Option<Vec<u8>> {
     let mut better = Vec::with_capacity(header.len());
     let mut is_changed = false;
     let mut has_type = false;
@@ -355,7 +367,7 @@ fn header_of(header: &[u8], body: &[u8], part: &Part) -> Option<Vec<u8>> {
 }
 
 /// A better field of the type of a part, if there is one.
-fn content_type(field: &[u8], header: &[u8], body: &[u8], part: &Part) -> Option<Vec<u8>> {
+fn content_type(field: &[u8], header: &[u8], body: &[u8], part: &Part<'_>) -> Option<Vec<u8>> {
     if part.is_container {
         return None;
     }
@@ -415,6 +427,32 @@ fn charset_of(given: Option<&str>, header: &[u8], body: &[u8], is_html: bool) ->
         Some(Coding::None) | None => Cow::Borrowed(sample),
     };
     charset::of_text(given, &decoded, is_html)
+}
+
+/// A body in which nothing looks like the delimiter of its multipart, if anything does. The reader takes a delimiter for one
+/// wherever it stands, and however the line goes on.
+fn told_apart(body: &[u8], delimiter: &[u8]) -> Option<Vec<u8>> {
+    let mut apart = Vec::new();
+    let mut done = 0;
+    for at in memchr::memmem::find_iter(body, delimiter) {
+        apart.extend_from_slice(body.get(done..=at).unwrap_or_default());
+        apart.push(b' ');
+        done = at + 1;
+    }
+    (done > 0).then(|| {
+        apart.extend_from_slice(body.get(done..).unwrap_or_default());
+        apart
+    })
+}
+
+/// Quoted-printable without a soft line break at its very end, if it has one. The line end in front of a delimiter is the
+/// delimiter's (RFC 2046 section 5.1.1), and the reader takes characters of the text for it if a soft break swallowed it.
+fn quoted_printable(body: &[u8]) -> Option<Vec<u8>> {
+    let line = body.strip_suffix(b"\n").unwrap_or(body);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = line.trim_ascii_end().strip_suffix(b"=")?;
+    let end = body.get(line.len()..).unwrap_or_default();
+    Some([text, end].concat())
 }
 
 /// The lines of base64 without what is none (RFC 2045 section 6.8: it "must be ignored"), if there is any. Lines that are
@@ -495,6 +533,29 @@ mod tests {
         ] {
             assert_eq!(base64(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn a_soft_line_break_at_the_very_end_is_left_out() {
+        for (body, expected) in [
+            (&b"abc=\r\n"[..], Some(&b"abc\r\n"[..])),
+            (b"abc=", Some(b"abc")),
+            (b"=\n", Some(b"\n")),
+            (b"a=\r\nbc\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(quoted_printable(body).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_delimiter_delimits() {
+        let raw =
+            b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nx--a\r\n--ab\r\n--a \r\n\r\ny\r\n--a--\r\n";
+        let mended = raw_of(raw);
+        let message = MessageParser::default().parse(mended.as_ref()).unwrap();
+        assert_eq!(message.body_text(0).as_deref(), Some("x- -a\r\n- -ab"));
+        assert_eq!(message.parts.len(), 3);
     }
 
     #[test]

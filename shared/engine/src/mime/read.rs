@@ -477,6 +477,63 @@ mod tests {
         );
     }
 
+    /// Messages that hold much of what is read.
+    fn examples() -> Vec<Vec<u8>> {
+        let nested = "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: multipart/alternative; boundary=\"a b\"\r\n\
+                      \r\n--a b\r\nContent-Type: text/plain; charset=iso-2022-jp\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+                      =1B$B=3D\r\n--a b\r\nContent-Type: text/html\r\n\r\n<style>x</style><p style='display:none'>a<!-- b -->\r\n\
+                      --a b--\r\n--a\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\n\r\nx\r\n--a\r\n\
+                      Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: y\r\n\r\nz\r\n--d--\r\n--a--\r\n";
+        let fields = b"\xef\xbb\xbfFrom: J\xfcrgen <@r:j @ x.test>, \"q q\"@x.test\r\nSubject: =?utf-8?B?5pel5g==?=\r\n =?utf-8*en?b?nKzoqp4?=\r\n\
+            Date: Do, 1 Okt 2015 02:40:57 PM GMT+0200 (x)\r\nMessage-ID: =?us-ascii?Q?=3Cm=40x=3E?=\r\nReferences: <a@x> <b\r\n @x>\r\n\
+            Received: from a by b; Mon, 2 Jan 2023 10:00:00 +0000\r\nContent-Type: application/zip; name*=utf-8''%e4.zip\r\n\
+            Content-Transfer-Encoding: \"base64\";\r\n\r\nAAEC!\r\n> Aw==\r\nfooter of a list\r\n";
+        vec![MULTIPART.to_vec(), nested.as_bytes().to_vec(), fields.to_vec()]
+    }
+
+    /// A message with a few of its bytes or lines changed, doubled, moved or left out.
+    fn mutated(random: &mut fastrand::Rng, mut raw: Vec<u8>) -> Vec<u8> {
+        for _ in 0..random.usize(1..8) {
+            if raw.is_empty() {
+                break;
+            }
+            let (one, other) = (random.usize(0..raw.len()), random.usize(0..raw.len()));
+            let (from, to) = (one.min(other), one.max(other));
+            match random.u8(0..6) {
+                0 => raw[one] = random.u8(..),
+                1 => raw.insert(one, *random.choice(b"\r\n\0-=?<>\"@;:(\xff ").unwrap()),
+                2 => drop(raw.drain(from..to)),
+                3 => {
+                    let piece = raw[from..to].to_vec();
+                    raw.splice(one..one, piece);
+                }
+                4 => raw.truncate(one.max(1)),
+                _ => raw.swap(one, other),
+            }
+        }
+        raw
+    }
+
+    #[test]
+    fn no_mutation_of_a_message_makes_the_reader_give_up() {
+        let mut random = fastrand::Rng::with_seed(20_240_717);
+        let examples = examples();
+        for _ in 0..4_000 {
+            let example = random.choice(&examples).unwrap().clone();
+            let raw = mutated(&mut random, example);
+            let text = String::from_utf8_lossy(&raw);
+            match read_whole(&raw) {
+                Ok(ReadMessage { email, attachments }) => {
+                    assert_eq!(email.attachments.len(), attachments.len());
+                    let fields = [&email.subject, email.in_reply_to.as_ref().unwrap_or(&email.subject)];
+                    assert!(!fields.iter().any(|field| field.contains(['\r', '\n', '\0'])), "{text}");
+                    assert_eq!(email.id, read_whole(&raw).unwrap().email.id, "{text}");
+                }
+                Err(unreadable) => assert!(!unreadable.detail.contains("gave up"), "{text}"),
+            }
+        }
+    }
+
     #[test]
     fn a_message_nested_beyond_measure_is_told_apart_and_ends_nothing() {
         let raw = "Content-Type: message/rfc822\r\n\r\n".repeat(120_000);

@@ -11,6 +11,7 @@ use mailrail_domain::{
         delivery::Delivery,
         id::{MailboxId, ProfileId},
         notice::Notice,
+        passed_over::PassedOver,
         state::DeliveryState,
     },
 };
@@ -109,6 +110,14 @@ pub trait MailboxStore: Send + Sync {
         claim: &Claim,
         position: &Position,
         source: &str,
+    ) -> impl Future<Output = Result<Option<Claim>, Outage>> + Send;
+
+    /// Writes that messages are being passed over, before they are, so that they are asked for again whatever becomes of the
+    /// run; `None` if somebody else wrote since.
+    fn mark_passed_over(
+        &self,
+        claim: &Claim,
+        passed_over: PassedOver,
     ) -> impl Future<Output = Result<Option<Claim>, Outage>> + Send;
 
     /// Ends a run: state, position, alerts, notice, schedule and the release of the lease, all or nothing. `false` if

@@ -16,6 +16,7 @@ use mailrail_domain::{
     rules::{
         admission,
         hold::{Turn, turn},
+        passing_over::marked,
         retry::{is_said_in_passing, passing},
         run::{
             end::{Mode, Ran as Concluded, told},
@@ -148,6 +149,20 @@ impl<P: Ports> Run<'_, P> {
         };
         self.claim = claim;
         self.reach(position, source);
+        Ok(true)
+    }
+
+    /// Notes that so many messages are being passed over, before they are, so that they are asked for again whatever becomes
+    /// of the run. `false` if somebody else took over.
+    pub(crate) async fn pass_over(&mut self, messages: usize) -> Result<bool, Outage> {
+        if self.row.state.passed_over.is_none() && self.moved.passed_over == 0 {
+            let mark = marked(self.engine.now());
+            let Some(claim) = self.engine.ports.mailboxes().mark_passed_over(&self.claim, mark).await? else {
+                return Ok(false);
+            };
+            self.claim = claim;
+        }
+        self.moved.passed_over += u32::try_from(messages).unwrap_or(u32::MAX);
         Ok(true)
     }
 

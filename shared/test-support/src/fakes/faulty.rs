@@ -20,6 +20,7 @@ use mailrail_domain::{
         delivery::{Delivery, SynchronizationMethod},
         id::{EmailId, MailboxId, ProfileId},
         notice::{Notice, NoticeStatus},
+        passed_over::PassedOver,
         role::ApiToken,
         trial::MailboxTest,
     },
@@ -118,6 +119,7 @@ faulty!(MailboxStore {
     fn load(mailbox: &MailboxId, delivery: Delivery) -> Option<DeliveryRow>;
     fn lease(claim: &Claim, until: Timestamp, now: Timestamp) -> Option<Claim>;
     fn advance(claim: &Claim, position: &Position, source: &str) -> Option<Claim>;
+    fn mark_passed_over(claim: &Claim, passed_over: PassedOver) -> Option<Claim>;
     fn commit(claim: &Claim, closing: &Closing) -> bool;
     fn take_permit(profile: &ProfileId, permits: u16, until: Timestamp, now: Timestamp) -> Option<u16>;
     fn return_permit(profile: &ProfileId, number: u16, until: Timestamp) -> ();

@@ -236,6 +236,10 @@ impl Reading {
                 Ok(Some(arrival)) => {
                     run.moved.done_until = arrival.received_at.or(run.moved.done_until);
                     run.moved.has_read |= !matches!(arrival.content, Content::BeforeStart);
+                    let missing = suspects(&held).count();
+                    if missing > 0 && !run.pass_over(missing).await? {
+                        return Ok(Whose::Elses);
+                    }
                     storing.extend(held.drain(..).map(|arrival| engine.take(mailbox, self.start_date, arrival)));
                     if let Arrival { content: Content::Pieces, remote, received_at, size } = arrival {
                         while let Some(stored) = storing.next().await {
@@ -278,6 +282,9 @@ impl Reading {
             let (count, known) = (suspects(&held).count(), run.row.state.passed_over);
             let fault = refused(&held);
             if passes_over(count, run.moved.has_read, self.pace, known) {
+                if !run.pass_over(count).await? {
+                    return Ok(Whose::Elses);
+                }
                 storing.extend(held.drain(..).map(|arrival| engine.take(mailbox, self.start_date, arrival)));
             }
             // Without another message nothing shows that the server works, so that the run is no success.
@@ -302,7 +309,7 @@ impl Reading {
                 return end.map(|()| Whose::Ours);
             }
         }
-        self.count(run, &page);
+        self.done += page.len();
         self.put_aside(mailbox, session, &page).await;
         self.note(session, &page);
         if end.is_ok() && !run.moved.more {
@@ -313,13 +320,6 @@ impl Reading {
             run.reach(session.position(Some(&last.remote)), &self.source);
         }
         end.map(|()| Whose::Ours)
-    }
-
-    /// Counts the messages of a page.
-    fn count<P: Ports>(&mut self, run: &mut Run<'_, P>, page: &[Taken]) {
-        self.done += page.len();
-        let passed_over = page.iter().filter(|taken| taken.end == End::PassedOver).count();
-        run.moved.passed_over += u32::try_from(passed_over).unwrap_or(u32::MAX);
     }
 
     /// Writes how far we are in the middle of a run. `false` if somebody else took over.
@@ -335,7 +335,7 @@ impl Reading {
         if !run.advance(position, &self.source).await? {
             return Ok(false);
         }
-        self.count(run, page);
+        self.done += page.len();
         tracing::debug!(mailbox = %run.row.mailbox.id, messages = self.done, "page stored");
         Ok(true)
     }

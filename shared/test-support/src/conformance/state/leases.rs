@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use mailrail_domain::{
     email::{imap::ImapPosition, pop3::Pop3Position, position::Position},
     seconds_after,
-    words::{delivery::Delivery, state::DeliveryState},
+    words::{delivery::Delivery, passed_over::PassedOver, state::DeliveryState},
 };
 use mailrail_engine::ports::{Claim, Closing};
 
@@ -144,6 +144,16 @@ pub async fn an_advance_breaks_the_row_of_failures(store: &impl StateStore) {
     store.advance(&row.claim, &folder(1), SOURCE).await.unwrap().expect("nobody else wrote");
     let state = load(store, &mailbox, INCOMING).await.state;
     assert_eq!((state.transient_failure_count, state.failing_since), (0, None));
+}
+
+pub async fn what_is_being_passed_over_is_written_before_it_is(store: &impl StateStore) {
+    let (now, mailbox) = (this_second(), created(store, "m1").await);
+    let row = load(store, &mailbox, INCOMING).await;
+    let mark = PassedOver { ask_at: now, asked: 0, is_unproven: true };
+    let claim = store.mark_passed_over(&row.claim, mark).await.unwrap().expect("nobody else wrote");
+    let after = load(store, &mailbox, INCOMING).await;
+    assert_eq!((after.claim, after.state.passed_over, after.position), (claim, Some(mark), row.position));
+    assert_eq!(store.mark_passed_over(&row.claim, mark).await.unwrap(), None, "the claim of before is spent");
 }
 
 pub async fn an_advance_moves_the_claim_and_keeps_the_lease(store: &impl StateStore) {

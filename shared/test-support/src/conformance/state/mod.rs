@@ -73,6 +73,7 @@ macro_rules! state_suite {
             an_advance_keeps_the_position_of_a_folder_and_whose_it_is,
             an_advance_keeps_the_position_of_a_maildrop,
             an_advance_breaks_the_row_of_failures,
+            what_is_being_passed_over_is_written_before_it_is,
             an_advance_moves_the_claim_and_keeps_the_lease,
             an_advance_after_somebody_else_wrote_changes_nothing,
             a_deleted_mailbox_can_be_neither_leased_nor_advanced,

@@ -21,6 +21,7 @@ use mailrail_domain::{
         delivery::{Delivery, SynchronizationMethod},
         id::{MailboxId, ProfileId},
         notice::Notice,
+        passed_over::PassedOver,
         role::ApiToken,
         state::DeliveryState,
         trial::MailboxTest,
@@ -200,6 +201,15 @@ impl MailboxStore for MemoryState {
             row.position = Some(position.clone());
             row.state.source = Some(source.to_owned());
             (row.state.transient_failure_count, row.state.failing_since) = (0, None);
+            row.version += 1;
+            Claim { version: row.version, ..claim.clone() }
+        }))
+    }
+
+    async fn mark_passed_over(&self, claim: &Claim, passed_over: PassedOver) -> Result<Option<Claim>, Outage> {
+        let mut state = lock(&self.0);
+        Ok(state.row(claim).map(|row| {
+            row.state.passed_over = Some(passed_over);
             row.version += 1;
             Claim { version: row.version, ..claim.clone() }
         }))
