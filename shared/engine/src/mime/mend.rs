@@ -137,6 +137,8 @@ fn structure(raw: &[u8]) -> Result<Structure<'_>, TooDeep> {
     let mut parts: Vec<Part<'_>> = Vec::new();
     let start = if raw.starts_with(BOM) { BOM.len() } else { 0 };
     let mut header_from = Some(start);
+    // Whether this is behind the end of a multipart, where nothing belongs to its last part.
+    let mut is_behind = false;
     let mut at = start;
     for line in raw.get(start..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
         let here = at;
@@ -158,9 +160,10 @@ fn structure(raw: &[u8]) -> Result<Structure<'_>, TooDeep> {
             }
         }
         if let Some(level) = of_level {
-            if let Some(part) = parts.last_mut() {
+            if let Some(part) = parts.last_mut().filter(|_| !is_behind) {
                 part.body.end = part.body.end.max(here);
             }
+            is_behind = is_closing;
             levels.truncate(level + 1);
             if is_closing {
                 levels.pop();
@@ -169,7 +172,7 @@ fn structure(raw: &[u8]) -> Result<Structure<'_>, TooDeep> {
             if parts.len() >= PARTS_MAX {
                 return Ok(Structure { parts, end: here, unclosed: unclosed(&levels) });
             }
-        } else if let Some(part) = parts.last_mut().filter(|_| header_from.is_none()) {
+        } else if let Some(part) = parts.last_mut().filter(|_| header_from.is_none() && !is_behind) {
             part.body.end = at;
         }
     }
@@ -514,6 +517,10 @@ mod tests {
         let whole = b"From: a@x.test\r\nSubject: =?utf-8?q?J=C3=BCrgen?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
             --b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n--b\r\nContent-Type: application/pdf\r\n\
             Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\nAw==\r\n--b--\r\n";
+        let nested = b"Content-Type: multipart/mixed; boundary=outer\r\n\r\n--outer\r\n\
+            Content-Type: multipart/alternative; boundary=inner\r\n\r\n--inner\r\nContent-Type: text/plain\r\n\r\na\r\n--inner--\r\n\
+            epilogue\r\n--outer\r\nContent-Type: application/pdf\r\n\r\nb\r\n--outer--\r\n";
+        assert!(matches!(raw_of(nested), Cow::Borrowed(same) if same == nested));
         assert!(matches!(raw_of(whole), Cow::Borrowed(same) if same == whole));
         for raw in [&b""[..], b"\r\n", b"no header", b"Subject: x", b"--", b"\xff\xfe"] {
             raw_of(raw);
