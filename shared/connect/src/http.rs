@@ -20,7 +20,7 @@ use reqwest::{
 };
 use tokio::time::timeout;
 
-use crate::{Connector, InternalHosts, Names, timed_out};
+use crate::{Connector, InternalHosts, Names, timed_out, tls};
 
 /// The name by which every request introduces itself.
 pub const USER_AGENT: &str = concat!("Mailrail/", env!("CARGO_PKG_VERSION"));
@@ -217,11 +217,9 @@ fn failure(stage: Stage, error: &reqwest::Error) -> DeliveryError {
         // Once a request is on its way, a TLS error means a lost connection, because the server may have received the
         // request.
         if error.is_connect()
-            && let Some(tls) = cause.downcast_ref::<io::Error>().and_then(rustls_error)
+            && let Some(refused) = cause.downcast_ref::<io::Error>().and_then(rustls_error)
         {
-            let refused = matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
-            let cause = if refused { Cause::CertificateRefused } else { Cause::HandshakeFailed };
-            return DeliveryError::new(cause, Evidence::new(Stage::Tls, &tls.to_string()));
+            return tls::failure(refused);
         }
         beneath = cause.source();
     }

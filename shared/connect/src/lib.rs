@@ -8,6 +8,7 @@ mod http;
 mod line;
 mod names;
 mod refusal;
+mod tls;
 
 use std::{io, net::IpAddr, sync::Arc};
 
@@ -177,14 +178,10 @@ fn connect_error(error: &io::Error) -> DeliveryError {
 }
 
 fn tls_error(error: &io::Error) -> DeliveryError {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let cause = match tls {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Cause::CertificateRefused
-        }
-        _ => Cause::HandshakeFailed,
-    };
-    DeliveryError::new(cause, Evidence::new(Stage::Tls, &error.to_string()))
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(refused) => tls::failure(refused),
+        None => DeliveryError::new(Cause::HandshakeFailed, Evidence::new(Stage::Tls, &error.to_string())),
+    }
 }
 
 /// The server was silent for longer than the profile allows.
