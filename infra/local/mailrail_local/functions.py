@@ -32,7 +32,7 @@ def build() -> None:
         packages = [word for name in FUNCTIONS for word in ("--package", name)]
         if processes.run(["cargo", "build", "--locked", "--bins", *packages], folder=ROOT) != 0:
             raise Failed("the functions do not compile; cargo's messages above say why")
-    with step("functions: stripping them into target/lambda"):
+    with step("functions: stripping them into .local/functions"):
         for name in FUNCTIONS:
             _lay_out(name)
 

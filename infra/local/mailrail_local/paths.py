@@ -7,9 +7,11 @@ ROOT = Path(__file__).resolve().parents[3]
 # This package, its requirements and its settings.
 LOCAL_STACK = ROOT / "infra" / "local"
 TEMPLATE = ROOT / "infra" / "template.yaml"
-BOOTSTRAPS = ROOT / "target" / "lambda"
 # Everything that is made at run time is below this folder, which git ignores.
 LOCAL = ROOT / ".local"
+# The functions that the local stack runs. They are debug builds, so they stay out of `target/lambda`, where
+# `cargo lambda build --release` puts what is deployed.
+BOOTSTRAPS = LOCAL / "functions"
 # Microsoft's contracts, which some tests check against. Most machines do not have them.
 CONTRACTS = ROOT.parent / "shared" / "reference" / "contracts"
 
