@@ -6,7 +6,7 @@ use mailrail_domain::{
     words::audit::AuditAction,
 };
 use mailrail_engine::{
-    administration::quarantine::Replay,
+    administration::quarantine::{REPLAYS_MAX, Replay},
     ports::{BodyStore, QuarantineStore},
     quarantine::{Finding, Replayed},
 };
@@ -72,6 +72,21 @@ async fn those_of_one_reason_are_tried_alone() {
         let replays = world.replay_messages(&ann(), replay).await.unwrap();
         assert_eq!(replays.tried.iter().map(|tried| tried.remote_id.as_str()).collect::<Vec<_>>(), ["bad"]);
     }
+}
+
+#[tokio::test]
+async fn those_of_one_reason_are_found_behind_many_of_another() {
+    let world = quarantined().await;
+    for number in 0..150 {
+        put(&world, &format!("a{number}"), READABLE, QuarantineReason::Unreadable).await;
+    }
+    let replay = Replay { reason: Some(QuarantineReason::NotAMessage), ..of_mailbox() };
+    let replays = world.replay_messages(&ann(), replay).await.unwrap();
+    assert_eq!(replays.tried.iter().map(|tried| tried.remote_id.as_str()).collect::<Vec<_>>(), ["bad"]);
+    assert!(!replays.more, "no other message is there for this reason");
+    let replay = Replay { reason: Some(QuarantineReason::Unreadable), ..of_mailbox() };
+    let replays = world.replay_messages(&ann(), replay).await.unwrap();
+    assert_eq!((replays.tried.len(), replays.more), (REPLAYS_MAX, true));
 }
 
 #[tokio::test]
