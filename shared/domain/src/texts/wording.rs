@@ -125,6 +125,9 @@ pub(super) fn resolution(kind: AlertKind, profile: &EmailServerProfile) -> Vec<S
             "Ask the administrator of Exchange to mend autodiscover for the mailbox's domain. The server's words say what was seen at each place.".to_owned(),
             format!("Or set autodiscover of the email server profile {name} to false, and give the location of the Exchange web services."),
         ],
+        AlertKind::MailboxLocationNotDetermined if profile.server_type() == ServerType::ExchangeOnline => vec![
+            "Check that this deployment resolves login.microsoftonline.com and graph.microsoft.com, or those of the tenant's cloud, to public addresses.".to_owned(),
+        ],
         AlertKind::MailboxLocationNotDetermined => {
             vec![format!("Check the server names in the email server profile {name} for typing errors, and check that they resolve to a public address.")]
         }

@@ -3,8 +3,10 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mailrail_domain::{
     rules::admission,
+    settings::mailbox::Mailbox,
     words::{
         audit::{AuditAction, AuditSubject},
+        cause::Cause,
         delivery::{Delivery, SynchronizationMethod},
         id::MailboxId,
         role::Role,
@@ -33,9 +35,8 @@ impl<P: Ports> Engine<P> {
         let mailbox = details.stored.mailbox.clone();
         let profile = self.find_profile(mailbox.profile_id.as_str()).await?.profile;
         let organization = self.ports.mailboxes().organization().await?.organization;
-        if admission::lacking(&mailbox, &profile, &organization).is_some() {
-            let detail = format!("The email address of the mailbox {} is not approved.", mailbox.name);
-            return Err(Refusal::conflict(detail, "Approve it first: POST /v1/mailboxes/approval."));
+        if let Some(lacking) = admission::lacking(&mailbox, &profile, &organization) {
+            return Err(unapproved(&mailbox, lacking));
         }
         let minutes = self.interval(delivery, &profile);
         let fields = vec![delivery.as_str().to_owned()];
@@ -104,5 +105,20 @@ impl<P: Ports> Engine<P> {
         let batches: Vec<Vec<Job>> = wakes.chunks(QUEUE_BATCH).map(<[Job]>::to_vec).collect();
         let send = |batch: Vec<Job>| async move { self.ports.queue().send(&batch, delay_seconds).await };
         stream::iter(batches).map(send).buffer_unordered(QUEUE_BATCHES_AT_ONCE).try_collect().await
+    }
+}
+
+/// The refusal to enable a mailbox that lacks an approval.
+fn unapproved(mailbox: &Mailbox, lacking: Cause) -> Refusal {
+    let name = &mailbox.name;
+    match lacking {
+        Cause::TenantApprovalMissing => Refusal::conflict(
+            format!("The email address of the mailbox {name} has no approval by the tenant's administrator."),
+            "Have the tenant's administrator give it first: POST /v1/mailboxes/approval with the verdict approve-for-tenant.",
+        ),
+        _ => Refusal::conflict(
+            format!("The email address of the mailbox {name} is not approved."),
+            "Approve it first: POST /v1/mailboxes/approval.",
+        ),
     }
 }

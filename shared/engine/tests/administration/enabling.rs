@@ -43,6 +43,17 @@ async fn a_delivery_is_enabled_once_its_address_is_approved() {
 }
 
 #[tokio::test]
+async fn whoever_enables_a_mailbox_is_told_which_approval_is_missing() {
+    let world = world();
+    let profile = with_online(&world).await.profile;
+    with_mailbox(&world, "m1", &profile).await;
+    world.decide(&ann(), "m1", Verdict::Approve).await.unwrap();
+    let refused = world.enable_delivery(&ann(), "m1", INCOMING, &Expected::Any).await;
+    assert!(matches!(&refused, Err(Refusal::Conflict { remedy, .. }) if remedy.contains("approve-for-tenant")));
+    check_conflict(refused, "no approval by the tenant's administrator");
+}
+
+#[tokio::test]
 async fn what_is_not_synchronized_is_neither_enabled_nor_run() {
     let world = world();
     let profile = with_profile(&world).await.profile;

@@ -15,22 +15,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mailrail_domain::{
     settings::{
         mailbox::Mailbox,
-        profile::{EmailServerProfile, IncomingProtocol, Security, ServerFields},
+        organization::Organization,
+        profile::{Authentication, EmailServerProfile, IncomingProtocol, Security, ServerFields, ServerType},
     },
     words::{
         audit::{AuditAction, AuditSubject},
+        cause::CredentialSource,
         role::Role,
     },
 };
 use mailrail_engine::{
     Engine, Settings,
-    administration::{By, Expected, Refusal},
-    ports::{PageRequest, StoredProfile},
+    administration::{By, Expected, Refusal, profiles::ProfileSecret, settings::SettingsChange},
+    ports::{PageRequest, Secret, StoredProfile},
 };
 use mailrail_test_support::{
     build::{self, location, moment},
     fakes::{MemoryPorts, MemoryServers},
 };
+
+/// The organization's tenant of Exchange Online, and its application.
+const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
 type World = Engine<MemoryPorts<MemoryServers>>;
 
@@ -70,6 +75,30 @@ fn a_profile(id: &str) -> EmailServerProfile<ServerFields> {
 
 async fn with_profile(world: &World) -> StoredProfile {
     world.create_profile(&ann(), a_profile("p1"), None).await.unwrap()
+}
+
+fn certificate() -> ProfileSecret {
+    ProfileSecret::Certificate(Secret::new("PEM"))
+}
+
+/// A profile of Exchange Online, in the organization's tenant.
+async fn with_online(world: &World) -> StoredProfile {
+    let before = world.organization().await.unwrap();
+    let after = Organization { tenant_id: Some(TENANT.into()), ..before.organization.clone() };
+    world.change_organization(&ann(), SettingsChange { before, after, fields: vec![] }).await.unwrap();
+    let servers = ServerFields {
+        server_type: ServerType::ExchangeOnline,
+        autodiscover: true,
+        client_id: Some(TENANT.into()),
+        ..ServerFields::default()
+    };
+    let online = EmailServerProfile {
+        servers,
+        credentials: CredentialSource::ServerToServer,
+        authentication: Authentication::ClientCertificate,
+        ..a_profile("p1")
+    };
+    world.create_profile(&ann(), online, Some(certificate())).await.unwrap()
 }
 
 /// A mailbox of a profile, which waits for approval.

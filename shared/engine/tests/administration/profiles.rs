@@ -3,18 +3,13 @@
 use std::collections::BTreeSet;
 
 use mailrail_domain::{
-    settings::{
-        mailbox::MailboxKind,
-        organization::Organization,
-        profile::{Authentication, EmailServerProfile, ServerType},
-    },
-    words::{audit::AuditAction, cause::CredentialSource, delivery::Delivery},
+    settings::{mailbox::MailboxKind, profile::EmailServerProfile},
+    words::{audit::AuditAction, delivery::Delivery},
 };
 use mailrail_engine::{
     administration::{
         SecretChange,
         profiles::{ProfileChange, ProfileSecret},
-        settings::SettingsChange,
     },
     ports::{Secret, StoredProfile, Vault},
 };
@@ -22,18 +17,12 @@ use mailrail_test_support::{build, fakes::Reads};
 
 use super::*;
 
-const TENANT: &str = "11111111-2222-3333-4444-555555555555";
-
 fn change(before: &StoredProfile, after: EmailServerProfile<ServerFields>) -> ProfileChange {
     ProfileChange { before: before.clone(), after, secret: SecretChange::Keep, fields: vec!["name".into()] }
 }
 
 fn password(password: &str) -> ProfileSecret {
     ProfileSecret::Password(Secret::new(password))
-}
-
-fn certificate() -> ProfileSecret {
-    ProfileSecret::Certificate(Secret::new("PEM"))
 }
 
 #[tokio::test]
@@ -68,22 +57,7 @@ async fn a_profile_that_cannot_be_used_is_refused_and_nothing_is_written() {
 #[tokio::test]
 async fn a_profile_of_exchange_online_takes_the_organizations_tenant() {
     let world = world();
-    let before = world.organization().await.unwrap();
-    let after = Organization { tenant_id: Some(TENANT.into()), ..before.organization.clone() };
-    world.change_organization(&ann(), SettingsChange { before, after, fields: vec![] }).await.unwrap();
-    let servers = ServerFields {
-        server_type: ServerType::ExchangeOnline,
-        autodiscover: true,
-        client_id: Some(TENANT.into()),
-        ..ServerFields::default()
-    };
-    let online = EmailServerProfile {
-        servers,
-        credentials: CredentialSource::ServerToServer,
-        authentication: Authentication::ClientCertificate,
-        ..a_profile("p1")
-    };
-    let created = world.create_profile(&ann(), online, Some(certificate())).await.unwrap();
+    let created = with_online(&world).await;
     assert!(created.credentials.is_some());
     assert_eq!(created.profile.into_fields().servers.tenant_id.as_deref(), Some(TENANT));
     let other = world.create_profile(&ann(), a_profile("p2"), None).await.unwrap();
