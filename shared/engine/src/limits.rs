@@ -29,8 +29,8 @@ pub const ARRIVAL_WAIT: Duration = Duration::from_secs(2);
 pub const TRIAL_BUSY_SECONDS: u32 = 15;
 /// A wake after a change waits this long, so that the run reads the table as it was changed.
 pub(crate) const WAKE_DELAY_SECONDS: u32 = 1;
-/// Times that the result of a test is written again when something else of the delivery was written meanwhile.
-pub const TRIAL_WRITES_MAX: usize = 5;
+/// Times that what a person waits for is written again when something else of the delivery was written meanwhile.
+pub const DELIVERY_WRITES_MAX: usize = 5;
 /// Times that what a run says of a profile's servers is written again when another run wrote meanwhile.
 pub const HEALTH_WRITES_MAX: usize = 5;
 /// Pending notices that are looked through for those that are one digest.
@@ -39,10 +39,12 @@ pub const NOTICES_PENDING_MAX: usize = 5_000;
 pub const NOTICES_AT_ONCE: usize = 16;
 /// Records, or messages in quarantine, that are looked through in one page for a missing message.
 pub const LOOKUP_PAGE: usize = 100;
+/// Pages of records that are looked through: the newest thousand.
+pub const LOOKUP_PAGES_MAX: usize = 10;
+/// Pages of a mailbox's quarantine that are looked through: ten thousand messages.
+pub(crate) const QUARANTINE_PAGES_MAX: usize = 100;
 /// Messages that were passed over and that one run asks for again.
 pub(crate) const ASKED_AGAIN_MAX: usize = 20;
-/// Pages of them: the newest thousand.
-pub const LOOKUP_PAGES_MAX: usize = 10;
 /// Open alerts that are looked through for profiles that fail.
 pub const OPEN_ALERTS_MAX: usize = 20_000;
 /// Mailboxes of a profile that are looked at when it is asked how they stand.

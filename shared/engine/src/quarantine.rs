@@ -17,7 +17,10 @@ use mailrail_domain::{
 
 use crate::{
     Engine,
-    limits::{LOOKUP_PAGE, LOOKUP_PAGES_MAX, TRIAL_WRITES_MAX, WAKE_DELAY_SECONDS, WHOLE_MESSAGE_BYTES_MAX},
+    limits::{
+        DELIVERY_WRITES_MAX, LOOKUP_PAGE, LOOKUP_PAGES_MAX, QUARANTINE_PAGES_MAX, WAKE_DELAY_SECONDS,
+        WHOLE_MESSAGE_BYTES_MAX,
+    },
     mime::read,
     outage::Outage,
     ports::{BodyStore, Directory, EmailRecords, JobQueue, MailboxStore, PageRequest, Ports, QuarantineStore, Wake},
@@ -92,7 +95,7 @@ impl<P: Ports> Engine<P> {
     /// Has the next run of a mailbox ask for what was passed over, and wakes it.
     async fn ask_soon(&self, mailbox: &MailboxId) -> Result<Replayed, Outage> {
         let (store, delivery) = (self.ports.mailboxes(), Delivery::IncomingEmail);
-        for _ in 0..TRIAL_WRITES_MAX {
+        for _ in 0..DELIVERY_WRITES_MAX {
             let Some(row) = store.load(mailbox, delivery).await? else {
                 return Ok(Replayed::Gone);
             };
@@ -118,9 +121,32 @@ impl<P: Ports> Engine<P> {
         Ok(Replayed::Refused("Its mailbox is being synchronized. Try again in a minute.".to_owned()))
     }
 
+    /// The first `most` messages in a mailbox's quarantine that match, and whether there may be more. The store lists a
+    /// mailbox's quarantine whole, so pages are read until enough match.
+    pub(crate) async fn quarantined_where(
+        &self,
+        mailbox: &MailboxId,
+        most: usize,
+        matches: impl Fn(&Quarantined) -> bool + Send,
+    ) -> Result<(Vec<Quarantined>, bool), Outage> {
+        let mut matching = Vec::new();
+        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
+        for _ in 0..QUARANTINE_PAGES_MAX {
+            let found = self.ports.mailboxes().quarantined(mailbox, &page).await?;
+            matching.extend(found.items.into_iter().filter(|message| matches(message)));
+            page.cursor = found.cursor;
+            if page.cursor.is_none() || matching.len() > most {
+                break;
+            }
+        }
+        let more = page.cursor.is_some() || matching.len() > most;
+        matching.truncate(most);
+        Ok((matching, more))
+    }
+
     /// Why a message is not where somebody looks for it: it is a record, it is in quarantine, or it never came.
     pub async fn why_not_synchronized(&self, mailbox: &MailboxId, wanted: &Wanted) -> Result<Vec<Finding>, Outage> {
-        let (records, quarantine) = (self.ports.records(), self.ports.mailboxes());
+        let records = self.ports.records();
         let mut findings = Vec::new();
         let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
         for _ in 0..LOOKUP_PAGES_MAX {
@@ -132,16 +158,9 @@ impl<P: Ports> Engine<P> {
                 break;
             }
         }
-        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
-        for _ in 0..LOOKUP_PAGES_MAX {
-            let found = quarantine.quarantined(mailbox, &page).await?;
-            let matching = found.items.into_iter().filter(|message| wanted.matches(&message.clues));
-            findings.extend(matching.map(|message| Finding::Quarantined(Box::new(message))));
-            page.cursor = found.cursor;
-            if page.cursor.is_none() {
-                break;
-            }
-        }
+        let matches = |message: &Quarantined| wanted.matches(&message.clues);
+        let (matching, _) = self.quarantined_where(mailbox, LOOKUP_PAGE, matches).await?;
+        findings.extend(matching.into_iter().map(|message| Finding::Quarantined(Box::new(message))));
         if findings.is_empty() {
             findings.push(Finding::NotHere(self.standing(mailbox).await?));
         }

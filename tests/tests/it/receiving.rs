@@ -92,6 +92,24 @@ async fn one_message_that_is_not_handed_out_keeps_no_other_and_comes_when_the_se
 }
 
 #[tokio::test]
+async fn of_many_messages_that_are_not_handed_out_each_is_asked_for_in_its_turn() {
+    let withheld: Vec<u32> = (1..60).step_by(2).collect();
+    let (fleet, mailbox) = waiting(60, &withheld, Withheld::Refused).await;
+    fleet.minutes(TEN_TRIES).await;
+    assert_eq!(quarantined(&fleet, &mailbox).await.len(), withheld.len());
+    // More are missing than one run asks for, and whichever come back are found.
+    for number in &withheld[..3] {
+        withhold(&fleet, *number, None);
+    }
+    for number in &withheld[withheld.len() - 3..] {
+        withhold(&fleet, *number, None);
+    }
+    fleet.minutes(8 * 60).await;
+    assert_eq!(quarantined(&fleet, &mailbox).await.len(), withheld.len() - 6);
+    assert_eq!(subjects(&fleet, &mailbox).await.len(), 60 - withheld.len() + 6);
+}
+
+#[tokio::test]
 async fn the_only_message_is_passed_over_before_it_disables_and_the_next_one_tells_whose_fault_it_was() {
     for kind in KINDS {
         let (fleet, mailbox) = waiting(1, &[1], kind).await;

@@ -20,9 +20,6 @@ use crate::{
 
 /// Messages that one call tries again; it is answered within the 30 seconds that the gateway allows.
 pub const REPLAYS_MAX: usize = 100;
-/// Pages of a mailbox's quarantine that are looked through for messages of one reason; what lies behind them is said to
-/// be more.
-const REPLAY_PAGES_MAX: usize = 20;
 /// Messages that are tried at once.
 const REPLAYS_AT_ONCE: usize = 4;
 
@@ -112,7 +109,11 @@ impl<P: Ports> Engine<P> {
                 let problem = "names of messages are those of one mailbox";
                 return Err(Invalid::new("mailbox_id", problem, "Give the mailbox too").into());
             }
-            (Some(id), None) => self.of_reason(&self.find_mailbox(&id).await?.stored.mailbox.id, reason).await?,
+            (Some(id), None) => {
+                let mailbox = self.find_mailbox(&id).await?.stored.mailbox.id;
+                let matches = |message: &Quarantined| reason.is_none_or(|reason| message.reason == reason);
+                self.quarantined_where(&mailbox, REPLAYS_MAX, matches).await?
+            }
             (None, None) => {
                 let page = PageRequest { limit: REPLAYS_MAX, cursor: None };
                 let found = self.ports.mailboxes().quarantined_anywhere(reason, &page).await?;
@@ -120,28 +121,6 @@ impl<P: Ports> Engine<P> {
             }
         };
         Ok((found.into_iter().map(|message| (message.mailbox_id, message.remote_id)).collect(), more))
-    }
-
-    /// The first [`REPLAYS_MAX`] messages of a mailbox that are in quarantine for `reason`, or for any, and whether there
-    /// are more. The store lists a mailbox's quarantine whole, so pages are read until enough match.
-    async fn of_reason(
-        &self,
-        mailbox: &MailboxId,
-        reason: Option<QuarantineReason>,
-    ) -> Result<(Vec<Quarantined>, bool), Refusal> {
-        let (mut found, mut cursor) = (Vec::new(), None);
-        for _ in 0..REPLAY_PAGES_MAX {
-            let page = PageRequest { limit: REPLAYS_MAX, cursor };
-            let read = self.ports.mailboxes().quarantined(mailbox, &page).await?;
-            found.extend(read.items.into_iter().filter(|message| reason.is_none_or(|reason| message.reason == reason)));
-            cursor = read.cursor;
-            if cursor.is_none() || found.len() > REPLAYS_MAX {
-                break;
-            }
-        }
-        let more = cursor.is_some() || found.len() > REPLAYS_MAX;
-        found.truncate(REPLAYS_MAX);
-        Ok((found, more))
     }
 
     /// Says why a message was not synchronized: it is a record, it is in quarantine, or it never came.

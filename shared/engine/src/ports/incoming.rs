@@ -94,8 +94,9 @@ pub trait IncomingSession: Send {
     /// Hands this message out as [`Content::Missing`] for this reason, without asking the server for it.
     fn leave_out(&mut self, message: &RemoteId, because: DeliveryError);
 
-    /// Asks for one message, by the text that its [`RemoteId`] printed in an earlier session, once everything that is listed was handed out. `None` if
-    /// the server has it no more. Large ones are read with [`IncomingSession::read`].
+    /// Asks for one message by the text that its [`RemoteId`] printed in an earlier session, once everything that is
+    /// listed was handed out. `None` if the server has it no more. A large message is read with
+    /// [`IncomingSession::read`].
     fn again(&mut self, remote_id: &str) -> impl Future<Output = Result<Option<Arrival>, DeliveryError>> + Send;
 
     /// The next piece of a message handed out as [`Content::Pieces`]; `None` at its end.

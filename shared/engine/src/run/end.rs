@@ -20,7 +20,7 @@ use mailrail_domain::{
 use super::{Run, profiles::ProfileInUse};
 use crate::{
     Engine,
-    limits::{QUEUE_DELAY_SECONDS_MAX, TRIAL_WRITES_MAX},
+    limits::{DELIVERY_WRITES_MAX, QUEUE_DELAY_SECONDS_MAX},
     outage::Outage,
     ports::{AlertWrite, Claim, Closing, DeliveryRow, HealthStore, JobQueue, MailboxStore, Ports, Wake},
 };
@@ -56,7 +56,7 @@ impl<P: Ports> Engine<P> {
         if ran.mode != Mode::Trial {
             return Ok(None);
         }
-        for _ in 0..TRIAL_WRITES_MAX {
+        for _ in 0..DELIVERY_WRITES_MAX {
             let Some(there) = self.ports.mailboxes().load(&claim.mailbox, claim.delivery).await? else {
                 return Ok(None);
             };

@@ -2,15 +2,14 @@
 
 use mailrail_domain::{
     email::quarantine::{QuarantineReason, Quarantined},
-    words::{audit::AuditAction, id::MailboxId},
+    words::audit::AuditAction,
 };
 
 use super::{Reading, Session, arrival::End};
 use crate::{
-    Engine,
-    limits::{ASKED_AGAIN_MAX, DEADLINE_MARGIN, LOOKUP_PAGE, LOOKUP_PAGES_MAX},
+    limits::{ASKED_AGAIN_MAX, DEADLINE_MARGIN},
     outage::Outage,
-    ports::{Arrival, Content, IncomingSession, PageRequest, Ports, QuarantineStore},
+    ports::{Arrival, Content, IncomingSession, Ports, QuarantineStore},
     run::{Run, Stop},
 };
 
@@ -29,17 +28,28 @@ impl Reading {
         if !is_due || run.moved.more || run.moved.passed_over > 0 || !run.hold().await? {
             return Ok(());
         }
-        let (missing, mut left) = run.engine.passed_over(&run.row.mailbox.id).await?;
-        for message in missing {
+        let (engine, mailbox) = (run.engine, &run.row.mailbox.id);
+        let is_missing = |message: &Quarantined| message.reason == QuarantineReason::NotHandedOut;
+        let (mut missing, mut left) = engine.quarantined_where(mailbox, usize::MAX, is_missing).await?;
+        // The message that was asked for longest ago comes first, so that no message keeps another from its turn.
+        missing.sort_by_key(|message| message.last_attempt);
+        left |= missing.len() > ASKED_AGAIN_MAX;
+        for message in missing.into_iter().take(ASKED_AGAIN_MAX) {
             if run.deadline.is_within(DEADLINE_MARGIN) {
                 left = true;
                 break;
             }
-            match self.ask_for(run, session, message).await {
+            let tried = Quarantined {
+                attempts: message.attempts.saturating_add(1),
+                last_attempt: Some(engine.now()),
+                ..message.clone()
+            };
+            match self.ask_for(run, session, message, &tried).await {
                 Ok(is_left) => left |= is_left,
                 Err(Stop::Ours(outage)) => return Err(outage),
                 Err(Stop::Mailbox(error)) => {
-                    tracing::info!(mailbox = %run.row.mailbox.id, cause = ?error.cause, "passed over messages stay so");
+                    engine.ports.mailboxes().retried(&tried).await?;
+                    tracing::info!(%mailbox, cause = ?error.cause, "passed over messages stay so");
                     left = true;
                     break;
                 }
@@ -49,22 +59,22 @@ impl Reading {
         Ok(())
     }
 
-    /// Asks for one message. Whether it is to be asked for once more.
+    /// Asks for one message; `tried` is its entry after another try. Whether it is to be asked for once more.
     async fn ask_for<P: Ports>(
         &self,
         run: &Run<'_, P>,
         session: &mut Session<P>,
         message: Quarantined,
+        tried: &Quarantined,
     ) -> Result<bool, Stop> {
         let (engine, mailbox) = (run.engine, &run.row.mailbox.id);
-        let tried = Quarantined {
-            attempts: message.attempts.saturating_add(1),
-            last_attempt: Some(engine.now()),
-            ..message.clone()
-        };
         let Some(arrival) = session.again(&message.remote_id).await? else {
             let detail = "The server has it no more.".to_owned();
-            engine.ports.mailboxes().retried(&Quarantined { reason: QuarantineReason::Gone, detail, ..tried }).await?;
+            engine
+                .ports
+                .mailboxes()
+                .retried(&Quarantined { reason: QuarantineReason::Gone, detail, ..tried.clone() })
+                .await?;
             return Ok(false);
         };
         let remote = arrival.remote.clone();
@@ -74,7 +84,7 @@ impl Reading {
                 let is_moved = self.move_undeliverable && session.move_undeliverable(&[remote]).await.is_ok();
                 // Where it is moved to, it has another name.
                 let reason = if is_moved { QuarantineReason::Unreadable } else { message.reason };
-                engine.ports.mailboxes().retried(&Quarantined { reason, detail, ..tried }).await?;
+                engine.ports.mailboxes().retried(&Quarantined { reason, detail, ..tried.clone() }).await?;
                 return Ok(!is_moved);
             }
             Arrival { content: Content::Pieces, received_at, size, .. } => {
@@ -91,25 +101,5 @@ impl Reading {
             }
         }
         Ok(false)
-    }
-}
-
-impl<P: Ports> Engine<P> {
-    /// Messages of a mailbox that are in quarantine without their bytes, and whether there are more.
-    async fn passed_over(&self, mailbox: &MailboxId) -> Result<(Vec<Quarantined>, bool), Outage> {
-        let mut missing = Vec::new();
-        let mut page = PageRequest { limit: LOOKUP_PAGE, cursor: None };
-        for _ in 0..LOOKUP_PAGES_MAX {
-            let found = self.ports.mailboxes().quarantined(mailbox, &page).await?;
-            let is_missing = |message: &Quarantined| message.reason == QuarantineReason::NotHandedOut;
-            missing.extend(found.items.into_iter().filter(is_missing));
-            page.cursor = found.cursor;
-            if page.cursor.is_none() || missing.len() > ASKED_AGAIN_MAX {
-                break;
-            }
-        }
-        let more = missing.len() > ASKED_AGAIN_MAX;
-        missing.truncate(ASKED_AGAIN_MAX);
-        Ok((missing, more))
     }
 }
