@@ -262,11 +262,21 @@ impl Session {
 
     /// Reads replies up to the end of a command, learning from each.
     pub(super) async fn finish(&mut self, tag: &str) -> Result<Status, DeliveryError> {
+        self.finish_with(tag, |_| {}).await
+    }
+
+    /// The same, where `each` takes the replies before the end.
+    pub(super) async fn finish_with(
+        &mut self,
+        tag: &str,
+        mut each: impl FnMut(Full) + Send,
+    ) -> Result<Status, DeliveryError> {
         for _ in 0..REPLIES_MAX {
             let full = self.reply().await?;
             if let Some(status) = self.ended(&full.reply, tag)? {
                 return Ok(status);
             }
+            each(full);
         }
         Err(self.wire.violation("the server does not end its answer"))
     }

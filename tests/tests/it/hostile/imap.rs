@@ -52,6 +52,11 @@ fn body(uid: u32) -> Script {
     Script::new().say(format!("* {uid} FETCH (UID {uid} BODY[] {{{}}}\r\n{text})", text.len()))
 }
 
+/// The only message of the inbox, from opening the inbox to the end of its content.
+fn one_message() -> Script {
+    opened(1).then(listed(1)).hear("BODY.PEEK[]").then(body(1)).say("$ OK done")
+}
+
 #[tokio::test]
 async fn a_goodbye_as_a_greeting_is_an_unavailable_server() {
     for line in ["* BYE too many connections", "* BYE [UNAVAILABLE] Maintenance until five", "* BYE"] {
@@ -115,11 +120,7 @@ async fn a_server_that_tells_nothing_unasked_is_asked() {
         .say("* CAPABILITY IMAP4rev1")
         .say("$ OK done")
         .then(looked("UIDNEXT 2 UIDVALIDITY 7"))
-        .then(opened(1))
-        .then(listed(1))
-        .hear("BODY.PEEK[]")
-        .then(body(1))
-        .say("$ OK done");
+        .then(one_message());
     Met::imap(script).await.check_received(&["Message 1"]).await;
 }
 
@@ -328,11 +329,7 @@ async fn an_inbox_whose_status_tells_nothing_is_opened_to_learn_its_uidvalidity(
             .say("$ OK STATUS completed")
             .then(select)
             .say("$ OK selected")
-            .then(opened(1))
-            .then(listed(1))
-            .hear("BODY.PEEK[]")
-            .then(body(1))
-            .say("$ OK done");
+            .then(one_message());
         Met::imap(script).await.check_received(&["Message 1"]).await;
     }
 }
@@ -346,11 +343,7 @@ async fn a_server_that_wants_to_know_who_we_are_is_told() {
         .hear("ID (\"name\" \"Mailrail\"")
         .say("$ BAD nobody cares")
         .then(looked("UIDNEXT 2 UIDVALIDITY 7"))
-        .then(opened(1))
-        .then(listed(1))
-        .hear("BODY.PEEK[]")
-        .then(body(1))
-        .say("$ OK done");
+        .then(one_message());
     Met::imap(script).await.check_received(&["Message 1"]).await;
 }
 
@@ -461,6 +454,22 @@ async fn a_server_that_lists_fewer_than_it_has_is_told_of_and_no_message_is_pass
         let evidence = met.check_failed(Cause::ProtocolViolation).await;
         assert_eq!(evidence.words, "the inbox has 5 messages, and the server lists 4 of them");
     }
+}
+
+#[tokio::test]
+async fn an_inbox_that_says_to_have_four_thousand_million_messages_is_given_up_soon() {
+    let mut script = signed_in()
+        .then(looked("UIDNEXT 4294967295 UIDVALIDITY 7"))
+        .hear("SELECT INBOX")
+        .say("* 4294967295 EXISTS")
+        .say("* OK [UIDVALIDITY 7] valid")
+        .say("$ OK [READ-WRITE] selected")
+        .hear("UID FETCH 1:* (UID)")
+        .say("$ OK done");
+    for _ in 0..2_000 {
+        script = script.hear("FETCH ").say("$ OK done");
+    }
+    Met::imap(script).await.check_failed(Cause::ProtocolViolation).await;
 }
 
 #[tokio::test]
