@@ -4,7 +4,7 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::Encoding;
 
 /// Names that are in no list of names, as programs write them, and what they mean.
-const ALIASES: [(&str, &str); 24] = [
+const ALIASES: [(&str, &str); 23] = [
     ("windows1250", "windows-1250"),
     ("windows1251", "windows-1251"),
     ("windows1252", "windows-1252"),
@@ -27,7 +27,6 @@ const ALIASES: [(&str, &str); 24] = [
     ("ansi", "windows-1252"),
     ("macroman", "macintosh"),
     ("tis620", "tis-620"),
-    ("iso-2022-kr", "iso-2022-kr"),
     ("utf8", "utf-8"),
 ];
 

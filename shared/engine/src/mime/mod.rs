@@ -2,6 +2,7 @@
 
 mod apart;
 mod bodies;
+mod bounds;
 mod charset;
 mod clean;
 mod compose;
@@ -12,6 +13,7 @@ mod mend;
 mod notice;
 mod people;
 mod read;
+mod structure;
 
 pub use apart::{Apart, Attached, message_id, with_blind_copies};
 pub use clean::{beginning, clean_html};

@@ -14,8 +14,7 @@ use mailrail_domain::{
         quarantine::{Clues, QuarantineReason},
         record::{
             ADDRESSES_MAX, ATTACHMENTS_MAX, Attachment, Correspondent, Direction, Email, EmailStatus,
-            HEADERS_BYTES_MAX, HTML_PREVIEW_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX,
-            TEXT_PREVIEW_BYTES_MAX,
+            HEADERS_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX, TEXT_PREVIEW_BYTES_MAX,
         },
     },
     words::{
@@ -27,22 +26,16 @@ use sha2::{Digest, Sha256};
 
 use super::{
     bodies::{Bodies, type_of},
-    clean::{beginning, clean_html},
+    bounds::{Cut, fitted, last},
+    clean::beginning,
     dates, ids,
-    mend::{Mended, TooDeep, mended},
+    mend::{Mended, mended},
     people::{self, cleaned},
+    structure::TooDeep,
 };
 
 /// Longest name, address, media type or content id that is kept, in bytes.
 const FIELD_BYTES_MAX: usize = 512;
-
-/// Size of a record's text beyond which its lists are shortened, in bytes: with names and numbers of its attributes it
-/// stays below the 400 KB that a row may have.
-const RECORD_BYTES_MAX: usize = 256 * 1024;
-/// Entries of an address list, or of References, that remain then.
-const SHORT_LIST: usize = 20;
-/// Bytes of a name or type of an attachment that remain then.
-const SHORT_FIELD_BYTES: usize = 64;
 
 /// A message that was read.
 #[derive(Debug)]
@@ -120,7 +113,10 @@ fn read_parsed(
     let arrived = received_at.or_else(|| fields.received());
     let bodies = Bodies::of(&message);
     let id = {
-        let named = |people: &[Correspondent]| format!("{people:?}");
+        // Written out, because the identity of a message has to stay the same in every release.
+        let one =
+            |person: &Correspondent| format!("{} <{}>", person.name.as_deref().unwrap_or_default(), person.address);
+        let named = |people: &[Correspondent]| people.iter().map(one).collect::<Vec<_>>().join(", ");
         let originator_fields = [named(&from), named(&to), named(&cc), subject.clone()];
         let attached = if message_id.is_some() { Vec::new() } else { digest_of_attached(&bodies, &message) };
         received_email_id(&MessageIdentity {
@@ -214,58 +210,6 @@ fn digest_of_attached(bodies: &Bodies, message: &Message<'_>) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-/// The record, its lists shortened if it would not fit a row: each field is bounded, and all at their bounds are not.
-fn fitted(mut email: Email) -> Email {
-    let lists = [&email.from, &email.to, &email.cc, &email.bcc];
-    let of_lists: usize =
-        lists.into_iter().flatten().map(|c| c.address.len() + c.name.as_ref().map_or(0, String::len)).sum();
-    let of_parts: usize = email.attachments.iter().map(|a| fields(a).iter().map(|f| f.len()).sum::<usize>()).sum();
-    let of_references: usize = email.references.iter().map(String::len).sum();
-    if of_lists + of_parts + of_references + email.text.len() + email.html.len() + email.headers.len()
-        <= RECORD_BYTES_MAX
-    {
-        return email;
-    }
-    for list in [&mut email.from, &mut email.to, &mut email.cc, &mut email.bcc] {
-        list.truncate(SHORT_LIST);
-    }
-    email.references = last(email.references, SHORT_LIST);
-    for attachment in &mut email.attachments {
-        let short = |field: &str| beginning(field, SHORT_FIELD_BYTES).to_owned();
-        attachment.name = attachment.name.as_deref().map(short);
-        attachment.content_id = attachment.content_id.as_deref().map(short);
-        attachment.content_type = short(&attachment.content_type);
-    }
-    email.truncated = true;
-    email
-}
-
-fn fields(attachment: &Attachment) -> [&str; 4] {
-    [
-        attachment.name.as_deref().unwrap_or_default(),
-        attachment.content_id.as_deref().unwrap_or_default(),
-        &attachment.content_type,
-        &attachment.key,
-    ]
-}
-
-/// Notes whether anything had to be left out of the record.
-struct Cut(bool);
-
-impl Cut {
-    fn text(&mut self, text: &str, bytes_max: usize) -> String {
-        let kept = beginning(text, bytes_max);
-        self.0 |= kept.len() < text.len();
-        kept.replace('\0', "\u{fffd}")
-    }
-
-    fn html(&mut self, html: &str) -> String {
-        let (cleaned, cut) = clean_html(html, HTML_PREVIEW_BYTES_MAX);
-        self.0 |= cut;
-        cleaned
-    }
-}
-
 /// Where a message's objects go. The digest of its content is part of it, so that nobody who knows the Message-ID and
 /// Date of a record can put another content in its place.
 fn place(id: &EmailId, raw: &[u8]) -> String {
@@ -291,12 +235,6 @@ fn correspondents(people: Vec<(Option<String>, String)>, cut: &mut Cut) -> Vec<C
         address: cut.text(&address, FIELD_BYTES_MAX),
     });
     listed.collect()
-}
-
-/// The last entries of a list, because a reply is tied to its nearest ancestors.
-fn last(mut list: Vec<String>, most: usize) -> Vec<String> {
-    list.drain(..list.len().saturating_sub(most));
-    list
 }
 
 fn attachments(bodies: &Bodies, message: &Message<'_>, place: &str, cut: &mut Cut) -> (Vec<Attachment>, Vec<Bytes>) {
@@ -452,6 +390,16 @@ mod tests {
         assert_eq!(first, rendered("another", "text", "AAEC\r\nAwQF"));
         assert_ne!(first, rendered("one", "other", "AAECAwQF"));
         assert_ne!(first, rendered("one", "text", "AAECAwQG"));
+    }
+
+    #[test]
+    fn identities_are_those_of_every_release() {
+        let without_id = String::from_utf8_lossy(MULTIPART).replace("Message-ID: <one@example.org>\r\n", "");
+        let identities = [MULTIPART, without_id.as_bytes()].map(|raw| read_whole(raw).unwrap().email.id.to_string());
+        assert_eq!(
+            identities,
+            ["3714e3891dc03ae677ec4fd991935df5-1b5f5680", "14afce63b6a5223961f4f6386e1f431b-1b5f5680"]
+        );
     }
 
     #[test]
