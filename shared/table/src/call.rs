@@ -234,6 +234,11 @@ impl Table {
 
     /// Writes a row on condition, and says whether the condition held; see [`Table::update_if`].
     pub async fn put_if(&self, put: PutItemFluentBuilder, what: &'static str) -> Result<bool, Outage> {
+        Ok(self.put_once(put, what).await?.is_none())
+    }
+
+    /// Writes a row on condition. The row that is there, if the condition does not hold.
+    async fn put_once(&self, put: PutItemFluentBuilder, what: &'static str) -> Result<Option<Item>, Outage> {
         let token = token();
         let condition = only_once(put.get_condition_expression().as_deref());
         let request = put
@@ -243,9 +248,12 @@ impl Table {
             .expression_attribute_values(":written_by", text(&token))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(is_of(failed.item(), &token)),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) if is_of(failed.item(), &token) => Ok(None),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Some(failed.item.clone().unwrap_or_default()))
+                }
                 _ => Err(outage(what)(error)),
             },
         }
@@ -259,22 +267,8 @@ impl Table {
 
     /// Writes a row unless there is one with its key. The row that is there, if somebody else wrote it.
     pub async fn put_new(&self, item: Item) -> Result<Option<Item>, Outage> {
-        let token = token();
-        let request = self
-            .replacing(item)
-            .item(WRITTEN_BY, text(&token))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(_) => Ok(None),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failed)) if is_of(failed.item(), &token) => Ok(None),
-                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Some(failed.item.clone().unwrap_or_default()))
-                }
-                _ => Err(outage("writing the table")(error)),
-            },
-        }
+        let put = self.replacing(item).condition_expression("attribute_not_exists(pk)");
+        self.put_once(put, "writing the table").await
     }
 
     /// Writes all or nothing. The number of the condition that did not hold, if one did not.
