@@ -337,6 +337,7 @@ impl Simulation {
             let alerts = self.state().alerts(&filter, &page).await.expect("a store that works").items;
             let is_permanent = alerts
                 .iter()
+                .filter(|alert| alert.status == AlertStatus::Open && alert.delivery == delivery)
                 .filter_map(|alert| alert.cause)
                 .any(|cause| classify(cause, CredentialSource::Mailbox).permanence == Permanence::Permanent);
             if state.transient_failure_count < FAILURES_MAX && !is_permanent {
@@ -429,6 +430,9 @@ impl Simulation {
                     sent.iter().filter(|(to, message)| to.contains(&recipient.address) && message.contains(&own));
                 let copies = copies.count();
                 let is_sent = recipient.status == RecipientStatus::Sent;
+                if !is_sent && profile.unknown_outcome == UnknownOutcome::SendAgain {
+                    return Err(format!("{own} never went to {}: {email:?}", recipient.address.as_str()));
+                }
                 if is_sent && copies == 0 {
                     return Err(format!("{own} is called sent to {}, and was not", recipient.address.as_str()));
                 }
