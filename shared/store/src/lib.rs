@@ -9,6 +9,7 @@ mod bodies;
 mod directory;
 mod health;
 mod keys;
+mod lists;
 mod mailboxes;
 mod notices;
 mod outbox;
